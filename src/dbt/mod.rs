@@ -1,0 +1,111 @@
+//! What dbt would use, by dbt's own rules: project, profiles file, profile, target, output.
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use crate::variables::Variables;
+
+pub mod yaml;
+
+/// dbt's own options as they were given to us, before `--` (or without a command).
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// `--project-dir`
+    pub project_dir: Option<PathBuf>,
+    /// `--profiles-dir`
+    pub profiles_dir: Option<PathBuf>,
+    /// `--profile`
+    pub profile: Option<String>,
+    /// `--target`, `-t`
+    pub target: Option<String>,
+    /// `--vars`: YAML, unparsed.
+    pub vars: Option<String>,
+}
+
+/// What surrounds a command: the facts that dbt's rules ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The environment of the process.
+    pub variables: &'a Variables,
+    /// The working directory, absolute.
+    pub cwd: &'a Path,
+}
+
+/// What a command needs from us (DESIGN, decision 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// It connects to the database.
+    Lease,
+    /// It needs a profile that validates, and does not connect: `ls`, `parse`, …
+    Placeholder,
+    /// It reads no profile: `deps`, `clean`, `init`, `--version`, `--help`, usage errors.
+    None,
+}
+
+/// A dbt project.
+#[derive(Clone, Debug)]
+pub struct Project {
+    /// `name:` of dbt_project.yml.
+    pub name: String,
+    /// The directory of dbt_project.yml, absolute.
+    pub dir: PathBuf,
+}
+
+/// The chosen profile with its one output, unrendered.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// The profiles.yml that dbt would read, absolute.
+    pub file: PathBuf,
+    /// The profile's name.
+    pub name: String,
+    /// The target's name: the key under `outputs`.
+    pub target: String,
+    /// The output, a mapping.
+    pub output: Rc<yaml::Node>,
+    /// The top-level `config:` block of profiles.yml, if there is one; dbt still reads it.
+    pub config: Option<Rc<yaml::Node>>,
+    /// `type:` of the output, where it is a plain text.
+    pub adapter: Option<String>,
+}
+
+/// Where a choice came from, for people: "from --target", "from DBT_TARGET", "by default".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The phrase.
+    pub said: String,
+    /// Whether the user named it in this call: an option or a variable of the real environment. Only that counts for a
+    /// protected environment (not `.env`, user_settings.yml, profiles.yml or run_results.json).
+    pub named: bool,
+}
+
+/// Where each choice came from.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// The project directory.
+    pub project: Source,
+    /// The profiles directory.
+    pub profiles_dir: Source,
+    /// The profile.
+    pub profile: Source,
+    /// The target.
+    pub target: Source,
+}
+
+/// What dbt would use for one command.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// What the command needs.
+    pub need: Need,
+    /// Whether the command is dbt itself (or a form of it whose arguments we read).
+    pub is_dbt: bool,
+    /// The command for the child: dbt's own argv less `--profiles-dir`; any other command as it is.
+    pub argv: Vec<OsString>,
+    /// The project, where there is one.
+    pub project: Option<Project>,
+    /// The profile; always there when `need` is not `None`.
+    pub profile: Option<Profile>,
+    /// Where the choices came from; there when `profile` is.
+    pub sources: Option<Sources>,
+}

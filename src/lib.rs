@@ -1,0 +1,25 @@
+//! `dbt-lease` lends a dbt run the credentials it needs, for as long as it runs, and no longer.
+//!
+//! This library is the tool's own; it promises no API. What it promises is the command line, the exit codes, the JSON of
+//! `plan` and `render`, dbt-lease.yml and the record (see the README).
+//!
+//! The data goes one way, and a module imports only what stands above it here (a test holds the code to that):
+//!
+//! | module | gives | invariant |
+//! | --- | --- | --- |
+//! | [`variables`], [`secret`], [`config`], [`process`] | the process environment, secret values, dbt-lease.yml, helper commands | may be imported by all; imports none of the others |
+//! | [`dbt`] | what dbt would use, by dbt's own rules | never renders what it is not sure of |
+//! | [`plan`] | target → environment → login + secrets | pure; every refusal that needs no network |
+//! | [`vault`] | a session token, secrets with their leases | the only module that talks to Vault |
+//! | [`render`] | the output for dbt, the bridge's variables | pure |
+//! | [`delivery`] | the profiles directory, the child's environment | the only module that writes secrets |
+//! | [`record`] | the audit trail | sees no secret value |
+//! | [`supervise`] | the child, signals | the only module that starts the child |
+//! | [`cli`] | arguments, order, messages, exit codes | the only module that prints |
+
+pub mod config;
+pub mod dbt;
+pub mod plan;
+pub mod secret;
+pub mod variables;
+pub mod vault;

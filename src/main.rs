@@ -1,0 +1,3 @@
+//! The `dbt-lease` program: an exit code, nothing else.
+
+fn main() {}

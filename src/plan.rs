@@ -1,0 +1,2 @@
+//! The plan: target → environment → login and secrets, and the rules that keep environments apart.
+#![forbid(unsafe_code)]

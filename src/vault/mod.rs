@@ -1,0 +1,2 @@
+//! The only module that talks to Vault.
+#![forbid(unsafe_code)]

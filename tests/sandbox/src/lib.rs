@@ -1,0 +1,1 @@
+//! The real neighbours of dbt-lease, for its tests: OpenBao, PostgreSQL, dbt.
