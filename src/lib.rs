@@ -7,7 +7,7 @@
 //!
 //! | module | gives | invariant |
 //! | --- | --- | --- |
-//! | [`variables`], [`secret`], [`config`], [`process`] | the process environment, secret values, dbt-lease.yml, helper commands | may be imported by all; imports none of the others |
+//! | [`variables`], [`secret`], [`config`] | the process environment, secret values, dbt-lease.yml | may be imported by all; import none of the others |
 //! | [`dbt`] | what dbt would use, by dbt's own rules | never renders what it is not sure of |
 //! | [`plan`] | target → environment → login + secrets | pure; every refusal that needs no network |
 //! | [`vault`] | a session token, secrets with their leases | the only module that talks to Vault |
@@ -16,10 +16,18 @@
 //! | [`record`] | the audit trail | sees no secret value |
 //! | [`supervise`] | the child, signals | the only module that starts the child |
 //! | [`cli`] | arguments, order, messages, exit codes | the only module that prints |
+//!
+//! [`allocator`] stands beside them: it wipes what is freed.
 
+pub mod allocator;
+pub mod cli;
 pub mod config;
 pub mod dbt;
+pub mod delivery;
 pub mod plan;
+pub mod record;
+pub mod render;
 pub mod secret;
+pub mod supervise;
 pub mod variables;
 pub mod vault;

@@ -1,3 +1,10 @@
 //! The `dbt-lease` program: an exit code, nothing else.
 
-fn main() {}
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: dbt_lease::allocator::WipeOnFree = dbt_lease::allocator::WipeOnFree;
+
+fn main() -> ExitCode {
+    dbt_lease::cli::main()
+}

@@ -1,0 +1,214 @@
+//! The arguments. Each doc comment is the help text.
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::builder::FalseyValueParser;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::dbt::Selection;
+
+/// dbt-lease failed before the command ran: the code of env(1) and timeout(1).
+pub(crate) const FAILED_BEFORE_THE_COMMAND: u8 = 125;
+/// The command was found and could not be run.
+pub(crate) const NOT_EXECUTABLE: u8 = 126;
+/// The command was not found.
+pub(crate) const NOT_FOUND: u8 = 127;
+
+/// Lends a dbt run short-lived credentials from Vault or OpenBao, and takes them back
+#[derive(Debug, Parser)]
+#[command(name = "dbt-lease", version, max_term_width = 100, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every subcommand.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The dbt-lease.yml, where it is not beside dbt_project.yml
+    #[arg(long, global = true, value_name = "FILE", env = crate::variables::DBT_LEASE_CONFIG)]
+    pub(crate) config: Option<PathBuf>,
+    /// Say what is done
+    #[arg(short, long, global = true, env = "DBT_LEASE_VERBOSE", value_parser = FalseyValueParser::new())]
+    pub(crate) verbose: bool,
+    /// Say errors alone
+    #[arg(short, long, global = true, conflicts_with = "verbose", env = "DBT_LEASE_QUIET", value_parser = FalseyValueParser::new())]
+    pub(crate) quiet: bool,
+    /// Colour our messages
+    #[arg(long, global = true, value_enum, default_value = "auto", env = "DBT_LEASE_COLOR")]
+    pub(crate) color: Color,
+    /// The form of our messages
+    #[arg(long, global = true, value_enum, default_value = "text", env = "DBT_LEASE_LOG_FORMAT")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// The form of messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// A JSON object a line
+    Json,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a command on leased credentials
+    Exec(Exec),
+    /// Show what would be used, and why; no network
+    Plan(Plan),
+    /// Show the output as dbt will see it; no network
+    Render(Render),
+}
+
+/// dbt's own options. After `--`, a dbt command's own options decide, and these are only compared.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "dbt's options")]
+pub(crate) struct SelectionArguments {
+    /// The directory of dbt_project.yml
+    #[arg(long, value_name = "DIR")]
+    project_dir: Option<PathBuf>,
+    /// The directory of profiles.yml
+    #[arg(long, value_name = "DIR")]
+    profiles_dir: Option<PathBuf>,
+    /// The profile
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+    /// The target
+    #[arg(short, long, value_name = "NAME")]
+    target: Option<String>,
+    /// Variables for `var()`, YAML
+    #[arg(long, value_name = "YAML")]
+    vars: Option<String>,
+}
+
+impl SelectionArguments {
+    /// The options as dbt's rules take them.
+    pub(crate) fn selection(&self) -> Selection {
+        Selection {
+            project_dir: self.project_dir.clone(),
+            profiles_dir: self.profiles_dir.clone(),
+            profile: self.profile.clone(),
+            target: self.target.clone(),
+            vars: self.vars.clone(),
+        }
+    }
+}
+
+impl SelectionArguments {
+    /// What a dbt that is started by another command must choose too: dbt's variables by their names without `DBT_`.
+    pub(crate) fn as_variables(&self) -> Vec<(&'static str, OsString)> {
+        let profile = self.profile.as_ref().map(|name| ("PROFILE", OsString::from(name)));
+        let target = self.target.as_ref().map(|name| ("TARGET", OsString::from(name)));
+        let project = self.project_dir.as_ref().map(|dir| ("PROJECT_DIR", dir.as_os_str().to_owned()));
+        profile.into_iter().chain(target).chain(project).collect()
+    }
+}
+
+/// `exec`
+#[derive(Debug, Default, Args)]
+pub(crate) struct Exec {
+    #[command(flatten)]
+    pub(crate) selection: SelectionArguments,
+    /// How the command gets the credentials; by default as dbt-lease.yml says
+    #[arg(long, value_enum, env = "DBT_LEASE_DELIVERY")]
+    pub(crate) delivery: Option<Delivery>,
+    /// Exit with 125 where a revocation failed, also if the command ended well
+    #[arg(long, env = "DBT_LEASE_STRICT", value_parser = FalseyValueParser::new())]
+    pub(crate) strict: bool,
+    /// The lifetime to ask for
+    #[arg(long, value_name = "DURATION", hide = true, env = "DBT_LEASE_TTL", value_parser = not_there_yet)]
+    pub(crate) ttl: Option<String>,
+    /// When the profiles directory goes
+    #[arg(long, value_name = "auto|off", hide = true, env = "DBT_LEASE_GATE", value_parser = not_there_yet)]
+    pub(crate) gate: Option<String>,
+    /// How a revocation is proven
+    #[arg(long, value_name = "lease|login", hide = true, env = "DBT_LEASE_VERIFY", value_parser = not_there_yet)]
+    pub(crate) verify: Option<String>,
+    /// The command with its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// `--delivery`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Delivery {
+    /// A private profiles.yml that holds the credentials
+    File,
+    /// Variables for `env_var('DBT_ENV_SECRET_…')`, by `env:` of dbt-lease.yml
+    Env,
+}
+
+/// `plan`
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) selection: SelectionArguments,
+    /// Print JSON
+    #[arg(long, env = "DBT_LEASE_JSON", value_parser = FalseyValueParser::new())]
+    pub(crate) json: bool,
+    /// The command that would run
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// `render`
+#[derive(Debug, Args)]
+pub(crate) struct Render {
+    #[command(flatten)]
+    pub(crate) selection: SelectionArguments,
+    /// Print JSON
+    #[arg(long, env = "DBT_LEASE_JSON", value_parser = FalseyValueParser::new())]
+    pub(crate) json: bool,
+    /// Show values that look like secrets
+    #[arg(long)]
+    pub(crate) reveal: bool,
+    /// The command that would run
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+fn not_there_yet(_value: &str) -> Result<String, String> {
+    Err(format!("this option is not there yet in dbt-lease {}", env!("CARGO_PKG_VERSION")))
+}
+
+/// Prints clap's refusal or help, and gives the code: `exec`'s own usage errors are 125, so that a caller can tell them from the child's 2.
+pub(crate) fn refused(error: &clap::Error, raw: &[OsString]) -> ExitCode {
+    // A closed stderr is no reason for another code.
+    let _ = error.print();
+    let for_exec = raw.iter().skip(1).take_while(|word| *word != "--").any(|word| word == "exec");
+    match error.exit_code() {
+        0 => ExitCode::SUCCESS,
+        _ if for_exec => ExitCode::from(FAILED_BEFORE_THE_COMMAND),
+        _ => ExitCode::from(2),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

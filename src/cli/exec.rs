@@ -1,0 +1,203 @@
+//! `exec` and the shim: run a command on leased credentials.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::arguments::{Exec, Global};
+use super::failure::Failure;
+use super::lending;
+use super::say::Say;
+use super::steps::Surroundings;
+use crate::config::Config;
+use crate::dbt::{Need, Resolved};
+use crate::delivery::environ::{Additions, for_child};
+use crate::delivery::private;
+use crate::delivery::session::{Contents, SessionDir};
+use crate::plan::Plan;
+use crate::render::secrets::Secrets;
+use crate::render::{self, RenderError};
+use crate::supervise::child::{self, Child, End};
+use crate::supervise::signals::Signals;
+use crate::variables::{DBT_LEASE_REQUIRED, DBT_LEASE_SESSION, Variables};
+
+/// What becomes of a project without dbt-lease.yml.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unadopted {
+    /// `exec`: somebody wanted a lease.
+    Refuse,
+    /// The shim: an alias must not get in the way.
+    RunUntouched,
+}
+
+/// `dbt-lease exec`
+pub(crate) fn run(say: &Say, global: &Global, exec: &Exec) -> ExitCode {
+    end(say, outcome(say, global, exec, Unadopted::Refuse))
+}
+
+/// `dbt-leased`
+pub(crate) fn run_shim(say: &Say, global: &Global, exec: &Exec) -> ExitCode {
+    end(say, outcome(say, global, exec, Unadopted::RunUntouched))
+}
+
+/// Ends as the child did; a failure of ours has its own codes.
+fn end(say: &Say, outcome: Result<End, Failure>) -> ExitCode {
+    let code = match outcome {
+        Ok(End::Code(code)) => code,
+        Ok(End::Signal(signal)) => child::die_of(signal),
+        Err(failure) => {
+            say.failure(&failure);
+            return ExitCode::from(failure.code);
+        }
+    };
+    ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
+}
+
+fn outcome(say: &Say, global: &Global, exec: &Exec, unadopted: Unadopted) -> Result<End, Failure> {
+    let surroundings = Surroundings::look()?;
+    let variables = &surroundings.variables;
+    child::find(exec.command.first().map_or(OsStr::new(""), OsString::as_os_str), variables)?;
+    if let Some(session) = enclosing_session(variables) {
+        say.note(|| format!("the session {session} is already at work here; the command gets its credentials"));
+        return run_alone(&exec.command, variables, true);
+    }
+    let Some((resolved, config)) = adopted(say, global, exec, &surroundings, unadopted)? else {
+        return run_alone(&exec.command, variables, true);
+    };
+    let plan = surroundings.plan(&resolved, Some(&config))?;
+    let withheld = config.login_variables();
+    match (resolved.need, plan.lending()) {
+        (Need::None, _) | (_, None) => {
+            say.note(|| "nothing is lent: the command needs no credentials".to_owned());
+            run_alone(&exec.command, &for_child(variables, &withheld, &Additions::default()), resolved.is_dbt)
+        }
+        (Need::Placeholder, Some(_)) => run_on_placeholders(say, &surroundings, &resolved, &plan, &withheld),
+        (Need::Lease, Some(_)) => lending::run(say, &surroundings, exec, &resolved, &plan, &withheld),
+    }
+}
+
+/// The project's resolution with its dbt-lease.yml; `None` where there is none and the command may run all the same.
+fn adopted(
+    say: &Say,
+    global: &Global,
+    exec: &Exec,
+    surroundings: &Surroundings,
+    unadopted: Unadopted,
+) -> Result<Option<(Resolved, Config)>, Failure> {
+    let required = surroundings.variables.text(DBT_LEASE_REQUIRED) == Some("1");
+    let resolved = match surroundings.resolve(&exec.command, &exec.selection) {
+        Ok(resolved) => resolved,
+        // What is wrong in a project that has nothing to do with us is dbt's to say.
+        Err(_) if unadopted == Unadopted::RunUntouched && !required && !surroundings.is_adopted(global, exec)? => {
+            say.note(|| "no dbt-lease.yml here: dbt runs untouched".to_owned());
+            return Ok(None);
+        }
+        Err(failure) => return Err(failure),
+    };
+    if let Some(config) = surroundings.config(global, &resolved)? {
+        return Ok(Some((resolved, config)));
+    }
+    if resolved.need == Need::None || (unadopted == Unadopted::RunUntouched && !required) {
+        say.note(|| "no dbt-lease.yml here: the command runs untouched".to_owned());
+        return Ok(None);
+    }
+    let place = resolved.project.as_ref().map_or_else(|| surroundings.cwd.clone(), |project| project.dir.clone());
+    Err(Failure::new(
+        "no_config",
+        format!("there is no dbt-lease.yml in `{}`, so it is not known what to lend for this command", place.display()),
+        Some(
+            "write one beside dbt_project.yml (the README has the shortest that works), or name it: `--config FILE`, DBT_LEASE_CONFIG",
+        ),
+    ))
+}
+
+/// The session that this process runs in, if that is one which is alive: its profiles directory is there and is ours.
+///
+/// A session lends in one environment and never twice: what is started in it uses what it has. A target of another environment is not
+/// in its profiles.yml, and dbt says so.
+fn enclosing_session(variables: &Variables) -> Option<&str> {
+    let session = variables.text(DBT_LEASE_SESSION)?;
+    let directory = Path::new(variables.text("DBT_PROFILES_DIR")?);
+    let is_its_own = directory.parent()?.file_name()? == session && directory.join("profiles.yml").is_file();
+    is_its_own.then_some(session)
+}
+
+/// Runs a command with nothing lent.
+fn run_alone(command: &[OsString], variables: &Variables, is_dbt: bool) -> Result<End, Failure> {
+    in_loop(async {
+        let signals = watch_signals()?;
+        Ok(wait(Child::start(command, variables, is_dbt)?, &signals).await?)
+    })
+}
+
+/// Runs a dbt command that reads its profile and does not connect.
+fn run_on_placeholders(
+    say: &Say,
+    surroundings: &Surroundings,
+    resolved: &Resolved,
+    plan: &Plan,
+    withheld: &BTreeSet<String>,
+) -> Result<End, Failure> {
+    let variables = &surroundings.variables;
+    let (Some(profile), Some(lent)) = (&resolved.profile, plan.lending()) else {
+        return run_alone(&resolved.argv, variables, resolved.is_dbt);
+    };
+    say.note(|| "this command does not connect: it gets placeholders, and nothing is lent".to_owned());
+    let secrets = Secrets::placeholders(lent);
+    let directory = deliver(variables, "placeholders", &Material { profile, lent, secrets: &secrets })?;
+    let bridge = render::bridge(lent, &secrets)?;
+    let additions =
+        Additions { profiles_dir: Some(directory.profiles_dir()), bridge: &bridge, ..Additions::default() };
+    let end = run_alone(&resolved.argv, &for_child(variables, withheld, &additions), resolved.is_dbt);
+    if let Err(error) = directory.remove() {
+        say.warning(&format!("the profiles directory was not removed: {error}"), None);
+    }
+    end
+}
+
+/// What a profiles directory is made of.
+pub(crate) struct Material<'a> {
+    pub(crate) profile: &'a crate::dbt::Profile,
+    pub(crate) lent: &'a crate::config::Lent,
+    pub(crate) secrets: &'a Secrets,
+}
+
+/// Writes the profiles directory of a session.
+pub(crate) fn deliver(variables: &Variables, session: &str, material: &Material<'_>) -> Result<SessionDir, Failure> {
+    let Material { profile, lent, secrets } = material;
+    // dbt would invent a new anonymous id for each new directory.
+    let user_yml = profile.file.parent().and_then(|beside| std::fs::read(beside.join(".user.yml")).ok());
+    let make = |files: Option<&Path>| -> Result<Contents, RenderError> {
+        let output = render::output(profile, lent, secrets, files)?;
+        Ok(Contents {
+            profiles_yml: render::profiles_yml(profile, output.node)?,
+            files: output.files,
+            user_yml: user_yml.clone(),
+        })
+    };
+    let id = format!("{session}-{}", std::process::id());
+    let name = if session == "placeholders" { &id } else { session };
+    Ok(SessionDir::deliver(&private::places(variables), name, render::wants_files(lent), &make)?)
+}
+
+/// Runs a future on this thread: signals, requests and timers in one loop.
+pub(crate) fn in_loop<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new("start", format!("the event loop cannot be started: {error}"), None))?
+        .block_on(work)
+}
+
+pub(crate) fn watch_signals() -> Result<Signals, Failure> {
+    Signals::install().map_err(|error| Failure::new("start", format!("signals cannot be watched: {error}"), None))
+}
+
+pub(crate) async fn wait(child: Child, signals: &Signals) -> Result<End, Failure> {
+    child
+        .wait(signals)
+        .await
+        .map_err(|error| Failure::new("wait", format!("the command's end could not be waited for: {error}"), None))
+}

@@ -1,0 +1,60 @@
+//! A failure as a user sees it: what happened, what to do, and a stable word for JSON.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+
+use crate::config::ConfigError;
+use crate::dbt::DbtError;
+use crate::delivery::DeliveryError;
+use crate::plan::PlanError;
+use crate::record::audit::RecordError;
+use crate::render::RenderError;
+use crate::supervise::child::StartError;
+use crate::vault::VaultError;
+
+/// Why a subcommand gave up.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// A stable word.
+    pub(crate) kind: &'static str,
+    /// What was wanted, what happened, where.
+    pub(crate) message: String,
+    /// What to do next.
+    pub(crate) hint: Option<String>,
+    /// The code of `exec`.
+    pub(crate) code: u8,
+}
+
+impl Failure {
+    /// A failure of cli/ itself.
+    pub(crate) fn new(kind: &'static str, message: impl fmt::Display, hint: Option<&str>) -> Self {
+        Self {
+            kind,
+            message: message.to_string(),
+            hint: hint.map(str::to_owned),
+            code: super::arguments::FAILED_BEFORE_THE_COMMAND,
+        }
+    }
+}
+
+macro_rules! from_layer {
+    ($($error:ty),+) => {$(
+        impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self::new(error.kind(), &error, error.hint().as_deref())
+            }
+        }
+    )+};
+}
+
+from_layer!(ConfigError, DbtError, DeliveryError, PlanError, RecordError, RenderError, VaultError);
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        let (kind, code) = match error {
+            StartError::NotFound(_) => ("not_found", super::arguments::NOT_FOUND),
+            StartError::NotExecutable { .. } => ("not_executable", super::arguments::NOT_EXECUTABLE),
+        };
+        Self { code, ..Self::new(kind, error, None) }
+    }
+}

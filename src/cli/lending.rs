@@ -1,0 +1,347 @@
+//! A session: log in, read, deliver, run, take back. Whatever happens on the way, what was borrowed is given back.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::time::{Duration, Instant, SystemTime};
+
+use nix::sys::signal::Signal;
+
+use super::arguments::Exec;
+use super::exec::{Material, deliver, in_loop, wait, watch_signals};
+use super::failure::Failure;
+use super::say::Say;
+use super::steps::Surroundings;
+use super::taking_back::{Back, report};
+use crate::config::{Environment, Lent};
+use crate::dbt::{Profile, Resolved};
+use crate::delivery::environ::{Additions, for_child};
+use crate::delivery::session::SessionDir;
+use crate::plan::Plan;
+use crate::record::audit::{self, Kind, Record};
+use crate::render;
+use crate::render::secrets::Secrets;
+use crate::supervise::child::{Child, End};
+use crate::supervise::signals::Signals;
+use crate::vault::auth::{self, Token};
+use crate::vault::client::Client;
+use crate::vault::lease::Lease;
+use crate::vault::secret;
+use crate::vault::take_back::take_back;
+
+/// How long Vault may take to end things after the command ended by itself.
+const PATIENT: Duration = Duration::from_secs(30);
+/// The same after the command was ended by a signal: Airflow kills five seconds after it asked.
+const HURRIED: Duration = Duration::from_secs(3);
+/// How long a request that a signal finds under way may still take: its answer may hold a lease.
+const LAST_ANSWER: Duration = Duration::from_secs(2);
+
+/// What a session is made for.
+struct Session<'a> {
+    say: &'a Say,
+    surroundings: &'a Surroundings,
+    id: String,
+    resolved: &'a Resolved,
+    profile: &'a Profile,
+    environment: &'a Environment,
+    lent: &'a Lent,
+    withheld: &'a BTreeSet<String>,
+    selection: Vec<(&'static str, OsString)>,
+}
+
+/// What was borrowed so far: all that must be given back.
+#[derive(Default)]
+struct Borrowed {
+    token: Option<Token>,
+    secrets: Vec<secret::Lent>,
+    directory: Option<SessionDir>,
+    recorded: bool,
+}
+
+/// Why the way to the command's end was left early.
+enum Stop {
+    Failure(Failure),
+    Signal(Signal),
+}
+
+impl<E: Into<Failure>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Failure(error.into())
+    }
+}
+
+/// Runs the command of `exec` in a session.
+pub(super) fn run(
+    say: &Say,
+    surroundings: &Surroundings,
+    exec: &Exec,
+    resolved: &Resolved,
+    plan: &Plan,
+    withheld: &BTreeSet<String>,
+) -> Result<End, Failure> {
+    let (Some(profile), Some(environment), Some(lent)) = (&resolved.profile, plan.environment(), plan.lending()) else {
+        return Err(Failure::new("plan", "the plan names no environment for a command that needs a lease", None));
+    };
+    let session = Session {
+        say,
+        surroundings,
+        id: new_id()?,
+        resolved,
+        profile,
+        environment,
+        lent,
+        withheld,
+        selection: if resolved.is_dbt { Vec::new() } else { exec.selection.as_variables() },
+    };
+    let end = in_loop(session.run())?;
+    match end {
+        (End::Code(0), false) if exec.strict => Err(Failure::new(
+            "not_taken_back",
+            "the command ended well, but not everything that was lent could be taken back (see above)",
+            None,
+        )),
+        (end, _) => Ok(end),
+    }
+}
+
+impl Session<'_> {
+    /// The command's end, and whether everything was taken back with proof.
+    async fn run(&self) -> Result<(End, bool), Failure> {
+        let signals = watch_signals()?;
+        let mut record = self.open_record()?;
+        let client = Client::new(&self.environment.server, &self.id)?;
+        let started = Instant::now();
+        let mut borrowed = Borrowed::default();
+        let way = self.lend_and_run(&client, &signals, &mut borrowed, record.as_mut()).await;
+        let within = if matches!(way, Ok(End::Signal(_)) | Err(Stop::Signal(_))) { HURRIED } else { PATIENT };
+        let back = self.take_back(&client, &signals, borrowed, within).await;
+        let result = match &way {
+            Ok(End::Code(code)) => format!("exit {code}"),
+            Ok(End::Signal(signal)) => format!("signal {signal}"),
+            Err(Stop::Signal(signal)) => format!("not started: {signal}"),
+            Err(Stop::Failure(failure)) => format!("not started: {}", failure.kind),
+        };
+        self.record_end(record.as_mut(), &back, &result, started.elapsed());
+        report(self.say, &self.id, record.as_ref().map(Record::path), &back, started.elapsed());
+        let proven = back.is_proven();
+        match way {
+            Ok(end) => Ok((end, proven)),
+            Err(Stop::Signal(signal)) => Ok((End::Signal(signal), proven)),
+            Err(Stop::Failure(failure)) => Err(failure),
+        }
+    }
+
+    /// A protected environment lends nothing that is not on record.
+    fn open_record(&self) -> Result<Option<Record>, Failure> {
+        match Record::open(&self.surroundings.variables) {
+            Ok(record) => Ok(Some(record)),
+            Err(error) if self.environment.protected => Err(error.into()),
+            Err(error) => {
+                self.say.warning(&format!("this session is not recorded: {error}"), error.hint().as_deref());
+                Ok(None)
+            }
+        }
+    }
+
+    async fn lend_and_run(
+        &self,
+        client: &Client,
+        signals: &Signals,
+        borrowed: &mut Borrowed,
+        record: Option<&mut Record>,
+    ) -> Result<End, Stop> {
+        let variables = &self.surroundings.variables;
+        self.log_in(client, signals, borrowed).await?;
+        self.read(client, signals, borrowed).await?;
+        let secrets = Secrets::leased(&borrowed.secrets);
+        let bridge = render::bridge(self.lent, &secrets)?;
+        let material = Material { profile: self.profile, lent: self.lent, secrets: &secrets };
+        let directory = borrowed.directory.insert(deliver(variables, &self.id, &material)?);
+        let profiles_dir = directory.profiles_dir().to_owned();
+        borrowed.recorded = self.record_start(record, borrowed)?;
+        let additions = Additions {
+            profiles_dir: Some(&profiles_dir),
+            session: Some(&self.id),
+            bridge: &bridge,
+            selection: self.selection.clone(),
+        };
+        let environ = for_child(variables, self.withheld, &additions);
+        let child = Child::start(&self.resolved.argv, &environ, self.resolved.is_dbt)?;
+        drop((environ, bridge, secrets));
+        Ok(wait(child, signals).await?)
+    }
+
+    async fn log_in(&self, client: &Client, signals: &Signals, borrowed: &mut Borrowed) -> Result<(), Stop> {
+        let login = self.environment.auth.as_ref().ok_or_else(|| {
+            Failure::new("no_login", format!("the environment `{}` has no `auth:`", self.environment.name), None)
+        })?;
+        let work = auth::login(client, login, &self.surroundings.variables);
+        until_signal(signals, work, |token| borrowed.token = Some(token)).await?;
+        let Some(token) = &borrowed.token else { return Ok(()) };
+        for note in &token.notes {
+            self.say.warning(&note.to_string(), None);
+        }
+        if token.is_root {
+            let message = format!(
+                "the login to the environment `{}` gave a root token, which may do everything in this Vault",
+                self.environment.name
+            );
+            let hint = "log in with a role whose policy allows what `dbt-lease plan` lists, and no more";
+            if self.environment.protected {
+                return Err(Failure::new("root_token", message, Some(hint)).into());
+            }
+            self.say.warning(&message, Some(hint));
+        }
+        Ok(())
+    }
+
+    async fn read(&self, client: &Client, signals: &Signals, borrowed: &mut Borrowed) -> Result<(), Stop> {
+        let Borrowed { token: Some(token), secrets, .. } = borrowed else { return Ok(()) };
+        for wanted in &self.lent.secrets {
+            until_signal(signals, secret::read(client, token, &wanted.request), |secret| secrets.push(secret)).await?;
+        }
+        for secret in secrets.iter() {
+            for warning in &secret.warnings {
+                self.say.note(|| format!("Vault says of `{}`: {warning}", secret.path));
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives everything back, the directory first: that takes microseconds, and cannot hang.
+    async fn take_back(&self, client: &Client, signals: &Signals, borrowed: Borrowed, within: Duration) -> Back {
+        let Borrowed { token, secrets, directory, recorded } = borrowed;
+        let directory = directory.map(SessionDir::remove);
+        let leases: Vec<Lease> = secrets.into_iter().filter_map(|secret| secret.lease).collect();
+        let Some(token) = token else {
+            return Back { directory, returned: None, recorded, abandoned: Vec::new() };
+        };
+        let known = leases.clone();
+        let mut work = std::pin::pin!(take_back(client, &token, leases, within));
+        // The ^C that ended the command may still lie in the pipe: it is not about us.
+        signals.forget_pending();
+        let returned = tokio::select! {
+            returned = &mut work => Some(returned),
+            // Whoever asks again wants us gone.
+            () = told_to_end(signals) => tokio::time::timeout(LAST_ANSWER, work).await.ok(),
+        };
+        let abandoned = if returned.is_some() { Vec::new() } else { known };
+        Back { directory, returned, recorded, abandoned }
+    }
+
+    fn record_start(&self, record: Option<&mut Record>, borrowed: &Borrowed) -> Result<bool, Failure> {
+        let (Some(record), Some(token)) = (record, &borrowed.token) else {
+            return Ok(false);
+        };
+        let server = &self.environment.server;
+        let uid = nix::unistd::geteuid();
+        let event = Kind::Lent(audit::Lent {
+            user: nix::unistd::User::from_uid(uid).ok().flatten().map(|user| user.name),
+            uid: uid.as_raw(),
+            host: nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()),
+            pid: std::process::id(),
+            project: self.resolved.project.as_ref().map(|project| project.name.as_str()),
+            profile: &self.profile.name,
+            target: &self.profile.target,
+            environment: &self.environment.name,
+            protected: self.environment.protected,
+            address: &server.address,
+            namespace: server.namespace.as_deref(),
+            login: audit::Login {
+                method: self.environment.auth.as_ref().map_or("", crate::config::Auth::method),
+                request_id: token.request_id.as_deref(),
+                accessor: token.accessor.as_deref(),
+            },
+            secrets: borrowed.secrets.iter().map(recorded).collect(),
+        });
+        match record.append(&self.id, event) {
+            Ok(()) => Ok(true),
+            Err(error) => {
+                let message = format!("the record `{}` could not be written: {error}", record.path().display());
+                if self.environment.protected {
+                    let hint = "a protected environment lends nothing that is not on record; make room, or set DBT_LEASE_AUDIT_FILE to another file";
+                    return Err(Failure::new("record", message, Some(hint)));
+                }
+                self.say.warning(&message, None);
+                Ok(false)
+            }
+        }
+    }
+
+    fn record_end(&self, record: Option<&mut Record>, back: &Back, result: &str, elapsed: Duration) {
+        let Some(record) = record else { return };
+        // A session that lent nothing leaves no trace.
+        if !back.recorded && back.is_nothing() {
+            return;
+        }
+        let event = Kind::Ended(back.event(&self.environment.name, result, elapsed));
+        if let Err(error) = record.append(&self.id, event) {
+            self.say.warning(&format!("the record `{}` could not be written: {error}", record.path().display()), None);
+        }
+    }
+}
+
+fn recorded(secret: &secret::Lent) -> audit::LentSecret<'_> {
+    audit::LentSecret {
+        name: &secret.name,
+        path: &secret.path,
+        request_id: secret.request_id.as_deref(),
+        lease_id: secret.lease.as_ref().map(|lease| lease.id.expose()),
+        lease_seconds: secret.lease.as_ref().map(|lease| lease.duration.as_secs()),
+        database_user: secret.fields.get("username").and_then(crate::vault::fields::Field::plain),
+    }
+}
+
+/// Waits for an answer and keeps it. A signal that wants us gone lets the answer come for a moment more, since it may hold what must be
+/// given back; then nothing further is asked for.
+async fn until_signal<T, E>(
+    signals: &Signals,
+    work: impl Future<Output = Result<T, E>>,
+    keep: impl FnOnce(T),
+) -> Result<(), Stop>
+where
+    Stop: From<E>,
+{
+    let mut work = std::pin::pin!(work);
+    tokio::select! {
+        biased;
+        signal = ending_signal(signals) => {
+            if let Ok(Ok(answer)) = tokio::time::timeout(LAST_ANSWER, work).await {
+                keep(answer);
+            }
+            Err(Stop::Signal(signal))
+        }
+        answer = &mut work => {
+            keep(answer?);
+            Ok(())
+        }
+    }
+}
+
+/// The next signal that asks us to end.
+async fn ending_signal(signals: &Signals) -> Signal {
+    loop {
+        match signals.next().await {
+            Ok(received) if matches!(received.signal, Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT) => {
+                return received.signal;
+            }
+            Ok(_) => {}
+            // The pipe is ours and stays open; without it there is nothing to wait for.
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+async fn told_to_end(signals: &Signals) {
+    ending_signal(signals).await;
+}
+
+/// `20261124T101530Z-9f86d081`: readable, sortable, and no other session's.
+fn new_id() -> Result<String, Failure> {
+    let mut random = [0; 4];
+    getrandom::fill(&mut random)
+        .map_err(|error| Failure::new("random", format!("the system gives no random bytes: {error}"), None))?;
+    let time: String =
+        humantime::format_rfc3339_seconds(SystemTime::now()).to_string().chars().filter(|c| !matches!(c, '-' | ':')).collect();
+    Ok(format!("{time}-{:08x}", u32::from_be_bytes(random)))
+}

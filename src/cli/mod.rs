@@ -1,0 +1,45 @@
+//! The command line: arguments, the order of the steps, messages, exit codes.
+
+mod arguments;
+mod exec;
+mod failure;
+mod lending;
+mod plan;
+mod render;
+mod say;
+mod shim;
+mod steps;
+mod taking_back;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+use failure::Failure;
+use say::Say;
+
+pub use shim::shim;
+
+/// What `dbt-lease` does: parses the arguments of this process, runs the subcommand, and gives the exit code.
+pub fn main() -> ExitCode {
+    let raw: Vec<OsString> = std::env::args_os().collect();
+    let arguments = match Arguments::try_parse_from(&raw) {
+        Ok(arguments) => arguments,
+        Err(error) => return arguments::refused(&error, &raw),
+    };
+    let say = Say::new(&arguments.global);
+    let outcome = match &arguments.command {
+        Command::Exec(exec) => return exec::run(&say, &arguments.global, exec),
+        Command::Plan(plan) => plan::run(&say, &arguments.global, plan),
+        Command::Render(render) => render::run(&say, &arguments.global, render),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            say.failure(&failure);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! The session directory: `PLACE/dbt-lease-UID/SESSION`, locked while the session lives, and what lies in it.
+//!
+//! | path below `PLACE/dbt-lease-UID/` | holds |
+//! | --- | --- |
+//! | `SESSION/profiles/profiles.yml` | what dbt reads |
+//! | `SESSION/profiles/.user.yml` | dbt's anonymous id, copied, since dbt would invent a new one each run |
+//! | `files-N/` | files that keys of the output name (TLS keys): the same path from run to run, or dbt would parse the whole project anew |
+//!
+//! A lock belongs to the open directory, so it is free exactly when every process of the session is gone. The lock of
+//! `dbt-lease-UID` itself is held around each "make and lock" and "unlock and remove", so that nobody locks what is about to go.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::geteuid;
+use zeroize::Zeroizing;
+
+use super::private::{Place, PrivateDir};
+use super::{DeliveryError, shred, words};
+use crate::render::RenderError;
+use crate::secret::Secret;
+
+/// What is written.
+pub struct Contents {
+    /// The generated profiles.yml.
+    pub profiles_yml: Zeroizing<String>,
+    /// Files that the output's keys name: file name and text.
+    pub files: Vec<(String, Secret)>,
+    /// The user's `.user.yml`.
+    pub user_yml: Option<Vec<u8>>,
+}
+
+/// A session's directory with its contents. Dropping it shreds and removes it, on a panic too; [`SessionDir::remove`] also says
+/// whether that went well.
+pub struct SessionDir {
+    base: PrivateDir,
+    parts: Option<Parts>,
+}
+
+struct Parts {
+    session: Locked,
+    profiles: PrivateDir,
+    files: Option<Locked>,
+}
+
+/// A directory that is locked by us.
+struct Locked {
+    directory: PrivateDir,
+    _lock: Flock<OwnedFd>,
+}
+
+impl SessionDir {
+    /// Makes the directory in the first place that can take all of it.
+    ///
+    /// `make` is told the directory of `files-N`, where `wants_files`, and gives the contents; its refusal is final.
+    pub fn deliver(
+        places: &[Place],
+        session: &str,
+        wants_files: bool,
+        make: &dyn Fn(Option<&Path>) -> Result<Contents, RenderError>,
+    ) -> Result<Self, DeliveryError> {
+        let mut tried = Vec::new();
+        for place in places {
+            match Self::deliver_in(place, session, wants_files, make) {
+                Ok(delivered) => return Ok(delivered),
+                Err(Refusal::Contents(error)) => return Err(error.into()),
+                Err(Refusal::FileName(name)) => return Err(DeliveryError::FileName(name)),
+                Err(Refusal::Place(error)) => tried.push((place.path.clone(), words(&error))),
+            }
+        }
+        Err(DeliveryError::NoPlace(tried))
+    }
+
+    fn deliver_in(
+        place: &Place,
+        session: &str,
+        wants_files: bool,
+        make: &dyn Fn(Option<&Path>) -> Result<Contents, RenderError>,
+    ) -> Result<Self, Refusal> {
+        let delivered = Self::make(place, session, wants_files)?;
+        let parts = delivered.parts.as_ref().expect("just made");
+        let contents = make(parts.files.as_ref().map(|files| files.directory.path())).map_err(Refusal::Contents)?;
+        for (name, text) in &contents.files {
+            let files = parts.files.as_ref().ok_or_else(|| Refusal::FileName(name.clone()))?;
+            if name.is_empty() || name.starts_with('.') || name.contains('/') {
+                return Err(Refusal::FileName(name.clone()));
+            }
+            files.directory.write(name, text.expose().as_bytes())?;
+        }
+        if let Some(user_yml) = &contents.user_yml {
+            parts.profiles.write(".user.yml", user_yml)?;
+        }
+        parts.profiles.write("profiles.yml", contents.profiles_yml.as_bytes())?;
+        Ok(delivered)
+    }
+
+    fn make(place: &Place, session: &str, wants_files: bool) -> io::Result<Self> {
+        // Another session that ends may remove `dbt-lease-UID` between our opening it and our mkdir in it.
+        for _ in 0..16 {
+            let base = PrivateDir::in_shared(&place.path, &format!("dbt-lease-{}", geteuid()))?;
+            let made = {
+                let _guard = lock(&base, FlockArg::LockExclusive)?;
+                Self::parts(&base, session, wants_files)
+            };
+            match made {
+                Ok(parts) => return Ok(Self { base, parts: Some(parts) }),
+                Err(error) if error.raw_os_error() == Some(Errno::ENOENT as i32) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::Error::other("another process keeps removing it"))
+    }
+
+    fn parts(base: &PrivateDir, session: &str, wants_files: bool) -> io::Result<Parts> {
+        let session = Locked::new(base.create(session)?)?;
+        let profiles = session.directory.create("profiles")?;
+        let files = if wants_files { Some(first_free(base)?) } else { None };
+        Ok(Parts { session, profiles, files })
+    }
+
+    /// The directory for DBT_PROFILES_DIR.
+    pub fn profiles_dir(&self) -> &Path {
+        self.parts.as_ref().expect("there until it is removed").profiles.path()
+    }
+
+    /// Shreds the contents and removes the directory.
+    pub fn remove(mut self) -> io::Result<()> {
+        self.take_away()
+    }
+
+    fn take_away(&mut self) -> io::Result<()> {
+        let Some(Parts { session, profiles, files }) = self.parts.take() else {
+            return Ok(());
+        };
+        let shredded = shred::contents(&profiles);
+        let files_shredded = files.as_ref().map_or(Ok(()), |files| shred::contents(&files.directory));
+        let _guard = lock(&self.base, FlockArg::LockExclusive)?;
+        let removed = profiles
+            .remove_from(&session.directory)
+            .and_then(|()| session.directory.remove_from(&self.base))
+            .and_then(|()| files.map_or(Ok(()), |files| files.directory.remove_from(&self.base)));
+        // Others may still have directories in it; then it stays.
+        let path = self.base.path();
+        if std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none()) {
+            let _ = std::fs::remove_dir(path);
+        }
+        shredded.and(files_shredded).and(removed)
+    }
+}
+
+impl Drop for SessionDir {
+    fn drop(&mut self) {
+        // Whoever wants to know the outcome calls `remove`; here a panic or an early return is on its way.
+        let _ = self.take_away();
+    }
+}
+
+impl Locked {
+    fn new(directory: PrivateDir) -> io::Result<Self> {
+        let lock = lock(&directory, FlockArg::LockExclusiveNonblock)?;
+        Ok(Self { directory, _lock: lock })
+    }
+}
+
+fn lock(directory: &PrivateDir, how: FlockArg) -> io::Result<Flock<OwnedFd>> {
+    let descriptor = directory.as_fd().try_clone_to_owned()?;
+    Flock::lock(descriptor, how).map_err(|(_, errno)| errno.into())
+}
+
+/// The first `files-N` that no living session holds. What a dead one left in it is shredded.
+fn first_free(base: &PrivateDir) -> io::Result<Locked> {
+    for number in 0..10_000 {
+        match Locked::new(base.open_or_create(&format!("files-{number}"))?) {
+            Ok(slot) => {
+                shred::contents(&slot.directory)?;
+                return Ok(slot);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::other("10,000 sessions hold files at once"))
+}
+
+enum Refusal {
+    Place(io::Error),
+    Contents(RenderError),
+    FileName(String),
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Self::Place(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::private::Storage;
+    use super::*;
+
+    fn place(scratch: &tempfile::TempDir) -> Place {
+        Place { path: scratch.path().to_owned(), storage: Storage::Disk }
+    }
+
+    fn contents(files: Vec<(String, Secret)>) -> Contents {
+        Contents { profiles_yml: Zeroizing::new("p: {}\n".to_owned()), files, user_yml: None }
+    }
+
+    fn certificate() -> Vec<(String, Secret)> {
+        vec![("sslkey".to_owned(), Secret::new("KEY".to_owned()))]
+    }
+
+    #[test]
+    fn nothing_is_left_after_the_end() {
+        let scratch = tempfile::tempdir().expect("a scratch directory");
+        let session = SessionDir::deliver(&[place(&scratch)], "s1", true, &|_| Ok(contents(certificate()))).expect("delivered");
+        assert!(session.profiles_dir().join("profiles.yml").is_file());
+        session.remove().expect("removed");
+        assert_eq!(std::fs::read_dir(scratch.path()).expect("listed").count(), 0);
+    }
+
+    #[test]
+    fn a_files_directory_has_the_same_path_again_and_another_one_beside_a_living_session() {
+        let scratch = tempfile::tempdir().expect("a scratch directory");
+        let seen = std::cell::RefCell::new(Vec::new());
+        let make = |files: Option<&Path>| {
+            seen.borrow_mut().push(files.expect("asked for").to_owned());
+            Ok(contents(certificate()))
+        };
+        let places = [place(&scratch)];
+        SessionDir::deliver(&places, "s1", true, &make).expect("delivered").remove().expect("removed");
+        let living = SessionDir::deliver(&places, "s2", true, &make).expect("delivered");
+        let beside = SessionDir::deliver(&places, "s3", true, &make).expect("delivered");
+        let seen = seen.borrow();
+        assert_eq!(seen[0], seen[1]);
+        assert_ne!(seen[1], seen[2]);
+        drop((living, beside));
+        assert_eq!(std::fs::read_dir(scratch.path()).expect("listed").count(), 0);
+    }
+
+    #[test]
+    fn a_place_that_cannot_take_it_is_passed_over_and_nothing_stays_in_it() {
+        let scratch = tempfile::tempdir().expect("a scratch directory");
+        let missing = Place { path: scratch.path().join("missing"), storage: Storage::Memory };
+        let session =
+            SessionDir::deliver(&[missing.clone(), place(&scratch)], "s1", false, &|_| Ok(contents(Vec::new()))).expect("delivered");
+        assert!(session.profiles_dir().starts_with(scratch.path().join(format!("dbt-lease-{}", geteuid()))));
+        drop(session);
+
+        let refusal = SessionDir::deliver(&[missing], "s1", false, &|_| Ok(contents(Vec::new()))).err().expect("refused").to_string();
+        assert!(refusal.contains("missing: no such file or directory"), "{refusal}");
+    }
+}

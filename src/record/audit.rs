@@ -1,0 +1,292 @@
+//! The record: JSON lines, one event a line, appended and never changed.
+//!
+//! `lent` is on file before the child starts, `ended` after it. Lease ids stand here and nowhere else: whoever has one can end the
+//! lease. No secret and no argument of the command stands here.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use nix::libc;
+use nix::unistd::geteuid;
+use serde::Serialize;
+
+use crate::variables::{DBT_LEASE_AUDIT_FILE, Variables};
+
+/// The format's version, in each line. It grows when a field changes its meaning or goes; new fields do not count.
+pub const VERSION: u32 = 1;
+
+/// One line of the record.
+#[derive(Debug, Serialize)]
+pub struct Event<'a> {
+    /// [`VERSION`]
+    pub version: u32,
+    /// RFC 3339, UTC, milliseconds.
+    pub time: String,
+    /// The session's id; the same in both events, in dbt's artifacts and in Vault's audit log.
+    pub session: &'a str,
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: Kind<'a>,
+}
+
+/// What happened.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Kind<'a> {
+    /// Credentials were obtained; the child is about to start.
+    Lent(Lent<'a>),
+    /// The child has ended (or never started), and everything was taken back as far as it could be.
+    Ended(Ended<'a>),
+}
+
+/// Who borrowed what, where and for what.
+#[derive(Debug, Serialize)]
+pub struct Lent<'a> {
+    /// The user's name, where it has one, and number.
+    pub user: Option<String>,
+    /// The effective user id.
+    pub uid: u32,
+    /// The host's name.
+    pub host: Option<String>,
+    /// This process.
+    pub pid: u32,
+    /// The dbt project's name.
+    pub project: Option<&'a str>,
+    /// The profile's name.
+    pub profile: &'a str,
+    /// The target's name.
+    pub target: &'a str,
+    /// The environment.
+    pub environment: &'a str,
+    /// Whether it is protected.
+    pub protected: bool,
+    /// Vault's address.
+    pub address: &'a str,
+    /// Vault's namespace.
+    pub namespace: Option<&'a str>,
+    /// The login.
+    pub login: Login<'a>,
+    /// The secrets, in order.
+    pub secrets: Vec<LentSecret<'a>>,
+}
+
+/// A login.
+#[derive(Debug, Serialize)]
+pub struct Login<'a> {
+    /// `approle`, `token`, …
+    pub method: &'a str,
+    /// The request's id, as in Vault's audit log.
+    pub request_id: Option<&'a str>,
+    /// The token's accessor.
+    pub accessor: Option<&'a str>,
+}
+
+/// One secret of a session.
+#[derive(Debug, Serialize)]
+pub struct LentSecret<'a> {
+    /// Its name in dbt-lease.yml.
+    pub name: &'a str,
+    /// Its path in Vault.
+    pub path: &'a str,
+    /// The request's id, as in Vault's audit log.
+    pub request_id: Option<&'a str>,
+    /// The lease, where the secret has one. A kill switch: whoever has it can end the lease.
+    pub lease_id: Option<&'a str>,
+    /// The lease's duration as Vault said it, seconds.
+    pub lease_seconds: Option<u64>,
+    /// The database user, where the secret has a `username`.
+    pub database_user: Option<&'a str>,
+}
+
+/// How a session ended.
+#[derive(Debug, Serialize)]
+pub struct Ended<'a> {
+    /// The environment.
+    pub environment: &'a str,
+    /// `exit 0`, `signal SIGTERM`, `not started`, …
+    pub result: String,
+    /// From `lent` to here, seconds.
+    pub seconds: f64,
+    /// `removed`, or why not.
+    pub directory: String,
+    /// What became of each lease, in the order of `lent`.
+    pub leases: Vec<TakenBack<'a>>,
+    /// What became of the token: `revoked`, `kept` (the user's own), `expires`, or why it was not revoked.
+    pub token: String,
+}
+
+/// What became of one lease.
+#[derive(Debug, Serialize)]
+pub struct TakenBack<'a> {
+    /// The lease.
+    pub lease_id: &'a str,
+    /// `revoked`, `ended_with_token`, `shortened`, `queued`, `failed`, `unknown`
+    pub result: &'static str,
+    /// By what that is known: `sync revocation`, … or the server's words where it failed.
+    pub proof: String,
+    /// When it ends at the latest, where it is not known to be gone.
+    pub lives_until: Option<String>,
+}
+
+/// Why there can be no record.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// Neither DBT_LEASE_AUDIT_FILE nor XDG_STATE_HOME nor HOME says where.
+    #[error("no place for the record: neither DBT_LEASE_AUDIT_FILE nor XDG_STATE_HOME nor HOME is set")]
+    NoPlace,
+    /// The file cannot be opened or made.
+    #[error("cannot write the record `{}`: {cause}", .path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// The kernel's reason.
+        cause: io::Error,
+    },
+    /// The file is not ours alone.
+    #[error("the record `{}` {why}", .path.display())]
+    NotPrivate {
+        /// The file.
+        path: PathBuf,
+        /// In what way.
+        why: String,
+    },
+}
+
+impl RecordError {
+    /// A stable word for JSON.
+    pub fn kind(&self) -> &'static str {
+        "record"
+    }
+
+    /// What to do next.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NotPrivate { path, .. } => format!("make it yours alone, `chmod 600 {}`, or set {DBT_LEASE_AUDIT_FILE} to another file", path.display()),
+            Self::NoPlace | Self::Open { .. } => format!("set {DBT_LEASE_AUDIT_FILE} to a file that this user can write"),
+        })
+    }
+}
+
+/// The open record.
+#[derive(Debug)]
+pub struct Record {
+    file: File,
+    path: PathBuf,
+}
+
+impl Record {
+    /// Opens or makes the record: DBT_LEASE_AUDIT_FILE, else `$XDG_STATE_HOME/dbt-lease/audit.jsonl`, else below `~/.local/state`.
+    pub fn open(variables: &Variables) -> Result<Self, RecordError> {
+        let path = path(variables).ok_or(RecordError::NoPlace)?;
+        let failed = |cause| RecordError::Open { path: path.clone(), cause };
+        if variables.text(DBT_LEASE_AUDIT_FILE).is_none()
+            && let Some(parent) = path.parent()
+        {
+            DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(failed)?;
+        }
+        let file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
+            .open(&path)
+            .map_err(failed)?;
+        let found = file.metadata().map_err(failed)?;
+        let not_private = |why: String| Err(RecordError::NotPrivate { path: path.clone(), why });
+        if !found.is_file() {
+            return not_private("is not a regular file".to_owned());
+        }
+        if found.uid() != geteuid().as_raw() {
+            return not_private(format!("belongs to user {}", found.uid()));
+        }
+        if found.mode() & 0o077 != 0 {
+            return not_private(format!("can be read by others (mode {:o})", found.mode() & 0o777));
+        }
+        Ok(Self { file, path })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Appends one event. One write a line: with O_APPEND, lines of sessions that run at once do not mix.
+    pub fn append(&mut self, session: &str, kind: Kind<'_>) -> io::Result<()> {
+        let event = Event { version: VERSION, time: stamp(SystemTime::now()), session, kind };
+        let mut line = serde_json::to_vec(&event)?;
+        line.push(b'\n');
+        self.file.write_all(&line)
+    }
+}
+
+/// RFC 3339, UTC, milliseconds.
+pub fn stamp(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(time).to_string()
+}
+
+fn path(variables: &Variables) -> Option<PathBuf> {
+    if let Some(file) = variables.text(DBT_LEASE_AUDIT_FILE) {
+        return Some(PathBuf::from(file));
+    }
+    // The XDG specification: a relative path is invalid and must be ignored.
+    let state = variables.text("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || variables.text("HOME").map(|home| Path::new(home).join(".local/state"));
+    Some(state.or_else(home)?.join("dbt-lease/audit.jsonl"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn ended() -> Kind<'static> {
+        Kind::Ended(Ended {
+            environment: "production",
+            result: "exit 0".to_owned(),
+            seconds: 1.5,
+            directory: "removed".to_owned(),
+            leases: vec![TakenBack { lease_id: "database/creds/x/1", result: "revoked", proof: "sync revocation".to_owned(), lives_until: None }],
+            token: "revoked".to_owned(),
+        })
+    }
+
+    #[test]
+    fn events_are_json_lines_in_a_private_file() {
+        let home = tempfile::tempdir().expect("a scratch directory");
+        let variables: Variables = [("HOME", home.path())].into_iter().collect();
+        let mut record = Record::open(&variables).expect("opened");
+        record.append("s1", ended()).expect("appended");
+        record.append("s2", ended()).expect("appended");
+        let file = home.path().join(".local/state/dbt-lease/audit.jsonl");
+        assert_eq!(record.path(), file);
+        assert_eq!(file.metadata().expect("there").mode() & 0o777, 0o600);
+        let text = std::fs::read_to_string(&file).expect("read");
+        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        assert_eq!(lines[1]["session"], "s2");
+        assert_eq!(lines[0]["version"], 1);
+        assert_eq!(lines[0]["event"], "ended");
+        assert_eq!(lines[0]["leases"][0]["result"], "revoked");
+    }
+
+    #[test]
+    fn a_record_that_others_can_read_is_refused() {
+        let home = tempfile::tempdir().expect("a scratch directory");
+        let file = home.path().join("audit");
+        std::fs::write(&file, "").expect("made");
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).expect("opened");
+        let variables: Variables = [(DBT_LEASE_AUDIT_FILE, &file)].into_iter().collect();
+        let refusal = Record::open(&variables).expect_err("refused");
+        assert!(refusal.to_string().contains("can be read by others (mode 644)"), "{refusal}");
+        assert!(refusal.hint().expect("a hint").contains("chmod 600"));
+    }
+
+    #[test]
+    fn without_a_place_the_refusal_names_the_variable() {
+        let refusal = Record::open(&Variables::default()).expect_err("refused");
+        assert!(refusal.hint().expect("a hint").contains(DBT_LEASE_AUDIT_FILE));
+    }
+}

@@ -1,0 +1,4 @@
+//! What is kept of a session when it is over. Sees no secret value.
+#![forbid(unsafe_code)]
+
+pub mod audit;

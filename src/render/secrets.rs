@@ -1,0 +1,99 @@
+//! The fields of a session's secrets, as templates and adapters' keys ask for them.
+
+use std::collections::BTreeMap;
+
+use crate::render::RenderError;
+use crate::config;
+use crate::secret::Secret;
+use crate::vault::{fields, secret};
+
+/// One field of a secret.
+#[derive(Clone, Debug)]
+pub enum Field {
+    /// A string.
+    Text(Secret),
+    /// A number or a truth value, as JSON writes it.
+    Plain(String),
+}
+
+impl Field {
+    /// The field as text.
+    pub fn text(&self) -> Secret {
+        match self {
+            Self::Text(secret) => secret.clone(),
+            Self::Plain(text) => Secret::new(text.clone()),
+        }
+    }
+}
+
+/// The secrets by name, each with its fields by name.
+#[derive(Debug)]
+pub enum Secrets {
+    /// What Vault gave.
+    Leased(BTreeMap<String, BTreeMap<String, Field>>),
+    /// What stands in their place for a dbt command that does not connect, and for `render`: every field is [`PLACEHOLDER`].
+    Placeholders(Vec<String>),
+}
+
+/// What stands for a secret that was not asked for. Constant, so that it does not cost dbt its parse cache from run to run.
+pub const PLACEHOLDER: &str = "dbt-lease-placeholder";
+
+impl Secrets {
+    /// What Vault gave. Lists and maps become JSON text; a null is no field.
+    pub fn leased(secrets: &[secret::Lent]) -> Self {
+        let field = |value: &fields::Field| match value {
+            fields::Field::Number(_) | fields::Field::Bool(_) => Some(Field::Plain(value.expose_json().to_string())),
+            _ => value.text().map(Field::Text),
+        };
+        let fields = |lent: &secret::Lent| {
+            lent.fields.iter().filter_map(|(name, value)| Some((name.to_owned(), field(value)?))).collect()
+        };
+        Self::Leased(secrets.iter().map(|lent| (lent.name.clone(), fields(lent))).collect())
+    }
+
+    /// Placeholders for a target's secrets.
+    pub fn placeholders(lent: &config::Lent) -> Self {
+        Self::Placeholders(lent.secrets.iter().map(|secret| secret.request.name.clone()).collect())
+    }
+
+    /// One field; an error names what there is.
+    pub fn field(&self, secret: &str, field: &str) -> Result<Field, RenderError> {
+        match self {
+            Self::Leased(secrets) => {
+                let fields = secrets.get(secret).ok_or_else(|| self.unknown_secret(secret))?;
+                fields.get(field).cloned().ok_or_else(|| RenderError::UnknownField {
+                    secret: secret.to_owned(),
+                    field: field.to_owned(),
+                    known: fields.keys().cloned().collect(),
+                })
+            }
+            Self::Placeholders(names) if names.iter().any(|name| name == secret) => {
+                Ok(Field::Text(Secret::new(PLACEHOLDER.to_owned())))
+            }
+            Self::Placeholders(_) => Err(self.unknown_secret(secret)),
+        }
+    }
+
+    /// Whether a secret has a field; a placeholder has every field.
+    pub fn has(&self, secret: &str, field: &str) -> bool {
+        match self {
+            Self::Leased(secrets) => secrets.get(secret).is_some_and(|fields| fields.contains_key(field)),
+            Self::Placeholders(names) => names.iter().any(|name| name == secret),
+        }
+    }
+
+    /// The names of the secrets.
+    pub fn names(&self) -> Vec<&str> {
+        match self {
+            Self::Leased(secrets) => secrets.keys().map(String::as_str).collect(),
+            Self::Placeholders(names) => names.iter().map(String::as_str).collect(),
+        }
+    }
+
+    fn unknown_secret(&self, secret: &str) -> RenderError {
+        RenderError::UnknownSecret {
+            secret: secret.to_owned(),
+            known: self.names().into_iter().map(str::to_owned).collect(),
+        }
+    }
+}

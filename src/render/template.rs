@@ -1,0 +1,121 @@
+//! The templates of dbt-lease.yml: `{{ vault.NAME.FIELD }}` and what minijinja makes of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
+
+use crate::render::RenderError;
+use crate::render::secrets::{Field, Secrets};
+use crate::secret::Secret;
+
+/// A template's text with the names that it uses.
+pub struct Template<'a> {
+    text: &'a str,
+    /// `(secret, field)`
+    uses: BTreeSet<(String, String)>,
+}
+
+impl<'a> Template<'a> {
+    /// Parses a template. `place` is the key that it stands under, for messages.
+    pub fn parse(place: &str, text: &'a str) -> Result<Self, RenderError> {
+        let bad = |why: String| RenderError::Template { place: place.to_owned(), why };
+        let environment = Environment::empty();
+        let template = environment.template_from_str(text).map_err(|error| bad(syntax(&error)))?;
+        let mut uses = BTreeSet::new();
+        for name in template.undeclared_variables(true) {
+            let parts: Vec<&str> = name.split('.').collect();
+            match parts.as_slice() {
+                ["vault", secret, field] => uses.insert(((*secret).to_owned(), (*field).to_owned())),
+                ["vault", ..] => return Err(bad("a secret's field is written `vault.NAME.FIELD`".to_owned())),
+                [other, ..] => {
+                    return Err(bad(format!(
+                        "`{other}` is not known here; there is `vault` alone (`vault.NAME.FIELD`)"
+                    )));
+                }
+                [] => false,
+            };
+        }
+        Ok(Self { text, uses })
+    }
+
+    /// The fields that the template uses, as `NAME.FIELD`.
+    pub fn sources(&self) -> Vec<String> {
+        self.uses.iter().map(|(secret, field)| format!("{secret}.{field}")).collect()
+    }
+
+    /// The template's one field, where it is nothing but `{{ vault.NAME.FIELD }}`.
+    fn lone(&self) -> Option<&(String, String)> {
+        let inner = self.text.trim().strip_prefix("{{")?.strip_suffix("}}")?.trim_matches(['-', ' ', '\t', '\n']);
+        let only = self.uses.first().filter(|_| self.uses.len() == 1)?;
+        (inner == format!("vault.{}.{}", only.0, only.1)).then_some(only)
+    }
+
+    /// Evaluates the template. A lone field keeps its type.
+    pub fn evaluate(&self, place: &str, secrets: &Secrets) -> Result<Field, RenderError> {
+        if let Some((secret, field)) = self.lone() {
+            return secrets.field(secret, field);
+        }
+        let mut vault: BTreeMap<&str, BTreeMap<&str, Value>> = BTreeMap::new();
+        for (secret, field) in &self.uses {
+            let value = Value::from(secrets.field(secret, field)?.text().expose());
+            vault.entry(secret).or_default().insert(field, value);
+        }
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_auto_escape_callback(|_| AutoEscape::None);
+        environment.set_keep_trailing_newline(true);
+        let text = environment
+            // minijinja's own message may quote values; its kind says enough.
+            .render_str(self.text, context! { vault })
+            .map_err(|error| RenderError::Template { place: place.to_owned(), why: error.kind().to_string() })?;
+        Ok(Field::Text(Secret::new(text)))
+    }
+}
+
+fn syntax(error: &minijinja::Error) -> String {
+    error.detail().map_or_else(|| error.kind().to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secrets() -> Secrets {
+        let fields = [
+            ("username".to_owned(), Field::Text(Secret::new("v-dbt".to_owned()))),
+            ("password".to_owned(), Field::Text(Secret::new("{{ 1 }}<&'".to_owned()))),
+            ("port".to_owned(), Field::Plain("5432".to_owned())),
+        ];
+        Secrets::Leased([("warehouse".to_owned(), fields.into_iter().collect())].into_iter().collect())
+    }
+
+    fn evaluate(text: &str) -> Result<Field, RenderError> {
+        Template::parse("env.X", text)?.evaluate("env.X", &secrets())
+    }
+
+    #[test]
+    fn a_value_is_neither_escaped_nor_evaluated_again() {
+        let value = evaluate("p={{ vault.warehouse.password }}\n").expect("evaluated");
+        assert_eq!(value.text().expose(), "p={{ 1 }}<&'\n");
+    }
+
+    #[test]
+    fn a_lone_field_keeps_its_type() {
+        assert!(matches!(evaluate("{{ vault.warehouse.port }}"), Ok(Field::Plain(port)) if port == "5432"));
+        assert!(matches!(evaluate("{{ vault.warehouse.port ~ '' }}"), Ok(Field::Text(_))));
+    }
+
+    #[test]
+    fn unknown_names_are_refused_by_name() {
+        for (text, words) in [
+            ("{{ vault.other.password }}", "no secret `other`"),
+            ("{{ vault.warehouse.pasword }}", "no field `pasword`"),
+            ("{{ env_var('X') }}", "`env_var` is not known here"),
+            ("{{ vault.warehouse }}", "`vault.NAME.FIELD`"),
+            ("{{ vault.warehouse.password", "env.X"),
+        ] {
+            let refusal = evaluate(text).expect_err(text).to_string();
+            assert!(refusal.contains(words), "{text}: {refusal}");
+        }
+    }
+}

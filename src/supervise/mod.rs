@@ -1,0 +1,5 @@
+//! The child and the signals that pass between it and the world.
+
+pub mod child;
+pub mod inherited;
+pub mod signals;
