@@ -23,6 +23,19 @@ impl fmt::Display for Place {
     }
 }
 
+/// Two environments that say the same thing, where each does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Twice {
+    /// The environment that says it first.
+    pub earlier: String,
+    /// Where.
+    pub first: Place,
+    /// The environment that says it again.
+    pub later: String,
+    /// Where.
+    pub second: Place,
+}
+
 /// Why dbt-lease.yml, or a Vault variable that completes it, cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
@@ -148,20 +161,14 @@ pub enum ConfigError {
     },
     /// A target that stands twice.
     #[error(
-        "{second}: target {target} stands in environment `{later}`, and already {} of environment `{earlier}`",
-        line_of(first)
+        "{}: target {target} stands in environment `{}`, and already in environment `{}` ({})",
+        twice.second, twice.later, twice.earlier, line_of(&twice.first)
     )]
     TargetTwice {
-        /// The first place.
-        first: Place,
-        /// The second place.
-        second: Place,
+        /// The two environments, which may be one.
+        twice: Box<Twice>,
         /// `` `prod` `` or `` `prod` of profile `edr` ``.
         target: String,
-        /// The environment of the first.
-        earlier: String,
-        /// The environment of the second.
-        later: String,
     },
     /// A target that needs a login in an environment that has none.
     #[error(
@@ -177,18 +184,12 @@ pub enum ConfigError {
     },
     /// Two environments that are not kept apart.
     #[error(
-        "{second}: environment `{later}` shares {what} with environment `{earlier}` ({})",
-        line_of(first)
+        "{}: environment `{}` shares {what} with environment `{}` ({})",
+        twice.second, twice.later, twice.earlier, line_of(&twice.first)
     )]
     NotIsolated {
-        /// Where the first environment says it.
-        first: Place,
-        /// Where the second does.
-        second: Place,
-        /// The first environment.
-        earlier: String,
-        /// The second.
-        later: String,
+        /// The two environments.
+        twice: Box<Twice>,
         /// What both have: a role, a path, a source of tokens.
         what: String,
         /// How to keep them apart.
@@ -294,8 +295,8 @@ fn inside(parent: &str) -> String {
 
 fn line_of(place: &Place) -> String {
     match place.line {
-        Some(line) => format!("in line {line}"),
-        None => format!("in {}", place.file.display()),
+        Some(line) => format!("line {line}"),
+        None => place.file.display().to_string(),
     }
 }
 

@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use super::error::{ConfigError, Place};
+use super::error::{ConfigError, Place, Twice};
 use super::{Auth, Config, Environment, Lending, RoleId, SecretId, Server};
 
 /// Something that belongs to one environment alone.
@@ -43,10 +43,12 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
             for (what, second) in mine {
                 if let Some((_, first)) = theirs.iter().find(|(other, _)| other == what) {
                     return Err(ConfigError::NotIsolated {
-                        first: first.clone(),
-                        second: second.clone(),
-                        earlier: config.environments[earlier].name.clone(),
-                        later: config.environments[later].name.clone(),
+                        twice: Box::new(Twice {
+                            earlier: config.environments[earlier].name.clone(),
+                            first: first.clone(),
+                            later: config.environments[later].name.clone(),
+                            second: second.clone(),
+                        }),
                         what: what.described(),
                         hint: what.hint(),
                     });

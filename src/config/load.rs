@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use super::error::{ConfigError, Place};
+use super::error::{ConfigError, Place, Twice};
 use super::server::Settings;
 use super::walk::{Cursor, Document, Keys, Object};
 use super::{Config, Environment, Lending, Target, auth, isolation, server, target};
@@ -194,11 +194,13 @@ fn each_target_once(config: &Config) -> Result<(), ConfigError> {
                 None => format!("`{}`", target.target),
             };
             return Err(ConfigError::TargetTwice {
-                first: first.at.clone(),
-                second: target.at.clone(),
+                twice: Box::new(Twice {
+                    earlier: earlier.name.clone(),
+                    first: first.at.clone(),
+                    later: environment.name.clone(),
+                    second: target.at.clone(),
+                }),
                 target: name,
-                earlier: earlier.name.clone(),
-                later: environment.name.clone(),
             });
         }
     }

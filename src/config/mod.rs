@@ -21,7 +21,7 @@ mod target;
 mod template;
 mod walk;
 
-pub use error::{ConfigError, Place};
+pub use error::{ConfigError, Place, Twice};
 pub use names::{BridgeName, bridge_name, login_variables};
 pub(crate) use walk::nearest;
 

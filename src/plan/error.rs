@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::{Config, Place, nearest};
+use crate::config::{Config, Place, Twice, nearest};
 use crate::dbt::Profile;
 
 /// A refusal of the plan.
@@ -18,24 +18,21 @@ pub enum PlanError {
         target: String,
         /// Its profile.
         profile: String,
-        /// Whether it is the project's own profile.
-        is_own: bool,
-        /// The nearest listed target of the same profile.
-        nearest: Option<String>,
-        /// The environments that there are, listed.
-        environments: String,
+        /// The nearest name, and the lines to add.
+        hint: String,
     },
     /// Two entries mean the same target.
-    #[error("{}: target `{target}` of profile `{profile}` stands in environment `{}`, and already in environment `{}` ({})", second.1, second.0, first.0, first.1)]
+    #[error(
+        "{}: target `{target}` of profile `{profile}` stands in environment `{}`, and already in environment `{}` ({})",
+        twice.second, twice.later, twice.earlier, twice.first
+    )]
     Ambiguous {
         /// The target.
         target: String,
         /// Its profile.
         profile: String,
-        /// The first environment and place.
-        first: (String, Place),
-        /// The second environment and place.
-        second: (String, Place),
+        /// The two entries.
+        twice: Box<Twice>,
     },
     /// A protected target that the user did not name in this call.
     #[error(
@@ -129,30 +126,7 @@ impl PlanError {
     /// What to do next.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::NotListed {
-                target,
-                profile,
-                is_own,
-                nearest,
-                environments,
-                ..
-            } => {
-                let meant = nearest
-                    .as_ref()
-                    .map(|name| format!("did you mean `--target {name}`? "))
-                    .unwrap_or_default();
-                let line = if *is_own {
-                    format!("{target}: database/creds/ROLE")
-                } else {
-                    format!(
-                        "KEY: {{profile: {profile}, target: {target}, secrets: {{warehouse: database/creds/ROLE}}}}"
-                    )
-                };
-                format!(
-                    "{meant}else add it under `targets` of the environment it belongs to ({environments}), with `none` for \
-                     the path if it needs nothing from Vault:\n    {line}"
-                )
-            }
+            Self::NotListed { hint, .. } => hint.clone(),
             Self::Ambiguous { .. } => "a target belongs to one environment: remove one of the two".to_owned(),
             Self::NotNamed { target, is_dbt, .. } => {
                 let place = if *is_dbt { "to dbt's arguments" } else { "before `--`" };
@@ -172,25 +146,42 @@ impl PlanError {
         })
     }
 
-    /// [`PlanError::NotListed`], with the nearest name.
+    /// [`PlanError::NotListed`], with what to do.
     pub(super) fn not_listed(config: &Config, profile: &Profile, own: Option<&str>) -> Self {
-        let listed = config
+        let is_own = own == Some(profile.name.as_str());
+        let mut listed = config
             .targets()
             .map(|(_, target)| target)
             .filter(|target| target.profile.as_deref().or(own) == Some(profile.name.as_str()))
             .map(|target| target.target.as_str());
+        let target = &profile.target;
+        let meant = match nearest(target, &mut listed) {
+            Some(name) => format!("did you mean `--target {name}`? "),
+            None => String::new(),
+        };
+        let line = if is_own {
+            format!("{target}: database/creds/ROLE")
+        } else {
+            format!(
+                "KEY: {{profile: {}, target: {target}, secrets: {{warehouse: database/creds/ROLE}}}}",
+                profile.name
+            )
+        };
+        let environments = config
+            .environments
+            .iter()
+            .map(|environment| environment.name.as_str())
+            .collect::<Vec<_>>();
+        let hint = format!(
+            "{meant}else add it under `targets` of the environment it belongs to ({}), with `none` for the path if it needs \
+             nothing from Vault:\n    {line}",
+            environments.join(", ")
+        );
         Self::NotListed {
             file: config.file.clone(),
-            target: profile.target.clone(),
+            target: target.clone(),
             profile: profile.name.clone(),
-            is_own: own == Some(profile.name.as_str()),
-            nearest: nearest(&profile.target, listed).map(str::to_owned),
-            environments: config
-                .environments
-                .iter()
-                .map(|environment| environment.name.as_str())
-                .collect::<Vec<_>>()
-                .join(", "),
+            hint,
         }
     }
 }

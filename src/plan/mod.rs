@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::config::{
     Auth, BridgeName, Config, Delivery, Environment, Lending, Lent, LentSecret, Operation, RoleId,
-    SecretId, SecretRequest, Server, Target, bridge_name, login_variables,
+    SecretId, SecretRequest, Server, Target, Twice, bridge_name, login_variables,
 };
 use crate::dbt::{Need, Profile, Resolved};
 use crate::variables::Variables;
@@ -255,8 +255,12 @@ fn entry<'c>(
         Some((environment, target)) => Err(PlanError::Ambiguous {
             target: profile.target.clone(),
             profile: profile.name.clone(),
-            first: (first.0.name.clone(), first.1.at.clone()),
-            second: (environment.name.clone(), target.at.clone()),
+            twice: Box::new(Twice {
+                earlier: first.0.name.clone(),
+                first: first.1.at.clone(),
+                later: environment.name.clone(),
+                second: target.at.clone(),
+            }),
         }),
     }
 }
@@ -388,8 +392,8 @@ fn requests(auth: &Auth, secrets: &[LentSecret]) -> Vec<Request> {
             mount, secret_id, ..
         } => {
             if let SecretId::WrappedFile(_) = secret_id {
-                ask("POST", "sys/wrapping/lookup");
-                ask("POST", "sys/wrapping/unwrap");
+                ask("PUT", "sys/wrapping/lookup");
+                ask("PUT", "sys/wrapping/unwrap");
             }
             ask("POST", &format!("auth/{mount}/login"));
         }
