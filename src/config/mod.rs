@@ -1,8 +1,190 @@
 //! dbt-lease.yml: the types that the rest of the tool reads, after validation.
+//!
+//! [`Config::find`] finds the file, [`Config::load`] reads it: every mistake in it is a [`ConfigError`] with its line. What
+//! stands in a loaded [`Config`] keeps the isolation rules, holds no secret, and names files by absolute paths.
 #![forbid(unsafe_code)]
 
 use std::path::PathBuf;
 use std::time::Duration;
+
+mod auth;
+mod duration;
+mod error;
+mod isolation;
+mod lines;
+mod literal;
+mod load;
+mod names;
+mod path;
+mod server;
+mod target;
+mod template;
+mod walk;
+
+pub use error::{ConfigError, Place, Twice};
+pub use names::{BridgeName, bridge_name, login_variables};
+pub(crate) use walk::nearest;
+
+/// dbt-lease.yml.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The file, absolute.
+    pub file: PathBuf,
+    /// The environments, in the file's order.
+    pub environments: Vec<Environment>,
+}
+
+/// A trust zone: one login identity, its own roles and paths.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Environment {
+    /// Its key under `environments`.
+    pub name: String,
+    /// Its targets must be named by the user, and more (DESIGN, "Protected means").
+    pub protected: bool,
+    /// How to reach its Vault: the environment's keys over `vault:` over Vault's variables. None where no address is said
+    /// anywhere, which only matters once something is lent.
+    pub server: Option<Server>,
+    /// Its login; always there when one of its targets lends.
+    pub auth: Option<Auth>,
+    /// Its targets, in the file's order.
+    pub targets: Vec<Target>,
+    /// Where it stands.
+    pub at: Place,
+    /// Where its login stands, or the environment itself.
+    pub auth_at: Place,
+}
+
+/// A target of an environment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    /// Its key under `targets`.
+    pub key: String,
+    /// Another profile's name (`{profile: P, target: T}`); none for a target of the project's own profile.
+    pub profile: Option<String>,
+    /// The target's name in profiles.yml.
+    pub target: String,
+    /// What is lent for it.
+    pub lending: Lending,
+    /// Where it stands.
+    pub at: Place,
+}
+
+/// What a target needs from Vault.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Lending {
+    /// `none`: nothing.
+    None,
+    /// Secrets.
+    Lent(Lent),
+}
+
+/// The secrets of a target, and where their fields go.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lent {
+    /// At least one, in the file's order.
+    pub secrets: Vec<LentSecret>,
+    /// `env:`: a variable and the template of its value, in the file's order.
+    pub env: Vec<Bridge>,
+    /// `fields:`: a key path of the output (dotted) and its value, in the file's order.
+    pub fields: Vec<(String, FieldValue)>,
+    /// How it is handed to dbt.
+    pub delivery: Delivery,
+}
+
+/// One secret of a target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LentSecret {
+    /// What is asked of Vault.
+    pub request: SecretRequest,
+    /// The KV version, where it is KV; none where the engine is not said.
+    pub engine: Option<KvEngine>,
+    /// Where its path stands.
+    pub at: Place,
+}
+
+/// A KV secrets engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KvEngine {
+    /// `engine: kv1`
+    V1,
+    /// `engine: kv2`, or a literal `MOUNT/data/…` path
+    V2,
+}
+
+/// One variable of `env:`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bridge {
+    /// Its name.
+    pub name: String,
+    /// The template of its value.
+    pub template: String,
+    /// Where it stands.
+    pub at: Place,
+}
+
+/// What a key of `fields:` gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FieldValue {
+    /// What this template gives.
+    Text(String),
+    /// The path of a 0600 file that holds what this template gives.
+    File(String),
+}
+
+/// How leased values reach dbt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// In the private profiles.yml (and `env:` in variables too).
+    File,
+    /// In variables alone; the private profiles.yml holds no secret.
+    Env,
+}
+
+impl Config {
+    /// The target's environment and entry: a key under `targets` is a target of the project's own profile, `{profile,
+    /// target}` of the profile that it names; never is another profile's matched by the target's name alone.
+    ///
+    /// `own_profile` is the profile that dbt_project.yml names; without it only entries that name their profile can match.
+    pub fn target_for(
+        &self,
+        profile: &str,
+        target: &str,
+        own_profile: Option<&str>,
+    ) -> Option<(&Environment, &Target)> {
+        self.targets()
+            .find(|(_, entry)| entry.is(profile, target, own_profile))
+    }
+
+    /// All targets with their environments, in the file's order.
+    pub fn targets(&self) -> impl Iterator<Item = (&Environment, &Target)> {
+        self.environments.iter().flat_map(|environment| {
+            environment
+                .targets
+                .iter()
+                .map(move |target| (environment, target))
+        })
+    }
+}
+
+impl Target {
+    /// Whether this entry means that target of that profile, see [`Config::target_for`].
+    pub fn is(&self, profile: &str, target: &str, own_profile: Option<&str>) -> bool {
+        self.target == target && self.profile.as_deref().or(own_profile) == Some(profile)
+    }
+}
+
+impl LentSecret {
+    /// Whether Vault may answer with a lease. Only the answer tells; known beforehand is that KV and static roles
+    /// (`MOUNT/static-creds/…` of the database engine, `MOUNT/static-cred/…` of LDAP) never do.
+    pub fn may_lease(&self) -> bool {
+        self.engine.is_none()
+            && !self
+                .request
+                .path
+                .split('/')
+                .any(|segment| segment == "static-creds" || segment == "static-cred")
+    }
+}
 
 /// How to reach one Vault: dbt-lease.yml and Vault's own variables, merged for one environment.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -51,6 +51,9 @@ pub struct Project {
     pub name: String,
     /// The directory of dbt_project.yml, absolute.
     pub dir: PathBuf,
+    /// `profile:` of dbt_project.yml, rendered: the project's own profile, also where another one is chosen. None where it
+    /// names none.
+    pub profile: Option<String>,
 }
 
 /// The chosen profile with its one output, unrendered.

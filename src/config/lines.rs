@@ -1,0 +1,146 @@
+//! The line of a key path: serde_yaml's values have no places, so the events of the same grammar are walked once for them.
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+
+use libyaml_safer::{EventData, Parser};
+
+/// Key path → line of the key (of the value in a list), 1-based.
+#[derive(Debug, Default)]
+pub(super) struct Lines(HashMap<Vec<String>, usize>);
+
+/// What is open while the events are walked.
+enum Frame {
+    /// A mapping; the key that waits for its value.
+    Mapping {
+        path: Vec<String>,
+        key: Option<String>,
+    },
+    /// A list; the next item's number.
+    List { path: Vec<String>, next: usize },
+    /// Something inside a key that is no text: nobody asks for its place.
+    Hidden,
+}
+
+impl Lines {
+    /// Walks a document that serde_yaml has accepted. Where the walk cannot go on, what was seen so far still serves.
+    pub(super) fn of(text: &str) -> Self {
+        let mut lines = Self::default();
+        let mut bytes = text.as_bytes();
+        let mut parser = Parser::new();
+        parser.set_input_string(&mut bytes);
+        let mut open: Vec<Frame> = Vec::new();
+        while let Ok(event) = parser.parse() {
+            let line = usize::try_from(event.start_mark.line)
+                .unwrap_or(usize::MAX)
+                .saturating_add(1);
+            match event.data {
+                EventData::StreamEnd => break,
+                EventData::Scalar { value, .. } => lines.scalar(&mut open, value, line),
+                EventData::Alias { .. } => {
+                    lines.place(&mut open, line);
+                }
+                EventData::MappingStart { .. } => {
+                    let frame = match lines.place(&mut open, line) {
+                        Some(path) => Frame::Mapping { path, key: None },
+                        None => Frame::Hidden,
+                    };
+                    open.push(frame);
+                }
+                EventData::SequenceStart { .. } => {
+                    let frame = match lines.place(&mut open, line) {
+                        Some(path) => Frame::List { path, next: 0 },
+                        None => Frame::Hidden,
+                    };
+                    open.push(frame);
+                }
+                EventData::MappingEnd | EventData::SequenceEnd => {
+                    open.pop();
+                }
+                _ => {}
+            }
+        }
+        lines
+    }
+
+    /// The line of a key path, or of the nearest mapping around it that has one (merged keys and aliases have none).
+    pub(super) fn line(&self, path: &[String]) -> Option<usize> {
+        (0..=path.len())
+            .rev()
+            .find_map(|length| self.0.get(&path[..length]))
+            .copied()
+    }
+
+    /// A text: a key where the mapping waits for one, else a value.
+    fn scalar(&mut self, open: &mut [Frame], value: String, line: usize) {
+        if let Some(Frame::Mapping {
+            path,
+            key: key @ None,
+        }) = open.last_mut()
+        {
+            let mut full = path.clone();
+            full.push(value.clone());
+            self.0.insert(full, line);
+            *key = Some(value);
+        } else {
+            self.place(open, line);
+        }
+    }
+
+    /// Takes the next value's place: its path, or none where it is (in) a key.
+    fn place(&mut self, open: &mut [Frame], line: usize) -> Option<Vec<String>> {
+        match open.last_mut() {
+            None => {
+                self.0.insert(Vec::new(), line);
+                Some(Vec::new())
+            }
+            Some(Frame::Mapping { path, key }) => match key.take() {
+                Some(key) => {
+                    let mut full = path.clone();
+                    full.push(key);
+                    Some(full)
+                }
+                None => {
+                    // A key that is no text: its value comes next and is not reachable by a key path either.
+                    *key = Some(String::new());
+                    None
+                }
+            },
+            Some(Frame::List { path, next }) => {
+                let mut full = path.clone();
+                full.push(next.to_string());
+                *next += 1;
+                self.0.insert(full.clone(), line);
+                Some(full)
+            }
+            Some(Frame::Hidden) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Lines;
+
+    fn line(lines: &Lines, path: &str) -> Option<usize> {
+        lines.line(&path.split('.').map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn every_key_and_item_has_its_line() {
+        let lines =
+            Lines::of("a:\n  b: 1\n  c:\n    - x\n    - {d: 2,\n       e: 3}\nf: *anchor\n");
+        assert_eq!(line(&lines, "a.b"), Some(2));
+        assert_eq!(line(&lines, "a.c"), Some(3));
+        assert_eq!(line(&lines, "a.c.1"), Some(5));
+        assert_eq!(line(&lines, "a.c.1.e"), Some(6));
+        assert_eq!(line(&lines, "f"), Some(7));
+    }
+
+    #[test]
+    fn a_path_without_a_line_has_that_of_what_is_around_it() {
+        let lines = Lines::of("x: 1\na:\n  <<: {b: 1}\n? [k]\n: {z: 1}\nlast: 1\n");
+        assert_eq!(line(&lines, "a.b"), Some(2));
+        assert_eq!(line(&lines, "last"), Some(6));
+    }
+}

@@ -1,0 +1,455 @@
+//! A walk over the parsed file that knows where it is: every accessor answers with a value or with an error that names the
+//! line, the key path and what was expected.
+#![forbid(unsafe_code)]
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_yaml::Value;
+
+use super::error::{ConfigError, Place};
+use super::lines::Lines;
+use super::{duration, literal};
+
+/// The parsed file.
+pub(super) struct Document {
+    file: PathBuf,
+    root: Value,
+    lines: Lines,
+}
+
+/// The keys that a mapping takes. The JSON Schema of dbt-lease.yml can be made from these tables.
+pub(super) struct Keys {
+    /// What works.
+    pub(super) known: &'static [&'static str],
+    /// What the design names and this version does not have yet.
+    pub(super) later: &'static [&'static str],
+}
+
+/// A value and the key path to it.
+#[derive(Clone)]
+pub(super) struct Cursor<'a> {
+    document: &'a Document,
+    value: &'a Value,
+    path: Vec<String>,
+}
+
+impl Document {
+    /// Parses the text of a file. Refused: what is no YAML, nothing at all, and what looks like a secret wherever it stands.
+    pub(super) fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
+        let file = file.to_owned();
+        let syntax = |error: &serde_yaml::Error| {
+            let line = error.location().map(|location| location.line());
+            let message = error.to_string();
+            let problem = message
+                .split(" at line ")
+                .next()
+                .unwrap_or_default()
+                .to_owned();
+            ConfigError::Syntax {
+                at: Place {
+                    file: file.clone(),
+                    line,
+                },
+                problem,
+            }
+        };
+        // `apply_merge` makes `<<:` what it is in dbt's own files.
+        let mut root: Value = serde_yaml::from_str(text).map_err(|error| syntax(&error))?;
+        root.apply_merge().map_err(|error| syntax(&error))?;
+        if root.is_null() {
+            return Err(ConfigError::Empty { file });
+        }
+        let document = Self {
+            file,
+            root,
+            lines: Lines::of(text),
+        };
+        document.root().refuse_secrets()?;
+        Ok(document)
+    }
+
+    /// The outermost value.
+    pub(super) fn root(&self) -> Cursor<'_> {
+        Cursor {
+            document: self,
+            value: &self.root,
+            path: Vec::new(),
+        }
+    }
+}
+
+impl<'a> Cursor<'a> {
+    /// Where it stands.
+    pub(super) fn at(&self) -> Place {
+        Place {
+            file: self.document.file.clone(),
+            line: self.line(),
+        }
+    }
+
+    /// The line.
+    pub(super) fn line(&self) -> Option<usize> {
+        self.document.lines.line(&self.path)
+    }
+
+    /// The key path, dotted.
+    pub(super) fn key(&self) -> String {
+        self.path.join(".").escape_debug().to_string()
+    }
+
+    /// Whether there is nothing after the colon.
+    pub(super) fn is_null(&self) -> bool {
+        self.value.is_null()
+    }
+
+    /// Whether it is a text.
+    pub(super) fn is_text(&self) -> bool {
+        self.value.is_string()
+    }
+
+    /// A text.
+    pub(super) fn text(&self, expected: &str) -> Result<&'a str, ConfigError> {
+        match self.value {
+            Value::String(text) => Ok(text),
+            _ => Err(self.wrong(expected)),
+        }
+    }
+
+    /// `true` or `false`.
+    pub(super) fn flag(&self) -> Result<bool, ConfigError> {
+        self.value
+            .as_bool()
+            .ok_or_else(|| self.wrong("`true` or `false`"))
+    }
+
+    /// A whole number from nought.
+    pub(super) fn whole(&self, expected: &str) -> Result<u64, ConfigError> {
+        self.value.as_u64().ok_or_else(|| self.wrong(expected))
+    }
+
+    /// A duration, see [`duration`].
+    pub(super) fn duration(&self) -> Result<Duration, ConfigError> {
+        let expected = || format!("a duration: {}", duration::EXAMPLES);
+        let parsed = match self.value {
+            Value::String(text) => duration::parse(text),
+            Value::Number(number) => match number.as_u64() {
+                Some(seconds) => duration::of_seconds(seconds),
+                None => None,
+            },
+            _ => return Err(self.wrong(&expected())),
+        };
+        parsed.ok_or_else(|| self.bad("not a duration", &format!("write {}", expected())))
+    }
+
+    /// A file's path: `~/` is the home directory, a relative one starts at dbt-lease.yml's directory.
+    pub(super) fn file(&self, home: Option<&Path>) -> Result<PathBuf, ConfigError> {
+        let text = self.text("the path of a file")?;
+        if text.trim().is_empty() {
+            return Err(self.bad("an empty path", "write the path of a file"));
+        }
+        if !text.contains('/') && literal::instead_of_a_name(text) {
+            return Err(self.secret(
+                "holds what looks like the secret itself",
+                "write the path of a file that holds it",
+            ));
+        }
+        if let Some(rest) = text.strip_prefix("~/") {
+            return match home {
+                Some(home) => Ok(home.join(rest)),
+                None => Err(self.bad("`~` without HOME", "set HOME, or write the whole path")),
+            };
+        }
+        Ok(self
+            .document
+            .file
+            .parent()
+            .unwrap_or(Path::new("/"))
+            .join(text))
+    }
+
+    /// The name of a variable.
+    pub(super) fn variable(&self) -> Result<String, ConfigError> {
+        let text = self.text("the name of a variable")?;
+        if literal::instead_of_a_name(text) {
+            return Err(self.secret(
+                "holds what looks like the secret itself",
+                "write the name of the variable that holds it",
+            ));
+        }
+        if is_variable_name(text) {
+            return Ok(text.to_owned());
+        }
+        let hint = "write its name alone, without `$` and braces: letters, digits and `_`";
+        Err(self.bad("not the name of a variable", hint))
+    }
+
+    /// The entries of a mapping with any keys.
+    pub(super) fn entries(
+        &self,
+        expected: &str,
+    ) -> Result<Vec<(&'a str, Cursor<'a>)>, ConfigError> {
+        let Value::Mapping(mapping) = self.value else {
+            return Err(self.wrong(expected));
+        };
+        mapping
+            .iter()
+            .map(|(key, value)| match key {
+                Value::String(key) => Ok((key.as_str(), self.below(key, value))),
+                other => Err(ConfigError::WrongType {
+                    at: self.at(),
+                    key: if self.path.is_empty() {
+                        "a key".to_owned()
+                    } else {
+                        format!("a key of {}", self.key())
+                    },
+                    expected: "a text (quote it)".to_owned(),
+                    found: kind_of(other),
+                }),
+            })
+            .collect()
+    }
+
+    /// A mapping that takes these keys and no others; nothing after a key's colon is an error.
+    pub(super) fn object(
+        &self,
+        keys: &'static Keys,
+        expected: &str,
+    ) -> Result<Object<'a>, ConfigError> {
+        let entries = self.entries(expected)?;
+        for (key, cursor) in &entries {
+            if keys.later.contains(key) {
+                return Err(cursor.not_yet("remove it"));
+            }
+            if !keys.known.contains(key) {
+                if literal::secret_name(key) && cursor.is_text() {
+                    let hint = "a secret's value stands in a file or a variable, and its key here ends in `_file` or `_env`";
+                    return Err(cursor.secret("holds a secret by its name", hint));
+                }
+                return Err(self.unknown(key, cursor, keys));
+            }
+            if cursor.is_null() {
+                return Err(cursor.wrong("a value"));
+            }
+        }
+        Ok(Object {
+            cursor: self.clone(),
+            entries,
+        })
+    }
+
+    fn unknown(&self, key: &str, cursor: &Cursor<'_>, keys: &Keys) -> ConfigError {
+        let takes = format!("keys here: {}", keys.known.join(", "));
+        let hint = match nearest(key, keys.known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`? {takes}"),
+            None => takes,
+        };
+        ConfigError::UnknownKey {
+            at: cursor.at(),
+            key: key.escape_debug().to_string(),
+            parent: self.key(),
+            hint,
+        }
+    }
+
+    fn below(&self, key: &str, value: &'a Value) -> Cursor<'a> {
+        let mut path = self.path.clone();
+        path.push(key.to_owned());
+        Cursor {
+            document: self.document,
+            value,
+            path,
+        }
+    }
+
+    /// An error: another kind of value.
+    pub(super) fn wrong(&self, expected: &str) -> ConfigError {
+        let key = if self.path.is_empty() {
+            "dbt-lease.yml".to_owned()
+        } else {
+            self.key()
+        };
+        ConfigError::WrongType {
+            at: self.at(),
+            key,
+            expected: expected.to_owned(),
+            found: kind_of(self.value),
+        }
+    }
+
+    /// An error: a value that cannot be used.
+    pub(super) fn bad(&self, problem: &str, hint: &str) -> ConfigError {
+        ConfigError::BadValue {
+            at: self.at(),
+            key: self.key(),
+            problem: problem.to_owned(),
+            hint: hint.to_owned(),
+        }
+    }
+
+    /// An error: a secret.
+    pub(super) fn secret(&self, looks: &str, hint: &str) -> ConfigError {
+        ConfigError::LiteralSecret {
+            at: self.at(),
+            key: self.key(),
+            looks: looks.to_owned(),
+            hint: hint.to_owned(),
+        }
+    }
+
+    /// An error: designed, but not there yet.
+    pub(super) fn not_yet(&self, hint: &str) -> ConfigError {
+        ConfigError::NotYet {
+            at: self.at(),
+            what: self.key(),
+            hint: hint.to_owned(),
+        }
+    }
+
+    /// An error: a value that is designed, but not there yet.
+    pub(super) fn value_not_yet(&self, value: &str, hint: &str) -> ConfigError {
+        ConfigError::NotYet {
+            at: self.at(),
+            what: format!("{}: {value}", self.key()),
+            hint: hint.to_owned(),
+        }
+    }
+
+    fn refuse_secrets(&self) -> Result<(), ConfigError> {
+        const HINT: &str = "take it out, have it revoked if it was ever committed, and name the file or the variable that holds it";
+        match self.value {
+            Value::String(text) => match literal::gives_away(text) {
+                Some(looks) => Err(self.secret(looks, HINT)),
+                None => Ok(()),
+            },
+            Value::Sequence(items) => items
+                .iter()
+                .enumerate()
+                .try_for_each(|(at, item)| self.below(&at.to_string(), item).refuse_secrets()),
+            Value::Mapping(mapping) => {
+                mapping
+                    .iter()
+                    .try_for_each(|(key, value)| match key.as_str() {
+                        Some(key) if literal::gives_away(key).is_some() => {
+                            Err(self.below("a key", value).secret("holds a secret", HINT))
+                        }
+                        key => self.below(key.unwrap_or("?"), value).refuse_secrets(),
+                    })
+            }
+            Value::Tagged(tagged) => Cursor {
+                value: &tagged.value,
+                ..self.clone()
+            }
+            .refuse_secrets(),
+            _ => Ok(()),
+        }
+    }
+
+    /// The value as JSON, for the body of a write.
+    pub(super) fn json(&self) -> Result<serde_json::Value, ConfigError> {
+        Ok(match self.value {
+            Value::Null => serde_json::Value::Null,
+            Value::Bool(flag) => (*flag).into(),
+            Value::String(text) => text.as_str().into(),
+            Value::Number(_) => serde_json::to_value(self.value)
+                .map_err(|_| self.wrong("a number that JSON has"))?,
+            Value::Sequence(items) => items
+                .iter()
+                .enumerate()
+                .map(|(at, item)| self.below(&at.to_string(), item).json())
+                .collect::<Result<Vec<_>, _>>()?
+                .into(),
+            Value::Mapping(_) => self
+                .entries("a mapping")?
+                .into_iter()
+                .map(|(key, cursor)| Ok((key.to_owned(), cursor.json()?)))
+                .collect::<Result<serde_json::Map<_, _>, ConfigError>>()?
+                .into(),
+            Value::Tagged(_) => return Err(self.wrong("a value without a tag")),
+        })
+    }
+}
+
+/// A mapping whose keys are known to be right.
+pub(super) struct Object<'a> {
+    /// The mapping itself.
+    pub(super) cursor: Cursor<'a>,
+    entries: Vec<(&'a str, Cursor<'a>)>,
+}
+
+impl<'a> Object<'a> {
+    /// The value under a key.
+    pub(super) fn get(&self, key: &str) -> Option<&Cursor<'a>> {
+        self.entries
+            .iter()
+            .find(|(candidate, _)| *candidate == key)
+            .map(|(_, cursor)| cursor)
+    }
+
+    /// The value under a key that must be there.
+    pub(super) fn need(&self, key: &str, hint: &str) -> Result<&Cursor<'a>, ConfigError> {
+        self.get(key).ok_or_else(|| self.missing(key, hint))
+    }
+
+    /// Exactly one of several keys.
+    pub(super) fn one_of(
+        &self,
+        keys: &[&'static str],
+        hint: &str,
+    ) -> Result<(&'static str, &Cursor<'a>), ConfigError> {
+        let mut given = keys
+            .iter()
+            .filter_map(|key| self.get(key).map(|cursor| (*key, cursor)));
+        let first = given
+            .next()
+            .ok_or_else(|| self.missing(&keys.join("`, `"), hint))?;
+        match given.next() {
+            None => Ok(first),
+            Some((second, cursor)) => Err(ConfigError::Conflict {
+                at: cursor.at(),
+                keys: vec![first.0.to_owned(), second.to_owned()],
+                parent: self.cursor.key(),
+                hint: "keep one of them".to_owned(),
+            }),
+        }
+    }
+
+    fn missing(&self, key: &str, hint: &str) -> ConfigError {
+        ConfigError::Missing {
+            at: self.cursor.at(),
+            key: key.to_owned(),
+            parent: self.cursor.key(),
+            hint: hint.to_owned(),
+        }
+    }
+}
+
+/// The nearest of several names, where one is near enough to be meant.
+pub(crate) fn nearest<'n>(name: &str, among: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    among
+        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map(|(_, candidate)| candidate)
+}
+
+/// Letters, digits and `_`, no digit first: what a shell can set.
+pub(super) fn is_variable_name(text: &str) -> bool {
+    !text.is_empty()
+        && !text.starts_with(|c: char| c.is_ascii_digit())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Sequence(_) => "a list",
+        Value::Mapping(_) => "a mapping",
+        Value::Tagged(_) => "a value with a tag",
+    }
+}

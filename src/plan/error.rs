@@ -1,0 +1,187 @@
+//! Why a command is not given a lease, as far as that can be known without a server.
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+
+use crate::config::{Config, Place, Twice, nearest};
+use crate::dbt::Profile;
+
+/// A refusal of the plan.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// dbt-lease.yml does not know the target.
+    #[error("{}: target `{target}` of profile `{profile}` is not listed in any environment", file.display())]
+    NotListed {
+        /// dbt-lease.yml.
+        file: PathBuf,
+        /// The target.
+        target: String,
+        /// Its profile.
+        profile: String,
+        /// The nearest name, and the lines to add.
+        hint: String,
+    },
+    /// Two entries mean the same target.
+    #[error(
+        "{}: target `{target}` of profile `{profile}` stands in environment `{}`, and already in environment `{}` ({})",
+        twice.second, twice.later, twice.earlier, twice.first
+    )]
+    Ambiguous {
+        /// The target.
+        target: String,
+        /// Its profile.
+        profile: String,
+        /// The two entries.
+        twice: Box<Twice>,
+    },
+    /// A protected target that the user did not name in this call.
+    #[error(
+        "environment `{environment}` is protected, and its target `{target}` was not named: it comes {said}"
+    )]
+    NotNamed {
+        /// The environment.
+        environment: String,
+        /// The target.
+        target: String,
+        /// Where it comes from.
+        said: String,
+        /// Whether the command is dbt.
+        is_dbt: bool,
+    },
+    /// A protected environment over plain http.
+    #[error(
+        "environment `{environment}` is protected, and {address} is plain http to another machine"
+    )]
+    PlainHttp {
+        /// The environment.
+        environment: String,
+        /// The address.
+        address: String,
+        /// Where the environment stands.
+        at: Place,
+    },
+    /// A protected environment whose server is not verified.
+    #[error(
+        "environment `{environment}` is protected, and the certificate of {address} would not be verified (skip_verify)"
+    )]
+    SkipVerify {
+        /// The environment.
+        environment: String,
+        /// The address.
+        address: String,
+        /// Where the environment stands.
+        at: Place,
+    },
+    /// Nobody says where Vault is.
+    #[error("no address of Vault for environment `{environment}` ({at})")]
+    NoAddress {
+        /// The environment.
+        environment: String,
+        /// Where it stands.
+        at: Place,
+    },
+    /// `env:` sets a variable that nothing reads and no adapter knows.
+    #[error(
+        "{at}: `env:` sets {name}, which target `{target}` of profile `{profile}` does not read by env_var()"
+    )]
+    NotRead {
+        /// Where `env:` sets it.
+        at: Place,
+        /// The variable.
+        name: String,
+        /// The profile.
+        profile: String,
+        /// The target.
+        target: String,
+    },
+    /// The output reads a variable that the child does not get.
+    #[error("{}:{line}: `{key}` reads {name}, which dbt does not get: it can log in to Vault", file.display())]
+    KeptVariable {
+        /// The variable.
+        name: String,
+        /// The key path in the output.
+        key: String,
+        /// profiles.yml.
+        file: PathBuf,
+        /// Its line.
+        line: usize,
+    },
+}
+
+impl PlanError {
+    /// A stable word for JSON output.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NotListed { .. } => "target_not_listed",
+            Self::Ambiguous { .. } => "target_ambiguous",
+            Self::NotNamed { .. } => "protected_target_not_named",
+            Self::PlainHttp { .. } => "protected_plain_http",
+            Self::SkipVerify { .. } => "protected_skip_verify",
+            Self::NoAddress { .. } => "no_vault_address",
+            Self::NotRead { .. } => "variable_not_read",
+            Self::KeptVariable { .. } => "variable_kept",
+        }
+    }
+
+    /// What to do next.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NotListed { hint, .. } => hint.clone(),
+            Self::Ambiguous { .. } => "a target belongs to one environment: remove one of the two".to_owned(),
+            Self::NotNamed { target, is_dbt, .. } => {
+                let place = if *is_dbt { "to dbt's arguments" } else { "before `--`" };
+                format!("add `--target {target}` {place}, or set DBT_TARGET={target} for this command")
+            }
+            Self::PlainHttp { at, .. } => format!("use https:// ({at}, `vault:` or VAULT_ADDR); plain http is for loopback alone"),
+            Self::SkipVerify { at, .. } => {
+                format!("remove skip_verify ({at}, `vault:` or VAULT_SKIP_VERIFY) and name the authority: `ca_cert: FILE`")
+            }
+            Self::NoAddress { .. } => "set VAULT_ADDR, or write `vault: {address: https://HOST:8200}` into dbt-lease.yml".to_owned(),
+            Self::NotRead { name, .. } => format!(
+                "read it there (`\"{{{{ env_var('{name}') }}}}\"`), or use a name that begins with `DBT_ENV_SECRET_`, or one that the adapter's client reads by itself (PGPASSWORD, AWS_…)"
+            ),
+            Self::KeptVariable { .. } => {
+                "give the output a variable of its own: a token that logs in must not reach dbt, whose packages could read it".to_owned()
+            }
+        })
+    }
+
+    /// [`PlanError::NotListed`], with what to do.
+    pub(super) fn not_listed(config: &Config, profile: &Profile, own: Option<&str>) -> Self {
+        let is_own = own == Some(profile.name.as_str());
+        let mut listed = config
+            .targets()
+            .map(|(_, target)| target)
+            .filter(|target| target.profile.as_deref().or(own) == Some(profile.name.as_str()))
+            .map(|target| target.target.as_str());
+        let target = &profile.target;
+        let meant = match nearest(target, &mut listed) {
+            Some(name) => format!("did you mean `--target {name}`? "),
+            None => String::new(),
+        };
+        let line = if is_own {
+            format!("{target}: database/creds/ROLE")
+        } else {
+            format!(
+                "KEY: {{profile: {}, target: {target}, secrets: {{warehouse: database/creds/ROLE}}}}",
+                profile.name
+            )
+        };
+        let environments = config
+            .environments
+            .iter()
+            .map(|environment| environment.name.as_str())
+            .collect::<Vec<_>>();
+        let hint = format!(
+            "{meant}else add it under `targets` of the environment it belongs to ({}), with `none` for the path if it needs \
+             nothing from Vault:\n    {line}",
+            environments.join(", ")
+        );
+        Self::NotListed {
+            file: config.file.clone(),
+            target: target.clone(),
+            profile: profile.name.clone(),
+            hint,
+        }
+    }
+}

@@ -1,0 +1,480 @@
+//! The plan: target → environment → login and secrets, and the rules that keep environments apart.
+//!
+//! Pure: no file is read and no server is asked. What can be refused without a network is refused here.
+#![forbid(unsafe_code)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::config::{
+    Auth, BridgeName, Config, Delivery, Environment, Lending, Lent, LentSecret, Operation, RoleId,
+    SecretId, SecretRequest, Server, Target, Twice, bridge_name, login_variables,
+};
+use crate::dbt::{Need, Profile, Resolved};
+use crate::variables::Variables;
+
+mod env_vars;
+mod error;
+mod policy;
+
+pub use error::PlanError;
+
+/// What would be used for a command, and why. Its JSON is `plan --json`, whose keys and order are an interface.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// The project, where there is one.
+    pub project: Option<ProjectView>,
+    /// The profiles.yml that dbt would read, absolute.
+    pub profiles_file: Option<PathBuf>,
+    /// The profile's name.
+    pub profile: Option<String>,
+    /// The target's name.
+    pub target: Option<String>,
+    /// The environment; none without dbt-lease.yml, and for a command that reads no profile.
+    pub environment: Option<String>,
+    /// Whether it is protected.
+    pub protected: Option<bool>,
+    /// What the command needs.
+    pub lease: Lease,
+    /// The login; none where nothing is lent.
+    pub login: Option<LoginView>,
+    /// The target's secrets.
+    pub secrets: Option<Vec<SecretView>>,
+    /// How they reach dbt; none where nothing is lent.
+    pub delivery: Option<DeliveryView>,
+    /// The requests to Vault, in order; empty where nothing is lent.
+    pub requests: Option<Vec<Request>>,
+    /// The least policy, as HCL, that allows them; empty where nothing is lent.
+    pub policy: Option<String>,
+    /// Where each choice came from.
+    pub sources: BTreeMap<&'static str, String>,
+    /// What `exec` needs beyond what is shown; none without dbt-lease.yml or without a target.
+    #[serde(skip)]
+    pub loan: Option<Loan>,
+    /// The variables that the child must not get (DESIGN, rule 4); empty without dbt-lease.yml.
+    #[serde(skip)]
+    pub login_variables: BTreeSet<String>,
+}
+
+/// What is lent for a target that lends.
+#[derive(Clone, Debug)]
+pub struct Loan {
+    /// How to reach Vault and log in; none for a placeholder, which asks Vault nothing.
+    pub session: Option<Session>,
+    /// The target's secrets and where their fields go.
+    pub lent: Lent,
+}
+
+/// Where and how to log in.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// The server.
+    pub server: Server,
+    /// The login.
+    pub auth: Auth,
+    /// What is asked for, in order.
+    pub secrets: Vec<SecretRequest>,
+}
+
+/// What a command needs from Vault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Lease {
+    /// Leased credentials.
+    Needed,
+    /// A valid profile with placeholders: the command does not connect.
+    Placeholder,
+    /// Nothing: the command reads no profile, or the target is `none`.
+    None,
+}
+
+/// `project` of the JSON.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProjectView {
+    /// `name:` of dbt_project.yml.
+    pub name: String,
+    /// Its directory, absolute.
+    pub dir: PathBuf,
+}
+
+/// `login` of the JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LoginView {
+    /// `approle` or `token`.
+    pub method: &'static str,
+    /// Where it is mounted, below `auth/`; a token has none.
+    pub mount: Option<String>,
+    /// The role's name where dbt-lease.yml says it, else its literal id.
+    pub role: Option<String>,
+}
+
+/// An entry of `secrets` of the JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SecretView {
+    /// Its name in dbt-lease.yml.
+    pub name: String,
+    /// The API path below `/v1/`.
+    pub path: String,
+}
+
+/// `delivery` of the JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeliveryView {
+    /// In the private profiles.yml.
+    File,
+    /// In variables.
+    Env,
+}
+
+/// An entry of `requests` of the JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Request {
+    /// `GET`, `POST` or `PUT`.
+    pub method: &'static str,
+    /// The API path below `/v1/`.
+    pub path: String,
+}
+
+/// Plans a command: which environment its target belongs to, what is asked of Vault, and whether that may be.
+///
+/// Without `config` the plan says only what the command would need. Leases are listed as far as they can be known: each
+/// secret that may come with one ([`LentSecret::may_lease`]) has its revocation, which is left out at run time if Vault gave
+/// none.
+pub fn plan(
+    resolved: &Resolved,
+    config: Option<&Config>,
+    variables: &Variables,
+) -> Result<Plan, PlanError> {
+    let mut plan = Plan::of(resolved);
+    let Some(config) = config else {
+        return Ok(plan);
+    };
+    plan.sources
+        .insert("config", config.file.display().to_string());
+    plan.login_variables = login_variables(config, variables);
+    // From here on the keys that speak of Vault are not null: with dbt-lease.yml it is known that nothing is asked.
+    plan.secrets = Some(Vec::new());
+    plan.requests = Some(Vec::new());
+    plan.policy = Some(String::new());
+    let (Need::Lease | Need::Placeholder, Some(profile)) = (resolved.need, &resolved.profile)
+    else {
+        return Ok(plan);
+    };
+    let own_profile = resolved
+        .project
+        .as_ref()
+        .and_then(|project| project.profile.as_deref());
+    let (environment, target) = entry(config, profile, own_profile)?;
+    plan.environment = Some(environment.name.clone());
+    plan.protected = Some(environment.protected);
+    plan.sources
+        .insert("environment", format!("from {}", target.at));
+    let read = env_vars::read_by(&profile.output);
+    refuse_kept_variables(profile, target, &read, &plan.login_variables)?;
+    let Lending::Lent(lent) = &target.lending else {
+        plan.lease = Lease::None;
+        return Ok(plan);
+    };
+    refuse_odd_bridges(profile, lent, &read)?;
+    plan.secrets = Some(lent.secrets.iter().map(SecretView::of).collect());
+    plan.delivery = Some(DeliveryView::of(lent.delivery));
+    let session = match resolved.need {
+        Need::Lease => Some(session(resolved, environment, lent)?),
+        Need::Placeholder | Need::None => None,
+    };
+    if let Some(session) = &session {
+        plan.login = Some(LoginView::of(&session.auth));
+        plan.requests = Some(requests(&session.auth, &lent.secrets));
+        plan.policy = Some(policy::least(&session.auth, &lent.secrets));
+        plan.sources.insert("login", login_source(&session.auth));
+        plan.sources
+            .insert("address", session.server.address.clone());
+    }
+    plan.loan = Some(Loan {
+        session,
+        lent: lent.clone(),
+    });
+    Ok(plan)
+}
+
+impl Plan {
+    /// What holds without dbt-lease.yml.
+    fn of(resolved: &Resolved) -> Self {
+        let profile = resolved.profile.as_ref();
+        let mut sources = BTreeMap::new();
+        if let Some(from) = &resolved.sources {
+            sources.insert("project", from.project.said.clone());
+            sources.insert("profiles_dir", from.profiles_dir.said.clone());
+            sources.insert("profile", from.profile.said.clone());
+            sources.insert("target", from.target.said.clone());
+        }
+        Self {
+            project: resolved.project.as_ref().map(|project| ProjectView {
+                name: project.name.clone(),
+                dir: project.dir.clone(),
+            }),
+            profiles_file: profile.map(|profile| profile.file.clone()),
+            profile: profile.map(|profile| profile.name.clone()),
+            target: profile.map(|profile| profile.target.clone()),
+            environment: None,
+            protected: None,
+            lease: match resolved.need {
+                Need::Lease => Lease::Needed,
+                Need::Placeholder => Lease::Placeholder,
+                Need::None => Lease::None,
+            },
+            login: None,
+            secrets: None,
+            delivery: None,
+            requests: None,
+            policy: None,
+            sources,
+            loan: None,
+            login_variables: BTreeSet::new(),
+        }
+    }
+}
+
+/// The entry that means the chosen target. Two can, since a free key may name the project's own profile.
+fn entry<'c>(
+    config: &'c Config,
+    profile: &Profile,
+    own: Option<&str>,
+) -> Result<(&'c Environment, &'c Target), PlanError> {
+    let mut entries = config
+        .targets()
+        .filter(|(_, target)| target.is(&profile.name, &profile.target, own));
+    let Some(first) = entries.next() else {
+        return Err(PlanError::not_listed(config, profile, own));
+    };
+    match entries.next() {
+        None => Ok(first),
+        Some((environment, target)) => Err(PlanError::Ambiguous {
+            target: profile.target.clone(),
+            profile: profile.name.clone(),
+            twice: Box::new(Twice {
+                earlier: first.0.name.clone(),
+                first: first.1.at.clone(),
+                later: environment.name.clone(),
+                second: target.at.clone(),
+            }),
+        }),
+    }
+}
+
+/// What "protected" means (DESIGN) as far as it can be seen without a server, and what is needed to reach one.
+fn session(
+    resolved: &Resolved,
+    environment: &Environment,
+    lent: &Lent,
+) -> Result<Session, PlanError> {
+    let name = || environment.name.clone();
+    let (Some(server), Some(auth)) = (&environment.server, &environment.auth) else {
+        return Err(PlanError::NoAddress {
+            environment: name(),
+            at: environment.at.clone(),
+        });
+    };
+    if environment.protected {
+        let target = resolved.sources.as_ref().map(|sources| &sources.target);
+        if !target.is_some_and(|source| source.named) {
+            return Err(PlanError::NotNamed {
+                environment: name(),
+                target: resolved
+                    .profile
+                    .as_ref()
+                    .map(|profile| profile.target.clone())
+                    .unwrap_or_default(),
+                said: target.map(|source| source.said.clone()).unwrap_or_default(),
+                is_dbt: resolved.is_dbt,
+            });
+        }
+        if server.address.starts_with("http://") && !is_loopback(&server.address) {
+            return Err(PlanError::PlainHttp {
+                environment: name(),
+                address: server.address.clone(),
+                at: environment.at.clone(),
+            });
+        }
+        if server.skip_verify {
+            return Err(PlanError::SkipVerify {
+                environment: name(),
+                address: server.address.clone(),
+                at: environment.at.clone(),
+            });
+        }
+    }
+    let secrets = lent
+        .secrets
+        .iter()
+        .map(|secret| secret.request.clone())
+        .collect();
+    Ok(Session {
+        server: server.clone(),
+        auth: auth.clone(),
+        secrets,
+    })
+}
+
+fn is_loopback(address: &str) -> bool {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or(rest);
+    let host = match authority.strip_prefix('[') {
+        Some(inner) => inner.split(']').next().unwrap_or(inner),
+        None => authority.split(':').next().unwrap_or(authority),
+    };
+    // Only what needs no resolver but that of `localhost`: a name that resolves to 127.0.0.1 today may not tomorrow.
+    host == "localhost"
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|ip| ip.is_loopback())
+}
+
+/// The child has no login sources, so an output that reads one would fail in dbt, or be something else than it was.
+fn refuse_kept_variables(
+    profile: &Profile,
+    target: &Target,
+    read: &[env_vars::Read],
+    kept: &BTreeSet<String>,
+) -> Result<(), PlanError> {
+    let set_by_us: BTreeSet<&str> = match &target.lending {
+        Lending::Lent(lent) => lent.env.iter().map(|bridge| bridge.name.as_str()).collect(),
+        Lending::None => BTreeSet::new(),
+    };
+    match read
+        .iter()
+        .find(|read| kept.contains(&read.name) && !set_by_us.contains(read.name.as_str()))
+    {
+        None => Ok(()),
+        Some(read) => Err(PlanError::KeptVariable {
+            name: read.name.clone(),
+            key: read.key.clone(),
+            file: profile.file.clone(),
+            line: read.line,
+        }),
+    }
+}
+
+fn refuse_odd_bridges(
+    profile: &Profile,
+    lent: &Lent,
+    read: &[env_vars::Read],
+) -> Result<(), PlanError> {
+    let odd = |name: &str| {
+        bridge_name(name) == BridgeName::IfRead && !read.iter().any(|read| read.name == name)
+    };
+    match lent.env.iter().find(|bridge| odd(&bridge.name)) {
+        None => Ok(()),
+        Some(bridge) => Err(PlanError::NotRead {
+            at: bridge.at.clone(),
+            name: bridge.name.clone(),
+            profile: profile.name.clone(),
+            target: profile.target.clone(),
+        }),
+    }
+}
+
+/// The requests in order. A wrapped secret id is looked at before it is unwrapped; a token of the user's is looked at, which
+/// takes the login's place, and is not revoked.
+fn requests(auth: &Auth, secrets: &[LentSecret]) -> Vec<Request> {
+    let mut requests = Vec::new();
+    let mut ask = |method, path: &str| {
+        requests.push(Request {
+            method,
+            path: path.to_owned(),
+        })
+    };
+    match auth {
+        Auth::AppRole {
+            mount, secret_id, ..
+        } => {
+            if let SecretId::WrappedFile(_) = secret_id {
+                ask("PUT", "sys/wrapping/lookup");
+                ask("PUT", "sys/wrapping/unwrap");
+            }
+            ask("POST", &format!("auth/{mount}/login"));
+        }
+        Auth::Token => ask("GET", "auth/token/lookup-self"),
+    }
+    for secret in secrets {
+        let method = match secret.request.operation {
+            Operation::Read => "GET",
+            Operation::Write(_) => "POST",
+        };
+        ask(method, &secret.request.path);
+    }
+    for _ in secrets.iter().filter(|secret| secret.may_lease()) {
+        ask("PUT", "sys/leases/revoke");
+    }
+    if let Auth::AppRole { .. } = auth {
+        ask("POST", "auth/token/revoke-self");
+    }
+    requests
+}
+
+fn login_source(auth: &Auth) -> String {
+    match auth {
+        Auth::AppRole {
+            role_id, secret_id, ..
+        } => {
+            let role_id = match role_id {
+                RoleId::Literal(_) => "role id from dbt-lease.yml".to_owned(),
+                RoleId::File(file) => format!("role id from {}", file.display()),
+                RoleId::Variable(name) => format!("role id from the variable {name}"),
+            };
+            let secret_id = match secret_id {
+                SecretId::File(file) => format!("secret id from {}", file.display()),
+                SecretId::Variable(name) => format!("secret id from the variable {name}"),
+                SecretId::WrappedFile(file) => format!("wrapped secret id from {}", file.display()),
+            };
+            format!("{role_id}, {secret_id}")
+        }
+        Auth::Token => "the user's own token: BAO_TOKEN, VAULT_TOKEN or the token file".to_owned(),
+    }
+}
+
+impl LoginView {
+    fn of(auth: &Auth) -> Self {
+        match auth {
+            Auth::AppRole {
+                mount,
+                role_id,
+                role,
+                ..
+            } => Self {
+                method: "approle",
+                mount: Some(mount.clone()),
+                role: role.clone().or_else(|| match role_id {
+                    RoleId::Literal(id) => Some(id.clone()),
+                    RoleId::File(_) | RoleId::Variable(_) => None,
+                }),
+            },
+            Auth::Token => Self {
+                method: "token",
+                mount: None,
+                role: None,
+            },
+        }
+    }
+}
+
+impl SecretView {
+    fn of(secret: &LentSecret) -> Self {
+        Self {
+            name: secret.request.name.clone(),
+            path: secret.request.path.clone(),
+        }
+    }
+}
+
+impl DeliveryView {
+    fn of(delivery: Delivery) -> Self {
+        match delivery {
+            Delivery::File => Self::File,
+            Delivery::Env => Self::Env,
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The least policy that allows a plan's requests, as HCL for `vault policy write`.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::config::{Auth, LentSecret, Operation};
+
+/// The policy. Nothing else is allowed: the token's own end is named because generated roles go without Vault's default
+/// policy, and `sys/leases/revoke` is narrowed to the leases of these very paths (vault.md A2).
+pub(super) fn least(auth: &Auth, secrets: &[LentSecret]) -> String {
+    let mut capabilities: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for secret in secrets {
+        let capability = match secret.request.operation {
+            Operation::Read => "read",
+            // A write is an update wherever the engine keeps nothing under the path, as all that issue something do.
+            Operation::Write(_) => "update",
+        };
+        let of_path = capabilities.entry(&secret.request.path).or_default();
+        if !of_path.contains(&capability) {
+            of_path.push(capability);
+        }
+    }
+    let mut policy = String::new();
+    for (path, capabilities) in &capabilities {
+        block(&mut policy, path, capabilities);
+    }
+    let mut leases: Vec<String> = secrets
+        .iter()
+        .filter(|secret| secret.may_lease())
+        .map(|secret| format!("\"{}/*\"", secret.request.path))
+        .collect();
+    leases.sort();
+    leases.dedup();
+    if !leases.is_empty() {
+        separate(&mut policy);
+        // Writing to a String cannot fail.
+        let _ = write!(
+            policy,
+            "path \"sys/leases/revoke\" {{\n  capabilities = [\"update\"]\n  allowed_parameters = {{\n    \"lease_id\" = [{}]\n    \"sync\" = []\n  }}\n}}\n",
+            leases.join(", ")
+        );
+    }
+    match auth {
+        Auth::AppRole { .. } => block(&mut policy, "auth/token/revoke-self", &["update"]),
+        Auth::Token => block(&mut policy, "auth/token/lookup-self", &["read"]),
+    }
+    policy
+}
+
+fn block(policy: &mut String, path: &str, capabilities: &[&str]) {
+    separate(policy);
+    let listed = capabilities
+        .iter()
+        .map(|capability| format!("\"{capability}\""))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let _ = write!(
+        policy,
+        "path \"{path}\" {{\n  capabilities = [{listed}]\n}}\n"
+    );
+}
+
+fn separate(policy: &mut String) {
+    if !policy.is_empty() {
+        policy.push('\n');
+    }
+}
