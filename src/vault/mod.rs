@@ -7,8 +7,8 @@
 //! | --- | --- | --- |
 //! | log in | `POST auth/MOUNT/login` (method `token`: `GET auth/token/lookup-self`) | [`auth::login`] |
 //! | read | `GET PATH`, or `POST PATH` with data; one a secret | [`secret::read`] |
-//! | take back | `PUT sys/leases/revoke`, sync; one a lease | [`lease::take_back`] |
-//! | log out | `POST auth/token/revoke-self`; not for batch tokens, never for the user's own token | [`lease::take_back`] |
+//! | take back | `PUT sys/leases/revoke`, sync; one a lease | [`take_back::take_back`] |
+//! | log out | `POST auth/token/revoke-self`; not for batch tokens, never for the user's own token | [`take_back::take_back`] |
 //!
 //! What comes on top: a wrapped secret id costs two before the login (`sys/wrapping/lookup`, `sys/wrapping/unwrap`); a
 //! revocation in doubt is asked again, then looked up; what Vault asks to retry is retried, `max_retries` times at most.
@@ -23,6 +23,7 @@ pub mod error;
 pub mod fields;
 pub mod lease;
 pub mod secret;
+pub mod take_back;
 
 mod answer;
 mod hint;
