@@ -3,11 +3,10 @@
 //! - TLS by rustls and ring; who is trusted is said by `tls.rs`. No proxy is used, also where HTTPS_PROXY is set.
 //! - An answer has [`ANSWER_LIMIT`] bytes at most, and `timeout` from the request's start to its last byte.
 //! - What may be tried again, and when, is [`Repeat`]'s and [`Client::send`]'s; the pauses are the official client's.
-//! - A redirect is followed once, if it is a 307 or 308 to the same path: at the same host (or from http to https at the
-//!   same name), or, from https with verified certificates, at another https host, as a standby points to its cluster's
-//!   active node. Whom we follow has the same words as before: the token already went to the server that sends us on,
-//!   and it proved who it is. Over http anybody on the way could send us on, so there another host is refused; so is
-//!   what single sign-on proxies do, a 302 to another path.
+//! - A redirect is followed once, and only so: a 307 or 308, from https whose certificate was verified, to https, to the
+//!   same path. That is how a standby points to its cluster's active node. The token already went to the server that sends
+//!   us on, and it proved who it is. Over http anybody on the way could send us on, and what single sign-on proxies do (a
+//!   302 to a page of theirs) would hand them the token: both are refused, and it is said where they pointed.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -337,25 +336,16 @@ impl Client {
         {
             return Err(refuse("it leads to another path"));
         }
-        if self.route.socket().is_some() {
-            return Err(refuse("from a socket there is no other place to go to"));
-        }
-        match (here.scheme(), to.scheme()) {
-            ("https", "http") => return Err(refuse("it leads from https to http")),
-            ("http" | "https", "http" | "https") => {}
-            _ => return Err(refuse("it leads to another protocol")),
-        }
-        let same_host = to.host_str() == here.host_str();
-        if to.scheme() == here.scheme()
-            && same_host
-            && to.port_or_known_default() == here.port_or_known_default()
-        {
+        if to == here {
             return Err(refuse("it leads back to itself"));
         }
-        if !same_host && !self.verified {
-            return Err(refuse(
-                "it leads to another host, and this one has not proven who it is",
-            ));
+        match (here.scheme(), to.scheme()) {
+            ("https", "https") => {}
+            ("https", _) => return Err(refuse("it leads from https to http")),
+            _ => return Err(refuse("without TLS nobody has proven to be Vault")),
+        }
+        if !self.verified {
+            return Err(refuse("the server's certificate was not verified"));
         }
         Ok(self.route.hidden(to))
     }

@@ -31,3 +31,8 @@ mod route;
 mod tls;
 mod transport;
 mod words;
+
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod stub;

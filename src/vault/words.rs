@@ -32,10 +32,12 @@ pub(crate) fn tame(text: &str, hidden: &[&str]) -> String {
             // Writing to a String cannot fail.
             let _ = write!(line, "{}", character.escape_unicode());
         } else {
+            if character == '#' && line.ends_with('#') {
+                line.push(' ');
+            }
             line.push(character);
         }
     }
-    let mut line = line.replace("##", "#\u{200a}#").replace('\u{200a}', " ");
     if line.starts_with("::") {
         line.insert(0, ' ');
         line.insert(0, '\\');
