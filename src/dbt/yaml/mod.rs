@@ -60,14 +60,24 @@ impl Mapping {
 
     /// Key and value under a string key.
     pub fn entry(&self, key: &str) -> Option<(&Rc<Node>, &Rc<Node>)> {
-        self.0.iter().find(|(candidate, _)| candidate.text() == Some(key)).map(|(key, value)| (key, value))
+        self.0
+            .iter()
+            .find(|(candidate, _)| candidate.text() == Some(key))
+            .map(|(key, value)| (key, value))
     }
 
     /// Replaces the value under a string key, or adds it at the end.
     pub fn set(&mut self, key: &str, value: Rc<Node>) {
-        match self.0.iter_mut().find(|(candidate, _)| candidate.text() == Some(key)) {
+        match self
+            .0
+            .iter_mut()
+            .find(|(candidate, _)| candidate.text() == Some(key))
+        {
             Some((_, old)) => *old = value,
-            None => self.0.push((Rc::new(Node::of(Value::Str(Zeroizing::new(key.to_owned())))), value)),
+            None => self.0.push((
+                Rc::new(Node::of(Value::Str(Zeroizing::new(key.to_owned())))),
+                value,
+            )),
         }
     }
 }
@@ -75,7 +85,10 @@ impl Mapping {
 impl Node {
     /// A node that stands in no file.
     pub fn of(value: Value) -> Self {
-        Self { value, mark: Mark::default() }
+        Self {
+            value,
+            mark: Mark::default(),
+        }
     }
 
     /// The text of a string node.
@@ -107,7 +120,10 @@ impl std::fmt::Debug for Value {
             Self::Literal(text) => write!(formatter, "Literal({} bytes)", text.len()),
             Self::Timestamp(text) => write!(formatter, "Timestamp({text})"),
             Self::List(items) => formatter.debug_list().entries(items).finish(),
-            Self::Map(mapping) => formatter.debug_map().entries(mapping.0.iter().map(|(key, value)| (key, value))).finish(),
+            Self::Map(mapping) => formatter
+                .debug_map()
+                .entries(mapping.0.iter().map(|(key, value)| (key, value)))
+                .finish(),
             Self::Unusable(tag) => write!(formatter, "Unusable({tag})"),
         }
     }

@@ -1,9 +1,9 @@
 use std::io::BufRead;
 
 use crate::{
-    AliasData, Anchors, DEFAULT_MAPPING_TAG, DEFAULT_SCALAR_TAG, DEFAULT_SEQUENCE_TAG, Emitter,
-    Error, Event, EventData, MappingStyle, Mark, Parser, ParserInner, Result, ScalarStyle,
-    SequenceStyle, TagDirective, VersionDirective,
+    AliasData, Anchors, Emitter, Error, Event, EventData, MappingStyle, Mark, Parser, ParserInner,
+    Result, ScalarStyle, SequenceStyle, TagDirective, VersionDirective, DEFAULT_MAPPING_TAG,
+    DEFAULT_SCALAR_TAG, DEFAULT_SEQUENCE_TAG,
 };
 
 /// The document structure.
@@ -466,10 +466,7 @@ impl Document {
     ) -> Result<()> {
         let (anchor, mut tag, style) = match event.data {
             EventData::SequenceStart {
-                anchor,
-                tag,
-                style,
-                ..
+                anchor, tag, style, ..
             } => (anchor, tag, style),
             _ => unreachable!(),
         };
@@ -520,10 +517,7 @@ impl Document {
     ) -> Result<()> {
         let (anchor, mut tag, style) = match event.data {
             EventData::MappingStart {
-                anchor,
-                tag,
-                style,
-                ..
+                anchor, tag, style, ..
             } => (anchor, tag, style),
             _ => unreachable!(),
         };

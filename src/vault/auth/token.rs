@@ -1,0 +1,110 @@
+//! The user's own token. It is looked up instead of a login, since only that tells root; and it is never revoked by us.
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use reqwest::Method;
+
+use super::source::{self, Found};
+use super::{Token, kind};
+use crate::variables::Variables;
+use crate::vault::client::{Call, Client};
+use crate::vault::error::{Place, SourceProblem, VaultError, Wanted};
+use crate::vault::fields::{Field, Fields};
+
+/// Finds the token, and asks Vault what it is.
+pub(super) async fn lookup(client: &Client, variables: &Variables) -> Result<Token, VaultError> {
+    let found = find(variables)?;
+    let call = Call::new(Wanted::LookupToken, Method::GET, "auth/token/lookup-self")
+        .with_token(&found.value);
+    let issued = SystemTime::now();
+    let answer = client.ask(&call).await?;
+    let Some(Field::Map(data)) = &answer.data else {
+        return Err(client.bad(&call, "it does not describe a token".to_owned()));
+    };
+    let policies = texts(data, "policies");
+    let text = |name| {
+        data.get(name)
+            .and_then(Field::plain)
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+    };
+    Ok(Token {
+        accessor: text("accessor"),
+        is_root: policies.iter().any(|policy| policy == "root"),
+        policies,
+        issued,
+        lifetime: data
+            .get("ttl")
+            .and_then(Field::whole)
+            .filter(|seconds| *seconds > 0)
+            .map(Duration::from_secs),
+        renewable: data.get("renewable") == Some(&Field::Bool(true)),
+        own: false,
+        kind: kind(text("type").as_deref()),
+        identity: text("display_name")
+            .map(|name| ("display_name".to_owned(), name))
+            .into_iter()
+            .collect(),
+        request_id: answer.request_id.filter(|id| !id.is_empty()),
+        notes: found.note.into_iter().collect(),
+        value: found.value,
+    })
+}
+
+/// BAO_TOKEN, VAULT_TOKEN, the token file. BAO_TOKEN wins even when it is empty, as in the official client; an empty one
+/// leads to the file.
+fn find(variables: &Variables) -> Result<Found, VaultError> {
+    let mut looked = Vec::new();
+    for name in ["BAO_TOKEN", "VAULT_TOKEN"] {
+        looked.push(name.to_owned());
+        if let Some(value) = variables.os(name) {
+            if !value.is_empty() {
+                return source::variable("token", variables, name);
+            }
+            if name == "BAO_TOKEN" {
+                looked.pop();
+                looked.push("BAO_TOKEN (set, and empty: VAULT_TOKEN is then not asked)".to_owned());
+                break;
+            }
+        }
+    }
+    let Some(path) = file(variables) else {
+        looked.push("~/.vault-token (HOME is not set)".to_owned());
+        return Err(VaultError::NoToken { looked });
+    };
+    looked.push(format!("`{}`", path.display()));
+    match source::file("token", &path) {
+        Err(VaultError::Source {
+            problem: SourceProblem::NoFile,
+            place: Place::File(_),
+            ..
+        }) => Err(VaultError::NoToken { looked }),
+        outcome => outcome,
+    }
+}
+
+fn file(variables: &Variables) -> Option<PathBuf> {
+    let named = variables
+        .os("BAO_TOKEN_PATH")
+        .or_else(|| variables.os("VAULT_TOKEN_PATH"));
+    match named.filter(|path| !path.is_empty()) {
+        Some(path) => Some(PathBuf::from(path)),
+        None => Some(
+            PathBuf::from(variables.os("HOME").filter(|home| !home.is_empty())?)
+                .join(".vault-token"),
+        ),
+    }
+}
+
+fn texts(data: &Fields, name: &str) -> Vec<String> {
+    match data.get(name) {
+        Some(Field::List(list)) => list
+            .iter()
+            .filter_map(Field::plain)
+            .map(str::to_owned)
+            .collect(),
+        _ => Vec::new(),
+    }
+}

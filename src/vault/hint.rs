@@ -1,0 +1,197 @@
+//! What to do about the usual refusals.
+#![forbid(unsafe_code)]
+
+use super::error::{
+    Cause, Missing, Place, Refusal, SourceProblem, Tampering, TlsProblem, Transport, VaultError,
+    Wanted,
+};
+
+/// The cure, where it is known.
+pub(crate) fn of(error: &VaultError) -> Option<String> {
+    match error {
+        VaultError::Refused(refusal) => refused(refusal),
+        VaultError::Transport(transport) => no_answer(transport),
+        VaultError::Redirected { to, .. } => Some(format!(
+            "if `{}` is the same cluster's, set `vault.address` to it; else ask who stands between us and Vault",
+            origin(to)
+        )),
+        VaultError::TooLarge { .. } | VaultError::BadAnswer { .. } => {
+            Some("is that address Vault's? `curl ADDRESS/v1/sys/health` answers with its version".to_owned())
+        }
+        VaultError::NoData { why, wanted, .. } => no_data(why, wanted),
+        VaultError::Wrapping { file, tampering } => Some(match tampering {
+            Tampering::Spent => format!(
+                "if no run of yours unwrapped it, treat the secret id as stolen: destroy it by the accessor that its \
+                 wrapping answer showed; then wrap a new one into `{}`",
+                file.display()
+            ),
+            Tampering::Foreign { expected, .. } => format!(
+                "find out who wrote `{}`; a new one: `bao write -wrap-ttl=5m -f {expected}`",
+                file.display()
+            ),
+        }),
+        VaultError::SecondFactor { .. } => {
+            Some("exempt this role from the login enforcement (`identity/mfa/login-enforcement`), or use another method".to_owned())
+        }
+        VaultError::NoToken { .. } => Some("`bao login` writes ~/.vault-token; or set VAULT_TOKEN".to_owned()),
+        VaultError::Source { place, problem, .. } => source(place, problem),
+        VaultError::Settings { .. } => None,
+    }
+}
+
+fn refused(refusal: &Refusal) -> Option<String> {
+    if !refusal.from_vault {
+        return Some(if refusal.says("http request to an https server") {
+            "the server speaks https: write `https://` in `vault.address`".to_owned()
+        } else {
+            "a proxy, or something that is not Vault, answers there: check `vault.address`"
+                .to_owned()
+        });
+    }
+    match refusal.code {
+        503 if refusal.says("sealed") => {
+            Some("Vault is sealed: an operator has to unseal it (`bao operator unseal`), then run again".to_owned())
+        }
+        429 => Some(
+            "a quota of Vault's is used up: start fewer runs at once, or raise it (`bao list sys/quotas/rate-limit`)".to_owned(),
+        ),
+        404 if refusal.says("namespace not found") => {
+            Some(format!("check `vault.namespace`{}", refusal.namespace.as_ref().map_or(String::new(), |name| format!(": Vault has no `{name}`"))))
+        }
+        _ => match &refusal.wanted {
+            Wanted::Login { method, mount } => login(refusal, method, mount),
+            wanted @ Wanted::Secret { .. } => secret(refusal, wanted),
+            wanted if refusal.code == 403 => denied(wanted),
+            Wanted::RevokeLease { .. } if refusal.says("failed to revoke") || matches!(refusal.code, 400 | 500) => Some(
+                "the database refuses to drop the user (often: it owns objects): drop it by hand, and correct the role's \
+                 creation and revocation statements"
+                    .to_owned(),
+            ),
+            _ => None,
+        },
+    }
+}
+
+fn login(refusal: &Refusal, method: &str, mount: &str) -> Option<String> {
+    match refusal.code {
+        400 if method == "approle" => Some(
+            "the role id or the secret id is wrong, expired, used up, or bound to other addresses (Vault does not say \
+             which): issue a new secret id (`bao write -f auth/MOUNT/role/ROLE/secret-id`)"
+                .replace("MOUNT", mount),
+        ),
+        403 | 404 => Some(format!(
+            "is {method} enabled at `auth/{mount}`{}? (`bao auth list`); else set `mount:` or `namespace:`",
+            refusal.namespace.as_ref().map_or(String::new(), |name| format!(" in namespace `{name}`"))
+        )),
+        _ => None,
+    }
+}
+
+fn secret(refusal: &Refusal, wanted: &Wanted) -> Option<String> {
+    let Wanted::Secret { path, .. } = wanted else {
+        return None;
+    };
+    match refusal.code {
+        403 => denied(wanted),
+        400 if refusal.says("unknown role") => {
+            let (mount, _) = path.split_once('/').unwrap_or((path, ""));
+            Some(format!("the engine at `{mount}` has no such role: `bao list {mount}/roles`, or correct the path in dbt-lease.yml"))
+        }
+        400 if refusal.says("one use left") => {
+            Some("the login's role has `token_num_uses`: set it to 0, a token of few uses cannot hold a lease".to_owned())
+        }
+        404 if refusal.says("no handler for route") => {
+            Some("no engine is mounted there: `bao secrets list`; correct the path, the `mount:` or the `namespace:`".to_owned())
+        }
+        404 => Some("nothing stands at this path; for a KV version 2 say `engine: kv2`, for a version 1 `engine: kv1`".to_owned()),
+        405 => Some("the engine does not take this operation: `data:` makes it a write, without `data:` it is a read".to_owned()),
+        _ => None,
+    }
+}
+
+/// A token's policies lack something; or the token itself is no more: Vault says the same to both.
+fn denied(wanted: &Wanted) -> Option<String> {
+    match wanted {
+        Wanted::LookupToken => Some(
+            "the token is wrong, expired, revoked, or another Vault's: `bao login` makes a new one"
+                .to_owned(),
+        ),
+        wanted => wanted
+            .policy()
+            .map(|line| format!("its policy lacks: {line}")),
+    }
+}
+
+fn no_answer(transport: &Transport) -> Option<String> {
+    match &transport.cause {
+        Cause::Name(_) => Some("check the host in `vault.address` (or BAO_ADDR, VAULT_ADDR), and this machine's DNS".to_owned()),
+        Cause::Connect(_) => {
+            Some("is Vault running there, and may this machine reach it? check `vault.address` (or BAO_ADDR, VAULT_ADDR)".to_owned())
+        }
+        Cause::Tls(problem) => tls(problem),
+        Cause::NoAnswer { .. } => Some("Vault, or the database behind it, is slow or hangs; `vault.timeout` is the bound".to_owned()),
+        Cause::Lost(_) => None,
+    }
+}
+
+fn tls(problem: &TlsProblem) -> Option<String> {
+    match problem {
+        TlsProblem::UnknownIssuer => {
+            Some("set `vault.ca_cert` (or BAO_CACERT, VAULT_CACERT) to the PEM file of the authority that signed it".to_owned())
+        }
+        TlsProblem::WrongName(_) => {
+            Some("use the host that the certificate names in `vault.address`, or set `vault.tls_server_name` to it".to_owned())
+        }
+        TlsProblem::Expired(_) => Some("the server's certificate must be renewed; or this machine's clock is wrong (`date`)".to_owned()),
+        TlsProblem::NotTls => Some("the server speaks http there: check scheme and port of `vault.address`".to_owned()),
+        TlsProblem::ClientCertificate(_) => Some("set `vault.client_cert` and `vault.client_key` to a pair that the server trusts".to_owned()),
+        TlsProblem::Certificate(_) | TlsProblem::Other(_) => None,
+    }
+}
+
+fn no_data(why: &Missing, wanted: &Wanted) -> Option<String> {
+    let path = match wanted {
+        Wanted::Secret { path, .. } => path.as_str(),
+        _ => "",
+    };
+    match why {
+        Missing::Deleted { version, .. } => Some(format!(
+            "`bao write {} versions={version}` restores it; or write a new version",
+            path.replacen("/data/", "/undelete/", 1)
+        )),
+        Missing::Destroyed { .. } => Some(format!(
+            "nothing restores it: write a new version to `{path}`"
+        )),
+        Missing::IsKvV2 => Some("set `engine: kv2` at this secret in dbt-lease.yml".to_owned()),
+        Missing::IsNotKvV2 => Some(
+            "is this a KV version 1? set `engine: kv1` at this secret in dbt-lease.yml".to_owned(),
+        ),
+        Missing::Empty => Some(format!(
+            "does `{path}` give credentials? `bao read {path}` shows what it gives"
+        )),
+    }
+}
+
+fn source(place: &Place, problem: &SourceProblem) -> Option<String> {
+    match (place, problem) {
+        (Place::Variable(name), SourceProblem::NotSet | SourceProblem::Empty) => Some(format!(
+            "set {name} in the environment of this run (a CI's secret, masked)"
+        )),
+        (Place::File(path), SourceProblem::NotAllowed) => Some(format!(
+            "run as its owner, or let this user read it: `ls -l {}`",
+            path.display()
+        )),
+        (Place::File(_), SourceProblem::NotAFile) => {
+            Some("name a file that holds the value and nothing else".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// Scheme and authority of an address.
+fn origin(address: &str) -> &str {
+    let start = address.find("://").map_or(0, |at| at + 3);
+    address[start..]
+        .find('/')
+        .map_or(address, |end| &address[..start + end])
+}

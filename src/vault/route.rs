@@ -1,0 +1,204 @@
+//! Where requests go: the address as people write it, and as the HTTP client needs it.
+//!
+//! Two addresses need a disguise. `unix:///path` becomes `http://localhost`, sent through the socket. With
+//! `tls_server_name` the URL carries that name, since rustls takes the name to ask for and to verify from there; a
+//! resolver leads it to the real host, and the Host header tells the real one.
+#![forbid(unsafe_code)]
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use reqwest::Url;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::HeaderValue;
+
+use super::error::VaultError;
+use crate::config::Server;
+
+/// The way to one server.
+pub(crate) struct Route {
+    /// As configured, for people.
+    address: String,
+    /// As the HTTP client needs it.
+    base: Url,
+    socket: Option<PathBuf>,
+    /// Name in `base` and real host, where they differ.
+    alias: Option<(String, String)>,
+}
+
+impl Route {
+    /// The way to the server's address.
+    pub(crate) fn new(server: &Server) -> Result<Self, VaultError> {
+        let address = server.address.trim_end_matches('/').to_owned();
+        let wrong = |problem: &str| VaultError::Settings {
+            setting: "address",
+            value: redacted(&server.address),
+            problem: problem.to_owned(),
+        };
+        if let Some(path) = server.address.strip_prefix("unix://") {
+            if !path.starts_with('/') {
+                return Err(wrong(
+                    "a socket's path is absolute: `unix:///run/vault.sock`",
+                ));
+            }
+            let base = Url::parse("http://localhost").expect("a fixed address parses");
+            return Ok(Self {
+                address,
+                base,
+                socket: Some(PathBuf::from(path)),
+                alias: None,
+            });
+        }
+        let mut base = Url::parse(&address).map_err(|error| wrong(&error.to_string()))?;
+        if !matches!(base.scheme(), "http" | "https") {
+            return Err(wrong("it begins with `https://`, `http://` or `unix:///`"));
+        }
+        if !base.username().is_empty() || base.password().is_some() {
+            return Err(wrong("it must not hold a user or a password"));
+        }
+        if base.query().is_some() || base.fragment().is_some() {
+            return Err(wrong("it ends after host and port: no `?`, no `#`"));
+        }
+        let host = base
+            .host_str()
+            .unwrap_or_default()
+            .trim_matches(['[', ']'])
+            .to_owned();
+        let mut alias = None;
+        if let Some(name) = server
+            .tls_server_name
+            .as_deref()
+            .filter(|name| base.scheme() == "https" && **name != host)
+        {
+            let wrong = |problem: &str| VaultError::Settings {
+                setting: "tls_server_name",
+                value: name.to_owned(),
+                problem: problem.to_owned(),
+            };
+            if name.parse::<IpAddr>().is_ok() {
+                return Err(wrong(
+                    "it is an IP address: only names can be verified in place of the address's host",
+                ));
+            }
+            base.set_host(Some(name))
+                .map_err(|_| wrong("it is not a host name"))?;
+            if base.host_str() != Some(name) {
+                return Err(wrong("it is not a host name"));
+            }
+            alias = Some((name.to_owned(), host));
+        }
+        Ok(Self {
+            address,
+            base,
+            socket: None,
+            alias,
+        })
+    }
+
+    pub(crate) fn is_https(&self) -> bool {
+        self.base.scheme() == "https"
+    }
+
+    pub(crate) fn socket(&self) -> Option<&Path> {
+        self.socket.as_deref()
+    }
+
+    /// The address of an API path, for people.
+    pub(crate) fn shown(&self, path: &str) -> String {
+        format!("{}/v1/{path}", self.address)
+    }
+
+    /// The address of an API path, for the HTTP client.
+    pub(crate) fn url(&self, path: &str) -> Result<Url, VaultError> {
+        let text = format!("{}/v1/{path}", self.base.as_str().trim_end_matches('/'));
+        // A path that the URL's own rules would lead elsewhere (`..`, `?`) is not the path that the plan looked at.
+        Url::parse(&text)
+            .ok()
+            .filter(|url| url.as_str() == text)
+            .ok_or_else(|| VaultError::Settings {
+                setting: "path",
+                value: path.to_owned(),
+                problem: "it is not a canonical API path".to_owned(),
+            })
+    }
+
+    /// The Host header, where the URL's own host is a disguise.
+    pub(crate) fn host_header(&self, url: &Url) -> Option<HeaderValue> {
+        let (name, _) = self.alias.as_ref()?;
+        if url.host_str() != Some(name) {
+            return None;
+        }
+        let visible = self.visible(url);
+        let host = visible.host_str()?;
+        HeaderValue::from_str(
+            &visible
+                .port()
+                .map_or(host.to_owned(), |port| format!("{host}:{port}")),
+        )
+        .ok()
+    }
+
+    /// The HTTP client's URL as it is without disguise.
+    pub(crate) fn visible(&self, url: &Url) -> Url {
+        self.swapped(url.clone(), |(name, host)| (name, host))
+    }
+
+    /// A URL as the HTTP client needs it.
+    pub(crate) fn hidden(&self, url: Url) -> Url {
+        self.swapped(url, |(name, host)| (host, name))
+    }
+
+    /// The resolver that knows the disguise.
+    pub(crate) fn resolver(&self) -> Option<Arc<dyn Resolve>> {
+        let (name, host) = self.alias.clone()?;
+        Some(Arc::new(Alias { name, host }))
+    }
+
+    fn swapped<'a>(
+        &'a self,
+        mut url: Url,
+        order: impl Fn(&'a (String, String)) -> (&'a String, &'a String),
+    ) -> Url {
+        if let Some((from, to)) = self.alias.as_ref().map(order)
+            && url.host_str().map(|host| host.trim_matches(['[', ']'])) == Some(from)
+        {
+            let bracketed = if to.contains(':') {
+                format!("[{to}]")
+            } else {
+                to.clone()
+            };
+            url.set_host(Some(&bracketed))
+                .expect("both hosts stood in a URL before");
+        }
+        url
+    }
+}
+
+/// Leads one name to another host's addresses.
+struct Alias {
+    name: String,
+    host: String,
+}
+
+impl Resolve for Alias {
+    fn resolve(&self, name: Name) -> Resolving {
+        let host = if name.as_str() == self.name {
+            self.host.clone()
+        } else {
+            name.as_str().to_owned()
+        };
+        Box::pin(async move {
+            let found: Vec<_> = tokio::net::lookup_host((host, 0)).await?.collect();
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// An address without what stands before its `@`.
+fn redacted(address: &str) -> String {
+    match (address.split_once("://"), address.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://…@{rest}"),
+        _ => address.to_owned(),
+    }
+}

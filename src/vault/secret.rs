@@ -1,0 +1,176 @@
+//! Reading a secret, with the lease that comes with it.
+#![forbid(unsafe_code)]
+
+use std::time::{Duration, SystemTime};
+
+use reqwest::Method;
+
+use super::answer::Answer;
+use super::auth::Token;
+use super::client::{Call, Client, Repeat, Reply};
+use super::error::{Missing, VaultError, Wanted};
+use super::fields::{Field, Fields};
+use super::lease::{Lease, LeaseId};
+use super::words;
+use crate::config::{Operation, SecretRequest, Shape};
+
+/// A secret as Vault lent it.
+#[derive(Clone, Debug)]
+pub struct Lent {
+    /// Its name in dbt-lease.yml.
+    pub name: String,
+    /// The API path that it came from.
+    pub path: String,
+    /// Its fields.
+    pub fields: Fields,
+    /// The lease of a dynamic secret; static ones have none, and cannot be taken back.
+    pub lease: Option<Lease>,
+    /// The id of the request, as in Vault's audit log.
+    pub request_id: Option<String>,
+    /// What Vault says beside the answer, tamed.
+    pub warnings: Vec<String>,
+    /// How long a static role's password still stands (`data.ttl`), from the request on: after that it is rotated, and
+    /// connections opened later fail.
+    pub rotates_in: Option<Duration>,
+}
+
+/// Reads one secret, by one request.
+///
+/// Reading credentials makes a database user each time, so it is tried again only where nothing was done; or, with a
+/// token of our own, also after a lost answer, since the end of that token sweeps what the lost answer left.
+///
+/// # Errors
+/// [`VaultError::NoData`] for deleted versions and empty answers; what the client gives.
+pub async fn read(
+    client: &Client,
+    token: &Token,
+    request: &SecretRequest,
+) -> Result<Lent, VaultError> {
+    let write = matches!(request.operation, Operation::Write(_));
+    let wanted = Wanted::Secret {
+        name: request.name.clone(),
+        path: request.path.clone(),
+        write,
+    };
+    let mut call = match &request.operation {
+        Operation::Read => Call::new(wanted, Method::GET, &request.path),
+        Operation::Write(data) => Call::new(wanted, Method::POST, &request.path).with_body(data),
+    }
+    .with_token(&token.value);
+    call.repeat = if token.own {
+        Repeat::Always
+    } else {
+        Repeat::WhenNothingWasDone
+    };
+
+    let issued = SystemTime::now();
+    let reply = client.send(&call).await?;
+    match reply.code {
+        200..300 => {}
+        404 => return Err(absent(client, &call, &reply, request)),
+        _ => return Err(client.refusal(&call, &reply)),
+    }
+    let missing = |why| VaultError::NoData {
+        wanted: call.wanted.clone(),
+        method: call.verb(),
+        url: client.shown(&request.path),
+        why,
+    };
+    // A write may be answered by 204 alone, and then gives no secret.
+    if reply.body.is_empty() {
+        return Err(missing(Missing::Empty));
+    }
+    let answer = client.parse(&call, &reply)?;
+    let lease = lease(&answer, request, issued);
+    let warnings: Vec<String> = answer
+        .warnings
+        .iter()
+        .flatten()
+        .map(|text| words::tame(text, &[token.value.expose()]))
+        .collect();
+    let fields = match (request.shape, answer.data) {
+        (Shape::Plain, Some(Field::Map(fields))) => fields,
+        (Shape::KvV2, Some(Field::Map(mut outer))) => match outer.take("data") {
+            Some(Field::Map(fields)) => fields,
+            _ => return Err(missing(Missing::IsNotKvV2)),
+        },
+        (_, _) => {
+            return Err(missing(if is_versioned_kv(&warnings) {
+                Missing::IsKvV2
+            } else {
+                Missing::Empty
+            }));
+        }
+    };
+    if fields.is_empty() {
+        return Err(missing(Missing::Empty));
+    }
+    let rotates_in = lease
+        .is_none()
+        .then(|| {
+            fields
+                .get("last_vault_rotation")
+                .and(fields.get("ttl"))
+                .and_then(Field::whole)
+        })
+        .flatten()
+        .map(Duration::from_secs);
+    Ok(Lent {
+        name: request.name.clone(),
+        path: request.path.clone(),
+        fields,
+        lease,
+        request_id: answer.request_id.filter(|id| !id.is_empty()),
+        warnings,
+        rotates_in,
+    })
+}
+
+/// A 404 says nothing, or (KV version 2) tells of a version that was deleted, or of a path in version 1's form.
+fn absent(client: &Client, call: &Call<'_>, reply: &Reply, request: &SecretRequest) -> VaultError {
+    let why = client.parse(call, reply).ok().and_then(|answer| {
+        let warnings = answer.warnings.unwrap_or_default();
+        if is_versioned_kv(&warnings) {
+            return Some(Missing::IsKvV2);
+        }
+        let Some(Field::Map(data)) = answer.data else {
+            return None;
+        };
+        let Some(Field::Map(metadata)) = data.get("metadata") else {
+            return None;
+        };
+        let version = metadata.get("version").and_then(Field::whole)?;
+        if metadata.get("destroyed") == Some(&Field::Bool(true)) {
+            return Some(Missing::Destroyed { version });
+        }
+        let at = words::tame(metadata.get("deletion_time").and_then(Field::plain)?, &[]);
+        Some(Missing::Deleted { version, at })
+    });
+    match why {
+        Some(why) => VaultError::NoData {
+            wanted: call.wanted.clone(),
+            method: call.verb(),
+            url: client.shown(&request.path),
+            why,
+        },
+        None => client.refusal(call, reply),
+    }
+}
+
+/// The words of the KV engine, version 2, to a request in version 1's form.
+fn is_versioned_kv(warnings: &[String]) -> bool {
+    warnings
+        .iter()
+        .any(|warning| warning.contains("versioned K/V"))
+}
+
+fn lease(answer: &Answer, request: &SecretRequest, issued: SystemTime) -> Option<Lease> {
+    let id = answer.lease_id.as_ref().filter(|id| !id.is_empty())?;
+    Some(Lease {
+        id: LeaseId::new(id.clone()),
+        path: request.path.clone(),
+        issued,
+        duration: Duration::from_secs(answer.lease_duration.unwrap_or(0)),
+        renewable: answer.renewable.unwrap_or(false),
+    })
+}
