@@ -5,6 +5,24 @@ use std::rc::Rc;
 
 use zeroize::Zeroizing;
 
+mod binary;
+mod buffer;
+mod composer;
+mod constructor;
+mod diagnosis;
+mod emitter;
+mod error;
+mod limits;
+mod loader;
+mod number;
+mod quoting;
+mod resolver;
+mod timestamp;
+
+pub use emitter::emit;
+pub use error::{EmitError, Problem, YamlError};
+pub use loader::load;
+
 /// Where a node begins: 1-based line and column (columns count characters).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mark {
@@ -80,6 +98,27 @@ impl Mapping {
             )),
         }
     }
+}
+
+/// Where the last key of a path stands (`["targets", "prod"]`), or the item, where a part is an index of a list.
+pub fn mark_of(root: &Node, path: &[&str]) -> Option<Mark> {
+    let mut node = root;
+    let mut mark = root.mark;
+    for part in path {
+        match &node.value {
+            Value::Map(mapping) => {
+                let (key, value) = mapping.entry(part)?;
+                mark = key.mark;
+                node = value;
+            }
+            Value::List(items) => {
+                node = items.get(part.parse::<usize>().ok()?)?;
+                mark = node.mark;
+            }
+            _ => return None,
+        }
+    }
+    Some(mark)
 }
 
 impl Node {
