@@ -1,22 +1,21 @@
 //! `exec` and the shim: run a command on leased credentials.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::arguments::{Exec, Global};
+use super::arguments::{Delivery, Exec, Global};
 use super::failure::Failure;
 use super::lending;
 use super::say::Say;
 use super::steps::Surroundings;
-use crate::config::Config;
-use crate::dbt::{Need, Resolved};
+use crate::config::{self, Config, Lent};
+use crate::dbt::{Need, Profile, Resolved};
 use crate::delivery::environ::{Additions, for_child};
 use crate::delivery::private;
 use crate::delivery::session::{Contents, SessionDir};
-use crate::plan::Plan;
+use crate::plan::{self, Loan, Plan};
 use crate::render::secrets::Secrets;
 use crate::render::{self, RenderError};
 use crate::supervise::child::{self, Child, End};
@@ -67,14 +66,19 @@ fn outcome(say: &Say, global: &Global, exec: &Exec, unadopted: Unadopted) -> Res
         return run_alone(&exec.command, variables, true);
     };
     let plan = surroundings.plan(&resolved, Some(&config))?;
-    let withheld = config.login_variables();
-    match (resolved.need, plan.lending()) {
-        (Need::None, _) | (_, None) => {
+        let loan = match &plan.loan {
+        Some(loan) => with_delivery(loan, exec.delivery)?,
+        None => {
             say.note(|| "nothing is lent: the command needs no credentials".to_owned());
-            run_alone(&exec.command, &for_child(variables, &withheld, &Additions::default()), resolved.is_dbt)
+            let environ = for_child(variables, &plan.login_variables, &Additions::default());
+            return run_alone(&exec.command, &environ, resolved.is_dbt);
         }
-        (Need::Placeholder, Some(_)) => run_on_placeholders(say, &surroundings, &resolved, &plan, &withheld),
-        (Need::Lease, Some(_)) => lending::run(say, &surroundings, exec, &resolved, &plan, &withheld),
+    };
+    match &loan.session {
+        Some(session) => {
+            lending::run(say, &surroundings, exec, &Wanted { resolved: &resolved, plan: &plan, session, lent: &loan.lent })
+        }
+        None => run_on_placeholders(say, variables, &resolved, &plan, &loan.lent),
     }
 }
 
@@ -135,26 +139,54 @@ fn run_alone(command: &[OsString], variables: &Variables, is_dbt: bool) -> Resul
 /// Runs a dbt command that reads its profile and does not connect.
 fn run_on_placeholders(
     say: &Say,
-    surroundings: &Surroundings,
+    variables: &Variables,
     resolved: &Resolved,
     plan: &Plan,
-    withheld: &BTreeSet<String>,
+    lent: &Lent,
 ) -> Result<End, Failure> {
-    let variables = &surroundings.variables;
-    let (Some(profile), Some(lent)) = (&resolved.profile, plan.lending()) else {
-        return run_alone(&resolved.argv, variables, resolved.is_dbt);
-    };
+    let profile = profile(resolved)?;
     say.note(|| "this command does not connect: it gets placeholders, and nothing is lent".to_owned());
     let secrets = Secrets::placeholders(lent);
     let directory = deliver(variables, "placeholders", &Material { profile, lent, secrets: &secrets })?;
     let bridge = render::bridge(lent, &secrets)?;
     let additions =
         Additions { profiles_dir: Some(directory.profiles_dir()), bridge: &bridge, ..Additions::default() };
-    let end = run_alone(&resolved.argv, &for_child(variables, withheld, &additions), resolved.is_dbt);
+    let end = run_alone(&resolved.argv, &for_child(variables, &plan.login_variables, &additions), resolved.is_dbt);
     if let Err(error) = directory.remove() {
         say.warning(&format!("the profiles directory was not removed: {error}"), None);
     }
     end
+}
+
+/// What a command that needs a lease runs on.
+pub(super) struct Wanted<'a> {
+    pub(super) resolved: &'a Resolved,
+    pub(super) plan: &'a Plan,
+    pub(super) session: &'a plan::Session,
+    pub(super) lent: &'a Lent,
+}
+
+/// The loan with `--delivery` in the place of dbt-lease.yml's `delivery:`, under the same rules.
+fn with_delivery(loan: &Loan, delivery: Option<Delivery>) -> Result<Loan, Failure> {
+    let mut loan = loan.clone();
+    loan.lent.delivery = match delivery {
+        None => return Ok(loan),
+        Some(Delivery::File) => config::Delivery::File,
+        Some(Delivery::Env) if loan.lent.env.is_empty() || !loan.lent.fields.is_empty() => {
+            return Err(Failure::new(
+                "delivery",
+                "`--delivery env` hands credentials over in variables alone, and the target in dbt-lease.yml does not say which",
+                Some("give the target `env:` and no `fields:`, and read the variables by env_var() in profiles.yml"),
+            ));
+        }
+        Some(Delivery::Env) => config::Delivery::Env,
+    };
+    Ok(loan)
+}
+
+/// The profile, which dbt's rules give to every command that needs one.
+pub(super) fn profile(resolved: &Resolved) -> Result<&Profile, Failure> {
+    resolved.profile.as_ref().ok_or_else(|| Failure::new("bug", "no profile was resolved for a command that needs one; please report this", None))
 }
 
 /// What a profiles directory is made of.

@@ -10,7 +10,7 @@ use crate::plan::PlanError;
 use crate::record::audit::RecordError;
 use crate::render::RenderError;
 use crate::supervise::child::StartError;
-use crate::vault::VaultError;
+use crate::vault::error::VaultError;
 
 /// Why a subcommand gave up.
 #[derive(Debug)]

@@ -1,30 +1,29 @@
 //! A session: log in, read, deliver, run, take back. Whatever happens on the way, what was borrowed is given back.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::Signal;
 
 use super::arguments::Exec;
-use super::exec::{Material, deliver, in_loop, wait, watch_signals};
+use super::exec::{Material, Wanted, deliver, in_loop, profile, wait, watch_signals};
 use super::failure::Failure;
 use super::say::Say;
 use super::steps::Surroundings;
 use super::taking_back::{Back, report};
-use crate::config::{Environment, Lent};
-use crate::dbt::{Profile, Resolved};
+use crate::dbt::Profile;
 use crate::delivery::environ::{Additions, for_child};
 use crate::delivery::session::SessionDir;
-use crate::plan::Plan;
 use crate::record::audit::{self, Kind, Record};
-use crate::render;
+use crate::render::{self, RenderError};
 use crate::render::secrets::Secrets;
-use crate::supervise::child::{Child, End};
+use crate::supervise::child::{Child, End, StartError};
 use crate::supervise::signals::Signals;
+use crate::variables::Variables;
 use crate::vault::auth::{self, Token};
 use crate::vault::client::Client;
+use crate::vault::error::VaultError;
 use crate::vault::lease::Lease;
 use crate::vault::secret;
 use crate::vault::take_back::take_back;
@@ -39,13 +38,12 @@ const LAST_ANSWER: Duration = Duration::from_secs(2);
 /// What a session is made for.
 struct Session<'a> {
     say: &'a Say,
-    surroundings: &'a Surroundings,
+    variables: &'a Variables,
     id: String,
-    resolved: &'a Resolved,
+    wanted: &'a Wanted<'a>,
     profile: &'a Profile,
-    environment: &'a Environment,
-    lent: &'a Lent,
-    withheld: &'a BTreeSet<String>,
+    environment: &'a str,
+    protected: bool,
     selection: Vec<(&'static str, OsString)>,
 }
 
@@ -64,34 +62,34 @@ enum Stop {
     Signal(Signal),
 }
 
-impl<E: Into<Failure>> From<E> for Stop {
-    fn from(error: E) -> Self {
-        Self::Failure(error.into())
-    }
+macro_rules! stops {
+    ($($error:ty),+) => {$(
+        impl From<$error> for Stop {
+            fn from(error: $error) -> Self {
+                Self::Failure(error.into())
+            }
+        }
+    )+};
 }
+
+stops!(Failure, VaultError, RenderError, StartError);
 
 /// Runs the command of `exec` in a session.
 pub(super) fn run(
     say: &Say,
     surroundings: &Surroundings,
     exec: &Exec,
-    resolved: &Resolved,
-    plan: &Plan,
-    withheld: &BTreeSet<String>,
+    wanted: &Wanted<'_>,
 ) -> Result<End, Failure> {
-    let (Some(profile), Some(environment), Some(lent)) = (&resolved.profile, plan.environment(), plan.lending()) else {
-        return Err(Failure::new("plan", "the plan names no environment for a command that needs a lease", None));
-    };
     let session = Session {
         say,
-        surroundings,
+        variables: &surroundings.variables,
         id: new_id()?,
-        resolved,
-        profile,
-        environment,
-        lent,
-        withheld,
-        selection: if resolved.is_dbt { Vec::new() } else { exec.selection.as_variables() },
+        wanted,
+        profile: profile(wanted.resolved)?,
+        environment: wanted.plan.environment.as_deref().unwrap_or_default(),
+        protected: wanted.plan.protected == Some(true),
+        selection: if wanted.resolved.is_dbt { Vec::new() } else { exec.selection.as_variables() },
     };
     let end = in_loop(session.run())?;
     match end {
@@ -109,7 +107,7 @@ impl Session<'_> {
     async fn run(&self) -> Result<(End, bool), Failure> {
         let signals = watch_signals()?;
         let mut record = self.open_record()?;
-        let client = Client::new(&self.environment.server, &self.id)?;
+        let client = Client::new(&self.wanted.session.server, &self.id)?;
         let started = Instant::now();
         let mut borrowed = Borrowed::default();
         let way = self.lend_and_run(&client, &signals, &mut borrowed, record.as_mut()).await;
@@ -133,9 +131,9 @@ impl Session<'_> {
 
     /// A protected environment lends nothing that is not on record.
     fn open_record(&self) -> Result<Option<Record>, Failure> {
-        match Record::open(&self.surroundings.variables) {
+        match Record::open(self.variables) {
             Ok(record) => Ok(Some(record)),
-            Err(error) if self.environment.protected => Err(error.into()),
+            Err(error) if self.protected => Err(error.into()),
             Err(error) => {
                 self.say.warning(&format!("this session is not recorded: {error}"), error.hint().as_deref());
                 Ok(None)
@@ -150,12 +148,12 @@ impl Session<'_> {
         borrowed: &mut Borrowed,
         record: Option<&mut Record>,
     ) -> Result<End, Stop> {
-        let variables = &self.surroundings.variables;
+        let Self { variables, wanted, .. } = self;
         self.log_in(client, signals, borrowed).await?;
         self.read(client, signals, borrowed).await?;
         let secrets = Secrets::leased(&borrowed.secrets);
-        let bridge = render::bridge(self.lent, &secrets)?;
-        let material = Material { profile: self.profile, lent: self.lent, secrets: &secrets };
+        let bridge = render::bridge(wanted.lent, &secrets)?;
+        let material = Material { profile: self.profile, lent: wanted.lent, secrets: &secrets };
         let directory = borrowed.directory.insert(deliver(variables, &self.id, &material)?);
         let profiles_dir = directory.profiles_dir().to_owned();
         borrowed.recorded = self.record_start(record, borrowed)?;
@@ -165,17 +163,14 @@ impl Session<'_> {
             bridge: &bridge,
             selection: self.selection.clone(),
         };
-        let environ = for_child(variables, self.withheld, &additions);
-        let child = Child::start(&self.resolved.argv, &environ, self.resolved.is_dbt)?;
+        let environ = for_child(variables, &wanted.plan.login_variables, &additions);
+        let child = Child::start(&wanted.resolved.argv, &environ, wanted.resolved.is_dbt)?;
         drop((environ, bridge, secrets));
         Ok(wait(child, signals).await?)
     }
 
     async fn log_in(&self, client: &Client, signals: &Signals, borrowed: &mut Borrowed) -> Result<(), Stop> {
-        let login = self.environment.auth.as_ref().ok_or_else(|| {
-            Failure::new("no_login", format!("the environment `{}` has no `auth:`", self.environment.name), None)
-        })?;
-        let work = auth::login(client, login, &self.surroundings.variables);
+        let work = auth::login(client, &self.wanted.session.auth, self.variables);
         until_signal(signals, work, |token| borrowed.token = Some(token)).await?;
         let Some(token) = &borrowed.token else { return Ok(()) };
         for note in &token.notes {
@@ -184,10 +179,10 @@ impl Session<'_> {
         if token.is_root {
             let message = format!(
                 "the login to the environment `{}` gave a root token, which may do everything in this Vault",
-                self.environment.name
+                self.environment
             );
             let hint = "log in with a role whose policy allows what `dbt-lease plan` lists, and no more";
-            if self.environment.protected {
+            if self.protected {
                 return Err(Failure::new("root_token", message, Some(hint)).into());
             }
             self.say.warning(&message, Some(hint));
@@ -197,8 +192,8 @@ impl Session<'_> {
 
     async fn read(&self, client: &Client, signals: &Signals, borrowed: &mut Borrowed) -> Result<(), Stop> {
         let Borrowed { token: Some(token), secrets, .. } = borrowed else { return Ok(()) };
-        for wanted in &self.lent.secrets {
-            until_signal(signals, secret::read(client, token, &wanted.request), |secret| secrets.push(secret)).await?;
+        for request in &self.wanted.session.secrets {
+            until_signal(signals, secret::read(client, token, request), |secret| secrets.push(secret)).await?;
         }
         for secret in secrets.iter() {
             for warning in &secret.warnings {
@@ -233,22 +228,22 @@ impl Session<'_> {
         let (Some(record), Some(token)) = (record, &borrowed.token) else {
             return Ok(false);
         };
-        let server = &self.environment.server;
+        let server = &self.wanted.session.server;
         let uid = nix::unistd::geteuid();
         let event = Kind::Lent(audit::Lent {
             user: nix::unistd::User::from_uid(uid).ok().flatten().map(|user| user.name),
             uid: uid.as_raw(),
             host: nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()),
             pid: std::process::id(),
-            project: self.resolved.project.as_ref().map(|project| project.name.as_str()),
+            project: self.wanted.resolved.project.as_ref().map(|project| project.name.as_str()),
             profile: &self.profile.name,
             target: &self.profile.target,
-            environment: &self.environment.name,
-            protected: self.environment.protected,
+            environment: self.environment,
+            protected: self.protected,
             address: &server.address,
             namespace: server.namespace.as_deref(),
             login: audit::Login {
-                method: self.environment.auth.as_ref().map_or("", crate::config::Auth::method),
+                method: self.wanted.plan.login.as_ref().map_or("", |login| login.method),
                 request_id: token.request_id.as_deref(),
                 accessor: token.accessor.as_deref(),
             },
@@ -258,7 +253,7 @@ impl Session<'_> {
             Ok(()) => Ok(true),
             Err(error) => {
                 let message = format!("the record `{}` could not be written: {error}", record.path().display());
-                if self.environment.protected {
+                if self.protected {
                     let hint = "a protected environment lends nothing that is not on record; make room, or set DBT_LEASE_AUDIT_FILE to another file";
                     return Err(Failure::new("record", message, Some(hint)));
                 }
@@ -274,7 +269,7 @@ impl Session<'_> {
         if !back.recorded && back.is_nothing() {
             return;
         }
-        let event = Kind::Ended(back.event(&self.environment.name, result, elapsed));
+        let event = Kind::Ended(back.event(self.environment, result, elapsed));
         if let Err(error) = record.append(&self.id, event) {
             self.say.warning(&format!("the record `{}` could not be written: {error}", record.path().display()), None);
         }

@@ -4,6 +4,7 @@ mod arguments;
 mod exec;
 mod failure;
 mod lending;
+mod output;
 mod plan;
 mod render;
 mod say;
@@ -17,7 +18,6 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use arguments::{Arguments, Command};
-use failure::Failure;
 use say::Say;
 
 pub use shim::shim;
@@ -32,8 +32,8 @@ pub fn main() -> ExitCode {
     let say = Say::new(&arguments.global);
     let outcome = match &arguments.command {
         Command::Exec(exec) => return exec::run(&say, &arguments.global, exec),
-        Command::Plan(plan) => plan::run(&say, &arguments.global, plan),
-        Command::Render(render) => render::run(&say, &arguments.global, render),
+        Command::Plan(plan) => plan::run(&arguments.global, plan),
+        Command::Render(render) => render::run(&arguments.global, render),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

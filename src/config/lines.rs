@@ -26,9 +26,9 @@ impl Lines {
     /// Walks a document that serde_yaml has accepted. Where the walk cannot go on, what was seen so far still serves.
     pub(super) fn of(text: &str) -> Self {
         let mut lines = Self::default();
-        let mut bytes = text.as_bytes();
-        let mut parser = Parser::new();
-        parser.set_input_string(&mut bytes);
+        let Ok(mut parser) = Parser::new(text) else {
+            return lines;
+        };
         let mut open: Vec<Frame> = Vec::new();
         while let Ok(event) = parser.parse() {
             let line = usize::try_from(event.start_mark.line)

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
 
 use crate::render::RenderError;
@@ -63,13 +64,18 @@ impl<'a> Template<'a> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_auto_escape_callback(|_| AutoEscape::None);
-        environment.set_keep_trailing_newline(true);
+        environment.set_syntax(syntax_kept());
         let text = environment
             // minijinja's own message may quote values; its kind says enough.
             .render_str(self.text, context! { vault })
             .map_err(|error| RenderError::Template { place: place.to_owned(), why: error.kind().to_string() })?;
         Ok(Field::Text(Secret::new(text)))
     }
+}
+
+/// Jinja's syntax, but that a value's last newline is the user's.
+fn syntax_kept() -> SyntaxConfig {
+    SyntaxConfig::builder().keep_trailing_newline(true).build().unwrap_or_default()
 }
 
 fn syntax(error: &minijinja::Error) -> String {

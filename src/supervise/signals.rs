@@ -58,12 +58,14 @@ impl Signals {
         for signal in WATCHED {
             // SAFETY: the handler is async-signal-safe: it reads an atomic, writes to a descriptor and keeps errno.
             let before = unsafe { sigaction(signal, &action) }?;
-            if before.handler() == SigHandler::SigIgn && signal != Signal::SIGCHLD {
+            if matches!(before.handler(), SigHandler::SigIgn) && signal != Signal::SIGCHLD {
                 // SAFETY: puts back the action that was there.
                 unsafe { sigaction(signal, &before) }?;
             }
         }
-        Ok(Self { reader: AsyncFd::new(reader)?, _writer: writer })
+        // SAFETY: the descriptor is owned by the `AsyncFd` from here on, and closed by nobody else.
+        let reader = unsafe { AsyncFd::register(reader) }?;
+        Ok(Self { reader, _writer: writer })
     }
 
     /// Forgets what has arrived and was not asked for.
