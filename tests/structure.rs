@@ -1,0 +1,144 @@
+//! The rules of the tree: which module may import which, what may not be in the dependency tree.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The way of the data (src/lib.rs): a module imports only what stands before it.
+const WAY: [&str; 8] = ["dbt", "plan", "vault", "render", "delivery", "record", "supervise", "cli"];
+/// What all may import; these import nothing but each other.
+const BASE: [&str; 4] = ["config", "process", "secret", "variables"];
+/// What stands beside the way and is imported by no module.
+const ASIDE: [&str; 1] = ["allocator"];
+
+#[test]
+fn modules_import_only_what_stands_before_them() {
+    let mut wrong = Vec::new();
+    for (file, text) in sources() {
+        let Some(module) = module(&file) else { continue };
+        for imported in imports(&text) {
+            let allowed = match (position(&module), position(&imported)) {
+                _ if BASE.contains(&imported.as_str()) || module == imported => true,
+                (Some(here), Some(there)) => there < here,
+                _ => false,
+            };
+            if !allowed {
+                wrong.push(format!("{}: `{module}` imports `{imported}`", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_module_has_its_place() {
+    let source = root().join("src");
+    for entry in std::fs::read_dir(&source).expect("src/ is there") {
+        let name = entry.expect("an entry").file_name().to_string_lossy().replace(".rs", "");
+        let known = WAY.contains(&name.as_str())
+            || BASE.contains(&name.as_str())
+            || ASIDE.contains(&name.as_str())
+            || ["bin", "lib", "main"].contains(&name.as_str());
+        assert!(known, "src/{name} has no place in the way of the data: give it one in src/lib.rs and in this test");
+    }
+}
+
+#[test]
+fn only_cli_prints_and_only_vault_speaks_http() {
+    for (file, text) in sources() {
+        let module = module(&file).unwrap_or_default();
+        for (word, owner) in [("println!", "cli"), ("eprintln!", "cli"), ("reqwest", "vault"), ("anyhow", "cli")] {
+            let used = text.lines().filter(|line| !line.trim_start().starts_with("//")).any(|line| line.contains(word));
+            assert!(!used || module == owner, "{}: `{word}` belongs to {owner}/", file.display());
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_is_forbidden_but_where_a_system_call_needs_it() {
+    // Each of these opens with the reason.
+    const MAY: [&str; 5] =
+        ["src/allocator.rs", "src/supervise/child.rs", "src/supervise/inherited.rs", "src/supervise/mod.rs", "src/supervise/signals.rs"];
+    for (file, text) in sources() {
+        let name = file.strip_prefix(root()).expect("below the root").to_string_lossy().into_owned();
+        let forbids = text.contains("#![forbid(unsafe_code)]");
+        let inside_forbidden = ["src/lib.rs", "src/main.rs", "src/cli/mod.rs"].contains(&name.as_str()) || name.starts_with("src/bin/");
+        if inside_forbidden {
+            assert!(!text.contains("unsafe "), "{name} uses unsafe");
+        } else {
+            assert_ne!(forbids, MAY.contains(&name.as_str()), "{name}: `#![forbid(unsafe_code)]` and this test's list disagree");
+        }
+    }
+}
+
+#[test]
+fn no_openssl_and_no_aws_lc_in_the_dependency_tree() {
+    let lock = std::fs::read_to_string(root().join("Cargo.lock")).expect("Cargo.lock is there");
+    for banned in ["openssl", "openssl-sys", "native-tls", "aws-lc-rs", "aws-lc-sys"] {
+        assert!(!lock.contains(&format!("name = \"{banned}\"\n")), "`{banned}` is in Cargo.lock");
+    }
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn position(module: &str) -> Option<usize> {
+    WAY.iter().position(|candidate| *candidate == module)
+}
+
+/// The module that a file below src/ belongs to; none for main.rs, lib.rs and bin/.
+fn module(file: &Path) -> Option<String> {
+    let below = file.strip_prefix(root().join("src")).ok()?;
+    let first = below.components().next()?.as_os_str().to_string_lossy().replace(".rs", "");
+    (!["main", "lib", "bin"].contains(&first.as_str())).then_some(first)
+}
+
+/// The modules of this crate that a file names: `crate::X`, also in `use crate::{X, Y::Z}`.
+fn imports(text: &str) -> Vec<String> {
+    let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        if let Some(group) = rest.strip_prefix('{') {
+            let inner = group.split(";").next().unwrap_or(group);
+            let mut depth = 0;
+            let mut name = String::new();
+            for character in inner.chars() {
+                match character {
+                    '{' => depth += 1,
+                    '}' if depth == 0 => break,
+                    '}' => depth -= 1,
+                    ',' if depth == 0 => found.push(std::mem::take(&mut name)),
+                    _ if depth == 0 => name.push(character),
+                    _ => {}
+                }
+            }
+            found.push(name);
+        } else {
+            found.push(rest.to_owned());
+        }
+    }
+    found
+        .iter()
+        .map(|path| path.trim().chars().take_while(|character| character.is_alphanumeric() || *character == '_').collect::<String>())
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+/// All files below src/.
+fn sources() -> BTreeMap<PathBuf, String> {
+    let mut files = BTreeMap::new();
+    let mut open = vec![root().join("src")];
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(&directory).expect("a directory of the tree") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).expect("a source file");
+                files.insert(path, text);
+            }
+        }
+    }
+    files
+}
