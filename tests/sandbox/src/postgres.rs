@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -174,6 +175,8 @@ fn psql(
         .env("PATH", "/usr/bin:/bin")
         .current_dir("/")
         .stdin(Stdio::null())
+        // Ctrl-C is for the caller to answer, not for psql.
+        .process_group(0)
         .output()
         .map_err(|error| format!("cannot run psql: {error}"))?;
     if !output.status.success() {
