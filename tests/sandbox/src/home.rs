@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::venv::venv;
-use crate::watchdog::scratch_directory;
+use crate::watchdog::{memory_directory, scratch_directory};
 
 /// A directory that holds a HOME, a TMPDIR, a state and a runtime directory, and copies of dbt projects.
 #[derive(Debug)]
 pub struct Home {
     directory: PathBuf,
+    runtime: PathBuf,
     variables: Vec<(OsString, OsString)>,
 }
 
@@ -23,7 +24,7 @@ impl Home {
     /// Where the directories cannot be made.
     pub fn new() -> Self {
         let directory = scratch_directory("home");
-        for part in ["home", "tmp", "run", "state"] {
+        for part in ["home", "tmp", "state"] {
             let path = directory.join(part);
             std::os::unix::fs::DirBuilderExt::mode(&mut fs::DirBuilder::new(), 0o700)
                 .create(&path)
@@ -31,6 +32,7 @@ impl Home {
         }
         Self {
             directory,
+            runtime: memory_directory("run"),
             variables: Vec::new(),
         }
     }
@@ -50,9 +52,9 @@ impl Home {
         self.directory.join("tmp")
     }
 
-    /// `$XDG_RUNTIME_DIR`
-    pub fn runtime(&self) -> PathBuf {
-        self.directory.join("run")
+    /// `$XDG_RUNTIME_DIR`: in memory, as on a real machine.
+    pub fn runtime(&self) -> &Path {
+        &self.runtime
     }
 
     /// `$XDG_STATE_HOME`
@@ -129,6 +131,7 @@ impl Default for Home {
 impl Drop for Home {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.directory);
+        let _ = fs::remove_dir_all(&self.runtime);
     }
 }
 

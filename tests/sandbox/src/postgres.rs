@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -55,20 +56,20 @@ impl Postgres {
         initialise(&directory, user, &password);
         for _ in 0..10 {
             let port = free_port();
-            let running = start_server(&directory, user, port);
-            let mut server = Self {
-                running,
-                directory: directory.clone(),
-                port,
-                password: password.clone(),
-            };
-            if server.is_ready() {
-                return server;
+            let mut running = start_server(&directory, user, port);
+            if is_ready(&running, port, &password) {
+                return Self {
+                    running,
+                    directory,
+                    port,
+                    password,
+                };
             }
             // The port was taken between our choice and its bind. The data stay for the next try.
-            server.running.end();
-            std::mem::forget(server);
-            let _ = fs::remove_file(directory.join("server.log.exit"));
+            running.end();
+            for left in ["server.log.exit", "server.log"] {
+                let _ = fs::remove_file(directory.join(left));
+            }
         }
         panic!("PostgreSQL found no free port in 10 tries")
     }
@@ -113,44 +114,7 @@ impl Postgres {
         database: &str,
         sql: &str,
     ) -> Result<Vec<Vec<String>>, String> {
-        let output = Command::new(venv().postgres().join("psql"))
-            .args([
-                "--no-psqlrc",
-                "--no-align",
-                "--tuples-only",
-                "--quiet",
-                "--no-password",
-            ])
-            .args([
-                "--field-separator=\x1f",
-                "--record-separator=\x1e",
-                "--set=ON_ERROR_STOP=1",
-            ])
-            .args(["--host=127.0.0.1", &format!("--port={}", self.port)])
-            .arg(format!("--username={user}"))
-            .arg(format!("--dbname={database}"))
-            .arg(format!("--command={sql}"))
-            .env_clear()
-            .env("PGPASSWORD", password)
-            .env("PGCONNECT_TIMEOUT", "10")
-            .env("LC_ALL", "C.UTF-8")
-            .env("PATH", "/usr/bin:/bin")
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| format!("cannot run psql: {error}"))?;
-        if !output.status.success() {
-            return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
-        }
-        let text = String::from_utf8_lossy(&output.stdout);
-        let text = text.trim_end_matches(['\n', '\x1e']);
-        if text.is_empty() {
-            return Ok(Vec::new());
-        }
-        Ok(text
-            .split('\x1e')
-            .map(|row| row.split('\x1f').map(str::to_owned).collect())
-            .collect())
+        psql(self.port, user, password, database, sql)
     }
 
     /// Makes a database.
@@ -161,33 +125,14 @@ impl Postgres {
         self.query("postgres", &format!("CREATE DATABASE \"{name}\""));
     }
 
+    /// The server's log: each line has the time, the process, `user@database`.
+    pub fn log_file(&self) -> PathBuf {
+        self.directory.join("server.log")
+    }
+
     /// The end of the server's log.
     pub fn log(&self) -> String {
         self.running.last_words()
-    }
-
-    fn is_ready(&self) -> bool {
-        let started = Instant::now();
-        loop {
-            // Only our own server knows the password: another one may have taken the port.
-            match self.query_as(SUPERUSER, &self.password, "postgres", "SELECT 1") {
-                Ok(_) => return true,
-                Err(_) if self.running.exited().is_some() => {
-                    let words = self.log();
-                    assert!(
-                        words.contains("Address already in use"),
-                        "PostgreSQL did not start:\n  {words}"
-                    );
-                    return false;
-                }
-                Err(error) => assert!(
-                    started.elapsed() < Duration::from_secs(60),
-                    "PostgreSQL does not answer: {error}\n  {}",
-                    self.log()
-                ),
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
     }
 }
 
@@ -195,6 +140,81 @@ impl Drop for Postgres {
     fn drop(&mut self) {
         self.running.end();
         let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// One psql: no library speaks scram-sha-256 without a dozen crates, and 15 ms are little beside a test.
+fn psql(
+    port: u16,
+    user: &str,
+    password: &str,
+    database: &str,
+    sql: &str,
+) -> Result<Vec<Vec<String>>, String> {
+    let output = Command::new(venv().postgres().join("psql"))
+        .args([
+            "--no-psqlrc",
+            "--no-align",
+            "--tuples-only",
+            "--quiet",
+            "--no-password",
+        ])
+        .args([
+            "--field-separator=\x1f",
+            "--record-separator=\x1e",
+            "--set=ON_ERROR_STOP=1",
+        ])
+        .args(["--host=127.0.0.1", &format!("--port={}", port)])
+        .arg(format!("--username={user}"))
+        .arg(format!("--dbname={database}"))
+        .arg(format!("--command={sql}"))
+        .env_clear()
+        .env("PGPASSWORD", password)
+        .env("PGCONNECT_TIMEOUT", "10")
+        .env("LC_ALL", "C.UTF-8")
+        .env("PATH", "/usr/bin:/bin")
+        .current_dir("/")
+        .stdin(Stdio::null())
+        // Ctrl-C is for the caller to answer, not for psql.
+        .process_group(0)
+        .output()
+        .map_err(|error| format!("cannot run psql: {error}"))?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let text = text.trim_end_matches(['\n', '\x1e']);
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(text
+        .split('\x1e')
+        .map(|row| row.split('\x1f').map(str::to_owned).collect())
+        .collect())
+}
+
+/// Waits until the server answers; false where its port was taken.
+fn is_ready(running: &Running, port: u16, password: &str) -> bool {
+    let started = Instant::now();
+    loop {
+        // Only our own server knows the password: another one may have taken the port.
+        match psql(port, SUPERUSER, password, "postgres", "SELECT 1") {
+            Ok(_) => return true,
+            Err(_) if running.exited().is_some() => {
+                let words = running.last_words();
+                assert!(
+                    words.contains("Address already in use"),
+                    "PostgreSQL did not start:\n  {words}"
+                );
+                return false;
+            }
+            Err(error) => assert!(
+                started.elapsed() < Duration::from_secs(60),
+                "PostgreSQL does not answer: {error}\n  {}",
+                running.last_words()
+            ),
+        }
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -444,3 +444,43 @@ fn fnv1a(parts: &[&str]) -> u64 {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::{fnv1a, own_directory};
+    use crate::watchdog::scratch_directory;
+
+    #[test]
+    fn a_cache_that_somebody_else_may_write_to_is_refused() {
+        let uid = nix::unistd::geteuid().as_raw();
+        let base = scratch_directory("cache");
+        let own = base.join("own");
+        assert_eq!(own_directory(&own, uid), Ok(()));
+        assert_eq!(own_directory(&own, uid), Ok(()), "a second time");
+
+        let link = base.join("link");
+        symlink(&own, &link).expect("a link");
+        assert_eq!(
+            own_directory(&link, uid),
+            Err("it is not a directory".to_owned())
+        );
+
+        let foreign = own_directory(&own, uid + 1).expect_err("another's");
+        assert!(foreign.contains("belongs to uid"), "{foreign}");
+
+        fs::set_permissions(&own, fs::Permissions::from_mode(0o777)).expect("a mode");
+        let open = own_directory(&own, uid).expect_err("open to all");
+        assert!(open.contains("others may write"), "{open}");
+        fs::remove_dir_all(base).expect("it is ours");
+    }
+
+    #[test]
+    fn the_name_of_a_cache_depends_on_each_part() {
+        assert_eq!(fnv1a(&["a", "3.11"]), fnv1a(&["a", "3.11"]));
+        assert_ne!(fnv1a(&["a", "3.11"]), fnv1a(&["a", "3.12"]));
+        assert_ne!(fnv1a(&["ab", "c"]), fnv1a(&["a", "bc"]));
+    }
+}

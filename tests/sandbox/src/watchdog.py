@@ -2,7 +2,7 @@
 
 It leads a session of its own, so no signal of the tests' terminal reaches it. It reads requests, a JSON object a line, on
 its standard input; the other end is held by the test process alone. End of file there, whatever the reason, means: end
-every server, remove the scratch directory. A parent-death signal would not do: it fires when the *thread* that started
+every server, remove the scratch directories. A parent-death signal would not do: it fires when the *thread* that started
 the child ends, and a change of user clears it.
 
 Requests: {"run": [ARGV], "env": {}, "directory": D, "log": FILE, "user": [UID, GID] or null, "end_signal": N} -> {"pid": N}
@@ -109,11 +109,14 @@ def stop(*_):
 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
     signal.signal(number, lambda *_: None)
 signal.signal(signal.SIGTERM, stop)
-scratch = tempfile.mkdtemp(prefix="dbt-lease-sandbox-", dir=sys.argv[1])
+roots = []
 try:
-    # Passable for the user that PostgreSQL runs as.
-    os.chmod(scratch, 0o711)
-    answer({"scratch": scratch})
+    # On disk, and in memory: TMPDIR, and what XDG_RUNTIME_DIR is on a real machine.
+    for place in sys.argv[1:]:
+        roots.append(tempfile.mkdtemp(prefix="dbt-lease-sandbox-", dir=place))
+        # Passable for the user that PostgreSQL runs as.
+        os.chmod(roots[-1], 0o711)
+    answer({"roots": roots})
     serve()
 except BrokenPipeError:
     pass
@@ -121,4 +124,5 @@ finally:
     signal.signal(signal.SIGTERM, lambda *_: None)
     for pid in list(servers):
         end(pid)
-    shutil.rmtree(scratch, ignore_errors=True)
+    for root in roots:
+        shutil.rmtree(root, ignore_errors=True)

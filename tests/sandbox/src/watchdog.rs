@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -22,7 +23,16 @@ pub fn scratch() -> &'static Path {
 
 /// Makes a new directory below [`scratch`], mode 0700, with this prefix.
 pub fn scratch_directory(prefix: &str) -> PathBuf {
-    let path = scratch().join(format!("{prefix}-{}", crate::random_hex(4)));
+    make_directory(scratch(), prefix)
+}
+
+/// Makes a new directory like [`scratch_directory`], in memory where the machine has a tmpfs for it.
+pub fn memory_directory(prefix: &str) -> PathBuf {
+    make_directory(&watchdog().memory, prefix)
+}
+
+fn make_directory(root: &Path, prefix: &str) -> PathBuf {
+    let path = root.join(format!("{prefix}-{}", crate::random_hex(4)));
     std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
         .create(&path)
         .unwrap_or_else(|error| panic!("cannot make {}: {error}", path.display()));
@@ -115,6 +125,7 @@ impl Drop for Running {
 struct Watchdog {
     pid: u32,
     scratch: PathBuf,
+    memory: PathBuf,
     channel: Mutex<Option<Channel>>,
 }
 
@@ -192,7 +203,7 @@ fn start() -> Result<Watchdog, String> {
     let mut command = Command::new(venv().python());
     command
         .args(["-I", "-S", "-c", include_str!("watchdog.py")])
-        .arg(scratch_base())
+        .args([scratch_base(), memory_base()])
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
         .env("LC_ALL", "C.UTF-8")
@@ -214,11 +225,17 @@ fn start() -> Result<Watchdog, String> {
         requests,
         answers: BufReader::new(answers),
     };
-    let scratch = channel.answer()?["scratch"].as_str().map(PathBuf::from);
-    let scratch = scratch.ok_or("the sandbox's watchdog named no directory")?;
+    let answer = channel.answer()?;
+    let [Some(scratch), Some(memory)] = [0, 1].map(|place| answer["roots"][place].as_str()) else {
+        return Err(format!(
+            "the sandbox's watchdog named no directories: {answer}"
+        ));
+    };
+    let (scratch, memory) = (PathBuf::from(scratch), PathBuf::from(memory));
     Ok(Watchdog {
         pid: channel.process.id(),
         scratch,
+        memory,
         channel: Mutex::new(Some(channel)),
     })
 }
@@ -230,4 +247,13 @@ fn scratch_base() -> PathBuf {
         return PathBuf::from("/tmp");
     }
     own
+}
+
+/// A tmpfs, or the place on disk where there is none.
+fn memory_base() -> PathBuf {
+    let shared = PathBuf::from("/dev/shm");
+    let writable = shared
+        .metadata()
+        .is_ok_and(|found| found.mode() & 0o002 != 0);
+    if writable { shared } else { scratch_base() }
 }
