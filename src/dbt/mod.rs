@@ -7,6 +7,10 @@ use std::rc::Rc;
 
 use crate::variables::Variables;
 
+pub mod invocation;
+pub mod options;
+#[rustfmt::skip]
+pub mod options_1_12;
 pub mod yaml;
 
 /// dbt's own options as they were given to us, before `--` (or without a command).
