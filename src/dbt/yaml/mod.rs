@@ -5,6 +5,24 @@ use std::rc::Rc;
 
 use zeroize::Zeroizing;
 
+mod binary;
+mod buffer;
+mod composer;
+mod constructor;
+mod diagnosis;
+mod emitter;
+mod error;
+mod limits;
+mod loader;
+mod number;
+mod quoting;
+mod resolver;
+mod timestamp;
+
+pub use emitter::emit;
+pub use error::{EmitError, Problem, YamlError};
+pub use loader::load;
+
 /// Where a node begins: 1-based line and column (columns count characters).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mark {
@@ -60,22 +78,56 @@ impl Mapping {
 
     /// Key and value under a string key.
     pub fn entry(&self, key: &str) -> Option<(&Rc<Node>, &Rc<Node>)> {
-        self.0.iter().find(|(candidate, _)| candidate.text() == Some(key)).map(|(key, value)| (key, value))
+        self.0
+            .iter()
+            .find(|(candidate, _)| candidate.text() == Some(key))
+            .map(|(key, value)| (key, value))
     }
 
     /// Replaces the value under a string key, or adds it at the end.
     pub fn set(&mut self, key: &str, value: Rc<Node>) {
-        match self.0.iter_mut().find(|(candidate, _)| candidate.text() == Some(key)) {
+        match self
+            .0
+            .iter_mut()
+            .find(|(candidate, _)| candidate.text() == Some(key))
+        {
             Some((_, old)) => *old = value,
-            None => self.0.push((Rc::new(Node::of(Value::Str(Zeroizing::new(key.to_owned())))), value)),
+            None => self.0.push((
+                Rc::new(Node::of(Value::Str(Zeroizing::new(key.to_owned())))),
+                value,
+            )),
         }
     }
+}
+
+/// Where the last key of a path stands (`["targets", "prod"]`), or the item, where a part is an index of a list.
+pub fn mark_of(root: &Node, path: &[&str]) -> Option<Mark> {
+    let mut node = root;
+    let mut mark = root.mark;
+    for part in path {
+        match &node.value {
+            Value::Map(mapping) => {
+                let (key, value) = mapping.entry(part)?;
+                mark = key.mark;
+                node = value;
+            }
+            Value::List(items) => {
+                node = items.get(part.parse::<usize>().ok()?)?;
+                mark = node.mark;
+            }
+            _ => return None,
+        }
+    }
+    Some(mark)
 }
 
 impl Node {
     /// A node that stands in no file.
     pub fn of(value: Value) -> Self {
-        Self { value, mark: Mark::default() }
+        Self {
+            value,
+            mark: Mark::default(),
+        }
     }
 
     /// The text of a string node.
@@ -107,7 +159,10 @@ impl std::fmt::Debug for Value {
             Self::Literal(text) => write!(formatter, "Literal({} bytes)", text.len()),
             Self::Timestamp(text) => write!(formatter, "Timestamp({text})"),
             Self::List(items) => formatter.debug_list().entries(items).finish(),
-            Self::Map(mapping) => formatter.debug_map().entries(mapping.0.iter().map(|(key, value)| (key, value))).finish(),
+            Self::Map(mapping) => formatter
+                .debug_map()
+                .entries(mapping.0.iter().map(|(key, value)| (key, value)))
+                .finish(),
             Self::Unusable(tag) => write!(formatter, "Unusable({tag})"),
         }
     }

@@ -2,71 +2,67 @@ pub type Result<T, E = Error> = core::result::Result<T, E>;
 
 /// The pointer position.
 #[derive(Copy, Clone, Default, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Mark {
-    /// The position index.
+    /// The position index, in characters.
     pub index: u64,
-    /// The position line.
+    /// The position line, from 0.
     pub line: u64,
-    /// The position column.
+    /// The position column, from 0, in characters.
     pub column: u64,
 }
 
-impl std::fmt::Display for Mark {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl core::fmt::Display for Mark {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "line {} column {}", self.line + 1, self.column + 1)
     }
 }
 
-#[derive(Debug)]
-#[allow(clippy::struct_field_names)]
-struct Problem {
-    pub problem: &'static str,
-    pub problem_mark: Mark,
-    pub context: &'static str,
-    pub context_mark: Mark,
-}
-
-#[derive(Debug)]
-enum ErrorImpl {
-    Reader {
-        problem: &'static str,
-        offset: usize,
-        value: i32,
-    },
-    Scanner(Problem),
-    Parser(Problem),
-    Composer(Problem),
-    Emitter(&'static str),
-    Io(std::io::Error),
-}
-
+/// Which part found the error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
+    /// A character that YAML does not allow at all.
     Reader,
+    /// No token can be made of the characters.
     Scanner,
+    /// The tokens are in no order that YAML knows.
     Parser,
-    Composer,
-    Emitter,
-    Io,
+    /// Deeper nested than [`crate::MAX_NESTING`], or too many directives.
+    Nesting,
+    /// The state of scanner or parser is one that cannot be: a defect of this crate.
+    Bug,
 }
 
+/// What is wrong and where. It holds no text of the input.
 #[derive(Debug)]
-pub struct Error(Box<ErrorImpl>);
-
-impl From<std::io::Error> for Error {
-    fn from(value: std::io::Error) -> Self {
-        Self(Box::new(ErrorImpl::Io(value)))
-    }
+pub struct Error {
+    kind: ErrorKind,
+    problem: &'static str,
+    problem_mark: Mark,
+    context: &'static str,
+    context_mark: Mark,
 }
 
 impl Error {
-    pub(crate) fn reader(problem: &'static str, offset: usize, value: i32) -> Self {
-        Self(Box::new(ErrorImpl::Reader {
+    fn without_context(kind: ErrorKind, problem: &'static str, problem_mark: Mark) -> Self {
+        Self {
+            kind,
             problem,
-            offset,
-            value,
-        }))
+            problem_mark,
+            context: "",
+            context_mark: Mark::default(),
+        }
+    }
+
+    pub(crate) fn reader(problem: &'static str, mark: Mark) -> Self {
+        Self::without_context(ErrorKind::Reader, problem, mark)
+    }
+
+    pub(crate) fn nesting(mark: Mark) -> Self {
+        Self::without_context(ErrorKind::Nesting, "exceeded the limit of nesting", mark)
+    }
+
+    pub(crate) fn bug(mark: Mark) -> Self {
+        Self::without_context(ErrorKind::Bug, "reached a state that cannot be", mark)
     }
 
     pub(crate) fn scanner(
@@ -75,12 +71,13 @@ impl Error {
         problem: &'static str,
         problem_mark: Mark,
     ) -> Self {
-        Self(Box::new(ErrorImpl::Scanner(Problem {
+        Self {
+            kind: ErrorKind::Scanner,
             problem,
             problem_mark,
             context,
             context_mark,
-        })))
+        }
     }
 
     pub(crate) fn parser(
@@ -89,157 +86,48 @@ impl Error {
         problem: &'static str,
         problem_mark: Mark,
     ) -> Self {
-        Self(Box::new(ErrorImpl::Parser(Problem {
+        Self {
+            kind: ErrorKind::Parser,
             problem,
             problem_mark,
             context,
             context_mark,
-        })))
-    }
-
-    pub(crate) fn composer(
-        context: &'static str,
-        context_mark: Mark,
-        problem: &'static str,
-        problem_mark: Mark,
-    ) -> Self {
-        Self(Box::new(ErrorImpl::Composer(Problem {
-            problem,
-            problem_mark,
-            context,
-            context_mark,
-        })))
-    }
-
-    pub(crate) fn emitter(problem: &'static str) -> Self {
-        Self(Box::new(ErrorImpl::Emitter(problem)))
+        }
     }
 
     pub fn kind(&self) -> ErrorKind {
-        match &*self.0 {
-            ErrorImpl::Reader { .. } => ErrorKind::Reader,
-            ErrorImpl::Scanner(_) => ErrorKind::Scanner,
-            ErrorImpl::Parser(_) => ErrorKind::Parser,
-            ErrorImpl::Composer(_) => ErrorKind::Composer,
-            ErrorImpl::Emitter(_) => ErrorKind::Emitter,
-            ErrorImpl::Io(_) => ErrorKind::Io,
-        }
+        self.kind
     }
 
-    pub fn problem_mark(&self) -> Option<Mark> {
-        match &*self.0 {
-            ErrorImpl::Reader { .. } | ErrorImpl::Emitter(_) | ErrorImpl::Io(_) => None,
-            ErrorImpl::Scanner(p) | ErrorImpl::Parser(p) | ErrorImpl::Composer(p) => {
-                Some(p.problem_mark)
-            }
-        }
+    /// Where it was found.
+    pub fn problem_mark(&self) -> Mark {
+        self.problem_mark
     }
 
+    /// Where the thing begins that was being read.
     pub fn context_mark(&self) -> Option<Mark> {
-        match &*self.0 {
-            ErrorImpl::Reader { .. } | ErrorImpl::Emitter(..) | ErrorImpl::Io(_) => None,
-            ErrorImpl::Scanner(p) | ErrorImpl::Parser(p) | ErrorImpl::Composer(p) => {
-                if p.context.is_empty() {
-                    None
-                } else {
-                    Some(p.context_mark)
-                }
-            }
-        }
+        (!self.context.is_empty()).then_some(self.context_mark)
     }
 
+    /// libyaml's words.
     pub fn problem(&self) -> &'static str {
-        match &*self.0 {
-            ErrorImpl::Reader { problem, .. } | ErrorImpl::Emitter(problem) => problem,
-            ErrorImpl::Scanner(p) | ErrorImpl::Parser(p) | ErrorImpl::Composer(p) => p.problem,
-            ErrorImpl::Io(_) => "I/O error",
-        }
+        self.problem
     }
 
+    /// libyaml's words for what was being read.
     pub fn context(&self) -> Option<&'static str> {
-        match &*self.0 {
-            ErrorImpl::Reader { .. } | ErrorImpl::Emitter(..) | ErrorImpl::Io(_) => None,
-            ErrorImpl::Scanner(p) | ErrorImpl::Parser(p) | ErrorImpl::Composer(p) => {
-                if p.context.is_empty() {
-                    None
-                } else {
-                    Some(p.context)
-                }
-            }
-        }
+        (!self.context.is_empty()).then_some(self.context)
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        if let ErrorImpl::Io(err) = &*self.0 {
-            Some(err)
-        } else {
-            None
-        }
-    }
-}
-
-impl TryFrom<Error> for std::io::Error {
-    type Error = Error;
-
-    fn try_from(value: Error) -> Result<Self, Self::Error> {
-        if value.kind() == ErrorKind::Io {
-            if let ErrorImpl::Io(err) = *value.0 {
-                Ok(err)
-            } else {
-                unreachable!()
-            }
-        } else {
-            Err(value)
-        }
-    }
-}
-
-impl core::fmt::Display for ErrorKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            ErrorKind::Reader => "Reader",
-            ErrorKind::Scanner => "Scanner",
-            ErrorKind::Parser => "Parser",
-            ErrorKind::Composer => "Composer",
-            ErrorKind::Emitter => "Emitter",
-            ErrorKind::Io => "I/O",
-        })
-    }
-}
-
-impl core::fmt::Display for Problem {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            problem,
-            problem_mark,
-            context,
-            context_mark,
-        } = self;
-
-        if self.context.is_empty() {
-            write!(f, "{problem_mark}: {problem}")
-        } else {
-            write!(f, "{problem_mark}: {problem} {context} ({context_mark})")
-        }
-    }
-}
+impl std::error::Error for Error {}
 
 impl core::fmt::Display for Error {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} error: ", self.kind())?;
-        match *self.0 {
-            ErrorImpl::Reader {
-                problem,
-                offset,
-                value,
-            } => write!(f, "{problem} (offset {offset}, value {value})"),
-            ErrorImpl::Scanner(ref p) | ErrorImpl::Parser(ref p) | ErrorImpl::Composer(ref p) => {
-                write!(f, "{p}")
-            }
-            ErrorImpl::Emitter(problem) => write!(f, "{problem}"),
-            ErrorImpl::Io(ref err) => write!(f, "{err}"),
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}: {}", self.problem_mark, self.problem)?;
+        match self.context() {
+            Some(context) => write!(f, " {context} ({})", self.context_mark),
+            None => Ok(()),
         }
     }
 }

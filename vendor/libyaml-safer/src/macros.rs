@@ -70,26 +70,6 @@ macro_rules! AS_HEX_AT {
     };
 }
 
-pub(crate) fn is_ascii(ch: char) -> bool {
-    ch.is_ascii()
-}
-
-pub(crate) fn is_printable(ch: char) -> bool {
-    match ch {
-        '\u{feff}' | '\u{fffe}' | '\u{ffff}' => false,
-        // ASCII
-        '\x0a'
-        | '\x20'..='\x7e'
-        | '\u{00a0}'..='\u{00bf}'
-        | '\u{00c0}'..='\u{cfff}'
-        | '\u{d000}'..='\u{d7ff}'
-        | '\u{e000}'..='\u{efff}'
-        | '\u{f000}'..='\u{fffd}'
-        | '\u{10000}'..='\u{10ffff}' => true,
-        _ => false,
-    }
-}
-
 macro_rules! IS_Z_AT {
     ($buffer:expr, $offset:expr) => {
         $buffer.get($offset).is_none()
@@ -106,10 +86,6 @@ macro_rules! IS_BOM {
     ($buffer:expr) => {
         CHECK!($buffer, '\u{feff}')
     };
-}
-
-pub(crate) fn is_bom(ch: char) -> bool {
-    ch == '\u{7eff}'
 }
 
 macro_rules! IS_SPACE_AT {
@@ -215,19 +191,4 @@ macro_rules! IS_BLANKZ {
     ($string:expr) => {
         IS_BLANKZ_AT!($string, 0)
     };
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn printable() {
-        for ch in "🎉".chars() {
-            assert!(is_printable(ch));
-        }
-        for ch in "\u{1f389}".chars() {
-            assert!(is_printable(ch));
-        }
-    }
 }

@@ -1,19 +1,15 @@
-use std::io::BufRead;
-
 use crate::scanner::Scanner;
 use crate::{
-    Encoding, Error, Event, EventData, MappingStyle, Mark, Result, ScalarStyle, SequenceStyle,
-    TagDirective, TokenData, VersionDirective,
+    Error, Event, EventData, Mark, Result, ScalarStyle, TagDirective, TokenData, MAX_TAG_DIRECTIVES,
 };
 
 /// The parser structure.
-#[non_exhaustive]
-pub struct Parser<R> {
-    pub(crate) scanner: Scanner<R>,
+pub struct Parser<'input> {
+    pub(crate) scanner: Scanner<'input>,
     pub(crate) inner: ParserInner,
 }
 
-/// The non-generic parts of `Parser`.
+/// The parser's own state, beside the scanner's.
 #[derive(Default)]
 pub(crate) struct ParserInner {
     /// The parser states stack.
@@ -24,20 +20,11 @@ pub(crate) struct ParserInner {
     pub(crate) marks: Vec<Mark>,
     /// The list of TAG directives.
     pub(crate) tag_directives: Vec<TagDirective>,
-    /// The alias data.
-    pub(crate) aliases: Vec<AliasData>,
-}
-
-impl<R> Default for Parser<R> {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 /// This structure holds information about a potential simple key.
 #[derive(Copy, Clone)]
-#[non_exhaustive]
-pub struct SimpleKey {
+pub(crate) struct SimpleKey {
     /// Is a simple key possible?
     pub possible: bool,
     /// Is a simple key required?
@@ -50,128 +37,62 @@ pub struct SimpleKey {
 
 /// The states of the parser.
 #[derive(Copy, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-#[non_exhaustive]
-pub enum ParserState {
+pub(crate) enum ParserState {
     /// Expect STREAM-START.
     #[default]
-    StreamStart = 0,
+    StreamStart,
     /// Expect the beginning of an implicit document.
-    ImplicitDocumentStart = 1,
+    ImplicitDocumentStart,
     /// Expect DOCUMENT-START.
-    DocumentStart = 2,
+    DocumentStart,
     /// Expect the content of a document.
-    DocumentContent = 3,
+    DocumentContent,
     /// Expect DOCUMENT-END.
-    DocumentEnd = 4,
+    DocumentEnd,
     /// Expect a block node.
-    BlockNode = 5,
-    /// Expect a block node or indentless sequence.
-    BlockNodeOrIndentlessSequence = 6,
-    /// Expect a flow node.
-    FlowNode = 7,
+    BlockNode,
     /// Expect the first entry of a block sequence.
-    BlockSequenceFirstEntry = 8,
+    BlockSequenceFirstEntry,
     /// Expect an entry of a block sequence.
-    BlockSequenceEntry = 9,
+    BlockSequenceEntry,
     /// Expect an entry of an indentless sequence.
-    IndentlessSequenceEntry = 10,
+    IndentlessSequenceEntry,
     /// Expect the first key of a block mapping.
-    BlockMappingFirstKey = 11,
+    BlockMappingFirstKey,
     /// Expect a block mapping key.
-    BlockMappingKey = 12,
+    BlockMappingKey,
     /// Expect a block mapping value.
-    BlockMappingValue = 13,
+    BlockMappingValue,
     /// Expect the first entry of a flow sequence.
-    FlowSequenceFirstEntry = 14,
+    FlowSequenceFirstEntry,
     /// Expect an entry of a flow sequence.
-    FlowSequenceEntry = 15,
+    FlowSequenceEntry,
     /// Expect a key of an ordered mapping.
-    FlowSequenceEntryMappingKey = 16,
+    FlowSequenceEntryMappingKey,
     /// Expect a value of an ordered mapping.
-    FlowSequenceEntryMappingValue = 17,
+    FlowSequenceEntryMappingValue,
     /// Expect the and of an ordered mapping entry.
-    FlowSequenceEntryMappingEnd = 18,
+    FlowSequenceEntryMappingEnd,
     /// Expect the first key of a flow mapping.
-    FlowMappingFirstKey = 19,
+    FlowMappingFirstKey,
     /// Expect a key of a flow mapping.
-    FlowMappingKey = 20,
+    FlowMappingKey,
     /// Expect a value of a flow mapping.
-    FlowMappingValue = 21,
+    FlowMappingValue,
     /// Expect an empty value of a flow mapping.
-    FlowMappingEmptyValue = 22,
+    FlowMappingEmptyValue,
     /// Expect nothing.
-    End = 23,
+    End,
 }
 
-/// This structure holds aliases data.
-#[non_exhaustive]
-pub struct AliasData {
-    /// The anchor.
-    pub anchor: String,
-    /// The node id.
-    pub index: i32,
-    /// The anchor mark.
-    pub mark: Mark,
-}
-
-impl<R: BufRead> Iterator for Parser<R> {
-    type Item = Result<Event>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.scanner.stream_end_produced || self.inner.state == ParserState::End {
-            None
-        } else {
-            Some(self.parse())
-        }
-    }
-}
-
-impl<R: BufRead> core::iter::FusedIterator for Parser<R> {}
-
-impl<R> Parser<R> {
-    /// Create a parser.
-    pub fn new() -> Parser<R> {
-        Parser {
-            scanner: Scanner::new(),
-            inner: ParserInner {
-                states: Vec::with_capacity(16),
-                state: ParserState::default(),
-                marks: Vec::with_capacity(16),
-                tag_directives: Vec::with_capacity(16),
-                aliases: Vec::new(),
-            },
-        }
-    }
-
-    /// Reset the parser state.
-    pub fn reset(&mut self) {
-        self.scanner.reset();
-
-        // Preserve allocations.
-        self.inner.states.clear();
-        self.inner.state = ParserState::default();
-        self.inner.marks.clear();
-        self.inner.tag_directives.clear();
-        self.inner.aliases.clear();
-    }
-}
-
-impl<'r, 'b> Parser<&'b mut &'r [u8]> {
-    /// Set a string input.
-    pub fn set_input_string(&mut self, input: &'r mut &'b [u8]) {
-        self.scanner.set_input_string(input);
-    }
-}
-
-impl<R: BufRead> Parser<R> {
-    /// Set a generic input handler.
-    pub fn set_input(&mut self, input: R) {
-        self.scanner.set_input(input);
-    }
-
-    /// Set the source encoding.
-    pub fn set_encoding(&mut self, encoding: Encoding) {
-        self.scanner.set_encoding(encoding);
+impl<'input> Parser<'input> {
+    /// A parser of a whole input. A control character anywhere in it is an error right here.
+    pub fn new(input: &'input str) -> Result<Self> {
+        crate::reader::check(input)?;
+        Ok(Self {
+            scanner: Scanner::new(input),
+            inner: ParserInner::default(),
+        })
     }
 
     /// Parse the input stream and produce the next parsing event.
@@ -181,15 +102,22 @@ impl<R: BufRead> Parser<R> {
     /// [`EventData::StreamStart`](crate::EventData::StreamStart) while the
     /// ending event has the type
     /// [`EventData::StreamEnd`](crate::EventData::StreamEnd).
-    ///
-    /// An application must not alternate the calls of [`Parser::parse()`] with
-    /// the calls of [`Document::load()`](crate::Document::load). Doing this
-    /// will break the parser.
     pub fn parse(&mut self) -> Result<Event> {
         if self.scanner.stream_end_produced || self.inner.state == ParserState::End {
             return Ok(Event::stream_end());
         }
         self.state_machine()
+    }
+
+    /// Equivalent of the libyaml `POP` of the states stack.
+    fn pop_state(&mut self) -> Result<ParserState> {
+        let mark = self.scanner.mark;
+        self.inner.states.pop().ok_or_else(|| Error::bug(mark))
+    }
+
+    /// Equivalent of the libyaml `POP` of the marks stack.
+    fn pop_mark(&mut self) -> Mark {
+        self.inner.marks.pop().unwrap_or_default()
     }
 
     fn state_machine(&mut self) -> Result<Event> {
@@ -200,8 +128,6 @@ impl<R: BufRead> Parser<R> {
             ParserState::DocumentContent => self.parse_document_content(),
             ParserState::DocumentEnd => self.parse_document_end(),
             ParserState::BlockNode => self.parse_node(true, false),
-            ParserState::BlockNodeOrIndentlessSequence => self.parse_node(true, true),
-            ParserState::FlowNode => self.parse_node(false, false),
             ParserState::BlockSequenceFirstEntry => self.parse_block_sequence_entry(true),
             ParserState::BlockSequenceEntry => self.parse_block_sequence_entry(false),
             ParserState::IndentlessSequenceEntry => self.parse_indentless_sequence_entry(),
@@ -223,18 +149,16 @@ impl<R: BufRead> Parser<R> {
             ParserState::FlowMappingKey => self.parse_flow_mapping_key(false),
             ParserState::FlowMappingValue => self.parse_flow_mapping_value(false),
             ParserState::FlowMappingEmptyValue => self.parse_flow_mapping_value(true),
-            ParserState::End => panic!("parser end state reached unexpectedly"),
+            ParserState::End => Ok(Event::stream_end()),
         }
     }
 
     fn parse_stream_start(&mut self) -> Result<Event> {
         let token = self.scanner.peek()?;
 
-        if let TokenData::StreamStart { encoding } = &token.data {
+        if let TokenData::StreamStart = &token.data {
             let event = Event {
-                data: EventData::StreamStart {
-                    encoding: *encoding,
-                },
+                data: EventData::StreamStart,
                 start_mark: token.start_mark,
                 end_mark: token.end_mark,
             };
@@ -253,9 +177,6 @@ impl<R: BufRead> Parser<R> {
     }
 
     fn parse_document_start(&mut self, implicit: bool) -> Result<Event> {
-        let mut version_directive: Option<VersionDirective> = None;
-
-        let mut tag_directives = vec![];
         let mut token = self.scanner.peek()?;
         if !implicit {
             while let TokenData::DocumentEnd = &token.data {
@@ -273,31 +194,23 @@ impl<R: BufRead> Parser<R> {
             )
         {
             let event = Event {
-                data: EventData::DocumentStart {
-                    version_directive: None,
-                    tag_directives: vec![],
-                    implicit: true,
-                },
+                data: EventData::DocumentStart,
                 start_mark: token.start_mark,
                 end_mark: token.end_mark,
             };
-            self.process_directives(None, None)?;
+            self.process_directives()?;
             self.inner.states.push(ParserState::DocumentEnd);
             self.inner.state = ParserState::BlockNode;
             Ok(event)
         } else if !matches!(token.data, TokenData::StreamEnd) {
             let end_mark: Mark;
             let start_mark: Mark = token.start_mark;
-            self.process_directives(Some(&mut version_directive), Some(&mut tag_directives))?;
+            self.process_directives()?;
             token = self.scanner.peek()?;
             if let TokenData::DocumentStart = token.data {
                 end_mark = token.end_mark;
                 let event = Event {
-                    data: EventData::DocumentStart {
-                        version_directive,
-                        tag_directives: core::mem::take(&mut tag_directives),
-                        implicit: false,
-                    },
+                    data: EventData::DocumentStart,
                     start_mark,
                     end_mark,
                 };
@@ -334,7 +247,7 @@ impl<R: BufRead> Parser<R> {
         | TokenData::StreamEnd = &token.data
         {
             let mark = token.start_mark;
-            self.inner.state = self.inner.states.pop().unwrap();
+            self.inner.state = self.pop_state()?;
             Self::process_empty_scalar(mark)
         } else {
             self.parse_node(true, false)
@@ -343,19 +256,17 @@ impl<R: BufRead> Parser<R> {
 
     fn parse_document_end(&mut self) -> Result<Event> {
         let mut end_mark: Mark;
-        let mut implicit = true;
         let token = self.scanner.peek()?;
         end_mark = token.start_mark;
         let start_mark: Mark = end_mark;
         if let TokenData::DocumentEnd = &token.data {
             end_mark = token.end_mark;
             self.scanner.skip_token();
-            implicit = false;
         }
         self.inner.tag_directives.clear();
         self.inner.state = ParserState::DocumentStart;
         Ok(Event {
-            data: EventData::DocumentEnd { implicit },
+            data: EventData::DocumentEnd,
             start_mark,
             end_mark,
         })
@@ -384,7 +295,7 @@ impl<R: BufRead> Parser<R> {
                 start_mark: token.start_mark,
                 end_mark: token.end_mark,
             };
-            self.inner.state = self.inner.states.pop().unwrap();
+            self.inner.state = self.pop_state()?;
             self.scanner.skip_token();
             return Ok(event);
         }
@@ -426,7 +337,7 @@ impl<R: BufRead> Parser<R> {
                 for tag_directive in &self.inner.tag_directives {
                     if tag_directive.handle == *tag_handle_value {
                         let suffix = tag_suffix.as_deref().unwrap_or("");
-                        tag = Some(alloc::format!("{}{}", tag_directive.prefix, suffix));
+                        tag = Some(format!("{}{}", tag_directive.prefix, suffix));
                         break;
                     }
                 }
@@ -453,7 +364,6 @@ impl<R: BufRead> Parser<R> {
                     anchor,
                     tag,
                     implicit,
-                    style: SequenceStyle::Block,
                 },
                 start_mark,
                 end_mark,
@@ -480,7 +390,7 @@ impl<R: BufRead> Parser<R> {
                 start_mark,
                 end_mark,
             };
-            self.inner.state = self.inner.states.pop().unwrap();
+            self.inner.state = self.pop_state()?;
             self.scanner.skip_token();
             Ok(event)
         } else if let TokenData::FlowSequenceStart = &token.data {
@@ -491,7 +401,6 @@ impl<R: BufRead> Parser<R> {
                     anchor,
                     tag,
                     implicit,
-                    style: SequenceStyle::Flow,
                 },
                 start_mark,
                 end_mark,
@@ -505,7 +414,6 @@ impl<R: BufRead> Parser<R> {
                     anchor,
                     tag,
                     implicit,
-                    style: MappingStyle::Flow,
                 },
                 start_mark,
                 end_mark,
@@ -519,7 +427,6 @@ impl<R: BufRead> Parser<R> {
                     anchor,
                     tag,
                     implicit,
-                    style: SequenceStyle::Block,
                 },
                 start_mark,
                 end_mark,
@@ -533,14 +440,13 @@ impl<R: BufRead> Parser<R> {
                     anchor,
                     tag,
                     implicit,
-                    style: MappingStyle::Block,
                 },
                 start_mark,
                 end_mark,
             };
             Ok(event)
         } else if anchor.is_some() || tag.is_some() {
-            self.inner.state = self.inner.states.pop().unwrap();
+            self.inner.state = self.pop_state()?;
             let event = Event {
                 data: EventData::Scalar {
                     anchor,
@@ -595,13 +501,13 @@ impl<R: BufRead> Parser<R> {
                 start_mark: token.start_mark,
                 end_mark: token.end_mark,
             };
-            self.inner.state = self.inner.states.pop().unwrap();
+            self.inner.state = self.pop_state()?;
             let _ = self.inner.marks.pop();
             self.scanner.skip_token();
             Ok(event)
         } else {
             let token_mark = token.start_mark;
-            let mark = self.inner.marks.pop().unwrap();
+            let mark = self.pop_mark();
             Err(Error::parser(
                 "while parsing a block collection",
                 mark,
@@ -634,7 +540,7 @@ impl<R: BufRead> Parser<R> {
                 start_mark: token.start_mark,
                 end_mark: token.end_mark,
             };
-            self.inner.state = self.inner.states.pop().unwrap();
+            self.inner.state = self.pop_state()?;
             Ok(event)
         }
     }
@@ -668,13 +574,13 @@ impl<R: BufRead> Parser<R> {
                 start_mark: token.start_mark,
                 end_mark: token.end_mark,
             };
-            self.inner.state = self.inner.states.pop().unwrap();
+            self.inner.state = self.pop_state()?;
             _ = self.inner.marks.pop();
             self.scanner.skip_token();
             Ok(event)
         } else {
             let token_mark = token.start_mark;
-            let mark = self.inner.marks.pop().unwrap();
+            let mark = self.pop_mark();
             Err(Error::parser(
                 "while parsing a block mapping",
                 mark,
@@ -723,7 +629,7 @@ impl<R: BufRead> Parser<R> {
                     token = self.scanner.peek()?;
                 } else {
                     let token_mark = token.start_mark;
-                    let mark = self.inner.marks.pop().unwrap();
+                    let mark = self.pop_mark();
                     return Err(Error::parser(
                         "while parsing a flow sequence",
                         mark,
@@ -738,7 +644,6 @@ impl<R: BufRead> Parser<R> {
                         anchor: None,
                         tag: None,
                         implicit: true,
-                        style: MappingStyle::Flow,
                     },
                     start_mark: token.start_mark,
                     end_mark: token.end_mark,
@@ -756,7 +661,7 @@ impl<R: BufRead> Parser<R> {
             start_mark: token.start_mark,
             end_mark: token.end_mark,
         };
-        self.inner.state = self.inner.states.pop().unwrap();
+        self.inner.state = self.pop_state()?;
         _ = self.inner.marks.pop();
         self.scanner.skip_token();
         Ok(event)
@@ -828,7 +733,7 @@ impl<R: BufRead> Parser<R> {
                     token = self.scanner.peek()?;
                 } else {
                     let token_mark = token.start_mark;
-                    let mark = self.inner.marks.pop().unwrap();
+                    let mark = self.pop_mark();
                     return Err(Error::parser(
                         "while parsing a flow mapping",
                         mark,
@@ -860,7 +765,7 @@ impl<R: BufRead> Parser<R> {
             start_mark: token.start_mark,
             end_mark: token.end_mark,
         };
-        self.inner.state = self.inner.states.pop().unwrap();
+        self.inner.state = self.pop_state()?;
         _ = self.inner.marks.pop();
         self.scanner.skip_token();
         Ok(event)
@@ -901,93 +806,52 @@ impl<R: BufRead> Parser<R> {
         })
     }
 
-    fn process_directives(
-        &mut self,
-        version_directive_ref: Option<&mut Option<VersionDirective>>,
-        tag_directives_ref: Option<&mut Vec<TagDirective>>,
-    ) -> Result<()> {
-        let default_tag_directives: [TagDirective; 2] = [
-            // TODO: Get rid of these heap allocations.
-            TagDirective {
-                handle: String::from("!"),
-                prefix: String::from("!"),
-            },
-            TagDirective {
-                handle: String::from("!!"),
-                prefix: String::from("tag:yaml.org,2002:"),
-            },
-        ];
-        let mut version_directive: Option<VersionDirective> = None;
-
-        let mut tag_directives = Vec::with_capacity(16);
-
+    fn process_directives(&mut self) -> Result<()> {
+        let mut version_seen = false;
         let mut token = self.scanner.peek_mut()?;
 
         loop {
-            if !matches!(
-                token.data,
-                TokenData::VersionDirective { .. } | TokenData::TagDirective { .. }
-            ) {
-                break;
-            }
-
-            if let TokenData::VersionDirective { major, minor } = &token.data {
-                let mark = token.start_mark;
-                if version_directive.is_some() {
-                    return Err(Error::parser(
-                        "",
-                        Mark::default(),
-                        "found duplicate %YAML directive",
-                        mark,
-                    ));
-                } else if *major != 1 || *minor != 1 && *minor != 2 {
-                    return Err(Error::parser(
-                        "",
-                        Mark::default(),
-                        "found incompatible YAML document",
-                        mark,
-                    ));
+            let mark = token.start_mark;
+            match &mut token.data {
+                TokenData::VersionDirective { major, minor } => {
+                    if version_seen {
+                        return Err(Error::parser(
+                            "",
+                            Mark::default(),
+                            "found duplicate %YAML directive",
+                            mark,
+                        ));
+                    } else if *major != 1 || *minor != 1 && *minor != 2 {
+                        return Err(Error::parser(
+                            "",
+                            Mark::default(),
+                            "found incompatible YAML document",
+                            mark,
+                        ));
+                    }
+                    version_seen = true;
                 }
-                version_directive = Some(VersionDirective {
-                    major: *major,
-                    minor: *minor,
-                });
-            } else if let TokenData::TagDirective { handle, prefix } = &mut token.data {
-                let value = TagDirective {
-                    handle: core::mem::take(handle),
-                    prefix: core::mem::take(prefix),
-                };
-                let mark = token.start_mark;
-                self.inner
-                    .append_tag_directive(value.clone(), false, mark)?;
-
-                tag_directives.push(value);
+                TokenData::TagDirective { handle, prefix } => {
+                    let value = TagDirective {
+                        handle: core::mem::take(handle),
+                        prefix: core::mem::take(prefix),
+                    };
+                    self.inner.append_tag_directive(value, false, mark)?;
+                }
+                _ => break,
             }
-
             self.scanner.skip_token();
             token = self.scanner.peek_mut()?;
         }
 
         let start_mark = token.start_mark;
-        for default_tag_directive in default_tag_directives {
-            self.inner
-                .append_tag_directive(default_tag_directive, true, start_mark)?;
+        for (handle, prefix) in [("!", "!"), ("!!", "tag:yaml.org,2002:")] {
+            let value = TagDirective {
+                handle: String::from(handle),
+                prefix: String::from(prefix),
+            };
+            self.inner.append_tag_directive(value, true, start_mark)?;
         }
-
-        if let Some(version_directive_ref) = version_directive_ref {
-            *version_directive_ref = version_directive;
-        }
-        if let Some(tag_directives_ref) = tag_directives_ref {
-            if tag_directives.is_empty() {
-                tag_directives_ref.clear();
-                tag_directives.clear();
-            } else {
-                *tag_directives_ref = tag_directives;
-            }
-        } else {
-            tag_directives.clear();
-        }
-
         Ok(())
     }
 }
@@ -1012,11 +876,10 @@ impl ParserInner {
                 ));
             }
         }
+        if self.tag_directives.len() >= MAX_TAG_DIRECTIVES {
+            return Err(Error::nesting(mark));
+        }
         self.tag_directives.push(value);
         Ok(())
-    }
-
-    pub(crate) fn delete_aliases(&mut self) {
-        self.aliases.clear();
     }
 }

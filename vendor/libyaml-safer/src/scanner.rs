@@ -1,31 +1,15 @@
 use std::collections::VecDeque;
-use std::io::BufRead;
 
 use crate::macros::{is_blankz, is_break};
-use crate::reader::yaml_parser_update_buffer;
-use crate::{
-    Encoding, Error, INPUT_BUFFER_SIZE, Mark, Result, ScalarStyle, SimpleKey, Token, TokenData,
-};
+use crate::reader::Input;
+use crate::{Error, Mark, Result, ScalarStyle, SimpleKey, Token, TokenData, MAX_NESTING};
 
 const MAX_NUMBER_LENGTH: u64 = 9_u64;
 
-/// Given an input stream of bytes, produce a stream of [`Token`]s.
-///
-/// This is used internally by the parser, and may also be used standalone as a
-/// replacement for the libyaml `yaml_parser_scan()` function.
-pub struct Scanner<R> {
-    /// Read handler.
-    pub(crate) read_handler: Option<R>,
-    /// EOF flag
-    pub(crate) eof: bool,
-    /// The working buffer.
-    ///
-    /// This always contains valid UTF-8.
-    pub(crate) buffer: VecDeque<char>,
-    /// The input encoding.
-    pub(crate) encoding: Encoding,
-    /// The offset of the current position (in bytes).
-    pub(crate) offset: usize,
+/// Given an input text, produce a stream of [`Token`]s.
+pub(crate) struct Scanner<'input> {
+    /// What is not consumed yet.
+    pub(crate) buffer: Input<'input>,
     /// The mark of the current position.
     pub(crate) mark: Mark,
     /// Have we started to scan the input stream?
@@ -33,7 +17,7 @@ pub struct Scanner<R> {
     /// Have we reached the end of the input stream?
     pub(crate) stream_end_produced: bool,
     /// The number of unclosed '[' and '{' indicators.
-    pub(crate) flow_level: i32,
+    pub(crate) flow_level: usize,
     /// The tokens queue.
     pub(crate) tokens: VecDeque<Token>,
     /// The number of tokens fetched from the queue.
@@ -50,22 +34,11 @@ pub struct Scanner<R> {
     pub(crate) simple_keys: Vec<SimpleKey>,
 }
 
-impl<'r, 'b> Scanner<&'r mut &'b [u8]> {
-    /// Set a string input.
-    pub fn set_input_string(&mut self, input: &'r mut &'b [u8]) {
-        assert!((self.read_handler).is_none());
-        self.read_handler = Some(input);
-    }
-}
-
-impl<R> Scanner<R> {
-    pub fn new() -> Scanner<R> {
+impl<'input> Scanner<'input> {
+    /// A scanner of a text whose characters were checked by [`crate::reader::check`].
+    pub(crate) fn new(input: &'input str) -> Self {
         Self {
-            read_handler: None,
-            eof: false,
-            buffer: VecDeque::with_capacity(INPUT_BUFFER_SIZE),
-            encoding: Encoding::Any,
-            offset: 0,
+            buffer: Input::new(input),
             mark: Mark::default(),
             stream_start_produced: false,
             stream_end_produced: false,
@@ -80,191 +53,77 @@ impl<R> Scanner<R> {
         }
     }
 
-    /// Set a generic input handler.
-    pub fn set_input(&mut self, input: R) {
-        assert!((self.read_handler).is_none());
-        self.read_handler = Some(input);
-    }
-
-    /// Set the source encoding.
-    pub fn set_encoding(&mut self, encoding: Encoding) {
-        assert!(self.encoding == Encoding::Any);
-        self.encoding = encoding;
-    }
-
-    /// Reset the scanner, preserving internal allocations.
-    pub fn reset(&mut self) {
-        self.read_handler = None;
-        self.eof = false;
-        self.buffer.clear();
-        self.encoding = Encoding::Any;
-        self.offset = 0;
-        self.mark = Mark::default();
-        self.stream_start_produced = false;
-        self.stream_end_produced = false;
-        self.flow_level = 0;
-        self.tokens.clear();
-        self.tokens_parsed = 0;
-        self.token_available = false;
-        self.indents.clear();
-        self.indent = 0;
-        self.simple_key_allowed = false;
-        self.simple_keys.clear();
-    }
-}
-
-impl<R: BufRead> Scanner<R> {
-    fn cache(&mut self, length: usize) -> Result<()> {
-        if self.buffer.len() >= length {
-            Ok(())
-        } else {
-            yaml_parser_update_buffer(self, length)
-        }
-    }
-
     /// Equivalent to the libyaml macro `SKIP`.
     fn skip_char(&mut self) {
-        let popped = self.buffer.pop_front().expect("unexpected end of tokens");
-        let width = popped.len_utf8();
-        self.mark.index += width as u64;
-        self.mark.column += 1;
+        if self.buffer.pop().is_some() {
+            self.mark.index += 1;
+            self.mark.column += 1;
+        }
     }
 
     /// Equivalent to the libyaml macro `SKIP_LINE`.
     fn skip_line_break(&mut self) {
-        if let Some(front) = self.buffer.front().copied() {
-            if let ('\r', Some('\n')) = (front, self.buffer.get(1).copied()) {
-                self.mark.index += 2;
-                self.mark.column = 0;
-                self.mark.line += 1;
-                self.buffer.drain(0..2);
-            } else if is_break(front) {
-                let width = front.len_utf8();
-                self.mark.index += width as u64;
-                self.mark.column = 0;
-                self.mark.line += 1;
-                self.buffer.pop_front();
-            }
-        }
+        self.take_line_break();
     }
 
     /// Equivalent to the libyaml macro `READ`.
     fn read_char(&mut self, string: &mut String) {
-        if let Some(popped) = self.buffer.pop_front() {
+        if let Some(popped) = self.buffer.pop() {
             string.push(popped);
-            self.mark.index += popped.len_utf8() as u64;
+            self.mark.index += 1;
             self.mark.column += 1;
-        } else {
-            panic!("unexpected end of input")
         }
     }
 
-    /// Equivalent to the libyaml macro `READ_LINE`.
+    /// Equivalent to the libyaml macro `READ_LINE`: nothing at the end of the input.
     fn read_line_break(&mut self, string: &mut String) {
-        let front = match self.buffer.front().copied() {
-            Some(front) => front,
-            None => panic!("unexpected end of input"),
-        };
-
-        if let ('\r', Some('\n')) = (front, self.buffer.get(1).copied()) {
-            string.push('\n');
-            self.buffer.drain(0..2);
-            self.mark.index += 2;
-            self.mark.column = 0;
-            self.mark.line += 1;
-        } else if is_break(front) {
-            self.buffer.pop_front();
-            let char_len = front.len_utf8();
-            if char_len == 3 {
-                // libyaml preserves Unicode breaks in this case.
-                string.push(front);
-            } else {
-                string.push('\n');
-            }
-            self.mark.index += char_len as u64;
-            self.mark.column = 0;
-            self.mark.line += 1;
+        match self.take_line_break() {
+            // libyaml preserves Unicode breaks in this case.
+            Some(front @ ('\u{2028}' | '\u{2029}')) => string.push(front),
+            Some(_) => string.push('\n'),
+            None => (),
         }
     }
 
-    /// Scan the input stream and produce the next token.
-    ///
-    /// Call the function subsequently to produce a sequence of tokens
-    /// corresponding to the input stream. The initial token has the type
-    /// [`TokenData::StreamStart`] while the ending token has the type
-    /// [`TokenData::StreamEnd`].
-    pub fn scan(&mut self) -> Result<Token> {
-        if self.stream_end_produced {
-            return Ok(Token {
-                data: TokenData::StreamEnd,
-                start_mark: Mark::default(),
-                end_mark: Mark::default(),
-            });
+    /// Consumes one line break, if there is one here, and says by which character it began.
+    fn take_line_break(&mut self) -> Option<char> {
+        let front = self.buffer.get(0).copied().filter(|ch| is_break(*ch))?;
+        self.buffer.pop();
+        self.mark.index += 1;
+        if front == '\r' && self.buffer.get(0).copied() == Some('\n') {
+            self.buffer.pop();
+            self.mark.index += 1;
         }
-        if !self.token_available {
-            self.fetch_more_tokens()?;
-        }
-        if let Some(token) = self.tokens.pop_front() {
-            self.token_available = false;
-            self.tokens_parsed += 1;
-            if let TokenData::StreamEnd = &token.data {
-                self.stream_end_produced = true;
-            }
-            Ok(token)
-        } else {
-            unreachable!("no more tokens, but stream-end was not produced")
-        }
+        self.mark.column = 0;
+        self.mark.line += 1;
+        Some(front)
     }
 
     /// Equivalent of the libyaml `PEEK_TOKEN` macro, used by the parser.
     pub(crate) fn peek(&mut self) -> Result<&Token> {
-        if self.token_available {
-            return Ok(self
-                .tokens
-                .front()
-                .expect("token_available is true, but token queue is empty"));
-        }
-        self.fetch_more_tokens()?;
-        assert!(
-            self.token_available,
-            "fetch_more_tokens() did not produce any tokens, nor an error"
-        );
-        Ok(self
-            .tokens
-            .front()
-            .expect("token_available is true, but token queue is empty"))
+        self.peek_mut().map(|token| &*token)
     }
 
     /// Equivalent of the libyaml `PEEK_TOKEN` macro, used by the parser.
     pub(crate) fn peek_mut(&mut self) -> Result<&mut Token> {
-        if self.token_available {
-            return Ok(self
-                .tokens
-                .front_mut()
-                .expect("token_available is true, but token queue is empty"));
+        if !self.token_available {
+            self.fetch_more_tokens()?;
         }
-        self.fetch_more_tokens()?;
-        assert!(
-            self.token_available,
-            "fetch_more_tokens() did not produce any tokens, nor an error"
-        );
-        Ok(self
-            .tokens
-            .front_mut()
-            .expect("token_available is true, but token queue is empty"))
+        let mark = self.mark;
+        self.tokens.front_mut().ok_or_else(|| Error::bug(mark))
     }
 
     /// Equivalent of the libyaml `SKIP_TOKEN` macro, used by the parser.
     pub(crate) fn skip_token(&mut self) {
         self.token_available = false;
         self.tokens_parsed = self.tokens_parsed.wrapping_add(1);
-        let skipped = self.tokens.pop_front().expect("SKIP_TOKEN but EOF");
+        let skipped = self.tokens.pop_front();
         self.stream_end_produced = matches!(
             skipped,
-            Token {
+            Some(Token {
                 data: TokenData::StreamEnd,
                 ..
-            }
+            })
         );
     }
 
@@ -302,7 +161,6 @@ impl<R: BufRead> Scanner<R> {
     }
 
     fn fetch_next_token(&mut self) -> Result<()> {
-        self.cache(1)?;
         if !self.stream_start_produced {
             self.fetch_stream_start();
             return Ok(());
@@ -310,11 +168,10 @@ impl<R: BufRead> Scanner<R> {
         self.scan_to_next_token()?;
         self.stale_simple_keys()?;
         self.unroll_indent(self.mark.column as i64);
-        self.cache(4)?;
         if IS_Z!(self.buffer) {
             return self.fetch_stream_end();
         }
-        if self.mark.column == 0_u64 && self.buffer[0] == '%' {
+        if self.mark.column == 0_u64 && CHECK!(self.buffer, '%') {
             return self.fetch_directive();
         }
         if self.mark.column == 0_u64
@@ -442,13 +299,17 @@ impl<R: BufRead> Scanner<R> {
                 mark: self.mark,
             };
             self.remove_simple_key()?;
-            *self.simple_keys.last_mut().unwrap() = simple_key;
+            if let Some(last) = self.simple_keys.last_mut() {
+                *last = simple_key;
+            }
         }
         Ok(())
     }
 
     fn remove_simple_key(&mut self) -> Result<()> {
-        let simple_key: &mut SimpleKey = self.simple_keys.last_mut().unwrap();
+        let Some(simple_key) = self.simple_keys.last_mut() else {
+            return Err(Error::bug(self.mark));
+        };
         if simple_key.possible {
             let mark = simple_key.mark;
             if simple_key.required {
@@ -474,13 +335,19 @@ impl<R: BufRead> Scanner<R> {
                 column: 0_u64,
             },
         };
+        self.check_nesting()?;
         self.simple_keys.push(empty_simple_key);
-        assert!(
-            self.flow_level != i32::MAX,
-            "parser.flow_level integer overflow"
-        );
         self.flow_level += 1;
         Ok(())
+    }
+
+    /// Bounds the stacks: each token looks at every level's simple key.
+    fn check_nesting(&mut self) -> Result<()> {
+        if self.flow_level + self.indents.len() < MAX_NESTING {
+            Ok(())
+        } else {
+            Err(Error::nesting(self.mark))
+        }
     }
 
     fn decrease_flow_level(&mut self) {
@@ -495,8 +362,8 @@ impl<R: BufRead> Scanner<R> {
             return Ok(());
         }
         if self.indent < column as i32 {
+            self.check_nesting()?;
             self.indents.push(self.indent);
-            assert!(column <= i32::MAX as i64, "integer overflow");
             self.indent = column as i32;
             let token = Token {
                 data,
@@ -506,8 +373,8 @@ impl<R: BufRead> Scanner<R> {
             if number == -1_i64 {
                 self.tokens.push_back(token);
             } else {
-                self.tokens
-                    .insert((number as usize).wrapping_sub(self.tokens_parsed), token);
+                let index = (number as usize).wrapping_sub(self.tokens_parsed);
+                self.insert_token(index, token);
             }
         }
         Ok(())
@@ -524,8 +391,14 @@ impl<R: BufRead> Scanner<R> {
                 end_mark: self.mark,
             };
             self.tokens.push_back(token);
-            self.indent = self.indents.pop().unwrap();
+            self.indent = self.indents.pop().unwrap_or(-1);
         }
+    }
+
+    /// Inserts a token in front of one that is still queued.
+    fn insert_token(&mut self, index: usize, token: Token) {
+        let index = index.min(self.tokens.len());
+        self.tokens.insert(index, token);
     }
 
     fn fetch_stream_start(&mut self) {
@@ -544,9 +417,7 @@ impl<R: BufRead> Scanner<R> {
         self.simple_key_allowed = true;
         self.stream_start_produced = true;
         let token = Token {
-            data: TokenData::StreamStart {
-                encoding: self.encoding,
-            },
+            data: TokenData::StreamStart,
             start_mark: self.mark,
             end_mark: self.mark,
         };
@@ -706,21 +577,21 @@ impl<R: BufRead> Scanner<R> {
     }
 
     fn fetch_value(&mut self) -> Result<()> {
-        let simple_key: &mut SimpleKey = self.simple_keys.last_mut().unwrap();
+        let Some(simple_key) = self.simple_keys.last_mut() else {
+            return Err(Error::bug(self.mark));
+        };
         if simple_key.possible {
             let token = Token {
                 data: TokenData::Key,
                 start_mark: simple_key.mark,
                 end_mark: simple_key.mark,
             };
-            self.tokens.insert(
-                simple_key.token_number.wrapping_sub(self.tokens_parsed),
-                token,
-            );
+            let index = simple_key.token_number.wrapping_sub(self.tokens_parsed);
             let mark_column = simple_key.mark.column as _;
             let token_number = simple_key.token_number as _;
             let mark = simple_key.mark;
             simple_key.possible = false;
+            self.insert_token(index, token);
             self.roll_indent(
                 mark_column,
                 token_number,
@@ -800,27 +671,22 @@ impl<R: BufRead> Scanner<R> {
 
     fn scan_to_next_token(&mut self) -> Result<()> {
         loop {
-            self.cache(1)?;
             if self.mark.column == 0 && IS_BOM!(self.buffer) {
                 self.skip_char();
             }
-            self.cache(1)?;
             while CHECK!(self.buffer, ' ')
                 || (self.flow_level != 0 || !self.simple_key_allowed) && CHECK!(self.buffer, '\t')
             {
                 self.skip_char();
-                self.cache(1)?;
             }
             if CHECK!(self.buffer, '#') {
                 while !IS_BREAKZ!(self.buffer) {
                     self.skip_char();
-                    self.cache(1)?;
                 }
             }
             if !IS_BREAK!(self.buffer) {
                 break;
             }
-            self.cache(2)?;
             self.skip_line_break();
             if self.flow_level == 0 {
                 self.simple_key_allowed = true;
@@ -860,13 +726,11 @@ impl<R: BufRead> Scanner<R> {
                 "found unknown directive name",
             );
         };
-        self.cache(1)?;
         loop {
             if !IS_BLANK!(self.buffer) {
                 break;
             }
             self.skip_char();
-            self.cache(1)?;
         }
 
         if CHECK!(self.buffer, '#') {
@@ -875,13 +739,11 @@ impl<R: BufRead> Scanner<R> {
                     break;
                 }
                 self.skip_char();
-                self.cache(1)?;
             }
         }
 
         if IS_BREAKZ!(self.buffer) {
             if IS_BREAK!(self.buffer) {
-                self.cache(2)?;
                 self.skip_line_break();
             }
             Ok(token)
@@ -896,14 +758,12 @@ impl<R: BufRead> Scanner<R> {
 
     fn scan_directive_name(&mut self, start_mark: Mark) -> Result<String> {
         let mut string = String::new();
-        self.cache(1)?;
 
         loop {
             if !IS_ALPHA!(self.buffer) {
                 break;
             }
             self.read_char(&mut string);
-            self.cache(1)?;
         }
 
         if string.is_empty() {
@@ -929,10 +789,8 @@ impl<R: BufRead> Scanner<R> {
         major: &mut i32,
         minor: &mut i32,
     ) -> Result<()> {
-        self.cache(1)?;
         while IS_BLANK!(self.buffer) {
             self.skip_char();
-            self.cache(1)?;
         }
         self.scan_version_directive_number(start_mark, major)?;
         if !CHECK!(self.buffer, '.') {
@@ -949,7 +807,6 @@ impl<R: BufRead> Scanner<R> {
     fn scan_version_directive_number(&mut self, start_mark: Mark, number: &mut i32) -> Result<()> {
         let mut value: i32 = 0;
         let mut length = 0;
-        self.cache(1)?;
         while IS_DIGIT!(self.buffer) {
             length += 1;
             if length > MAX_NUMBER_LENGTH {
@@ -961,7 +818,6 @@ impl<R: BufRead> Scanner<R> {
             }
             value = (value * 10) + AS_DIGIT!(self.buffer) as i32;
             self.skip_char();
-            self.cache(1)?;
         }
         if length == 0 {
             return self.set_scanner_error(
@@ -976,16 +832,11 @@ impl<R: BufRead> Scanner<R> {
 
     // Returns (handle, prefix)
     fn scan_tag_directive_value(&mut self, start_mark: Mark) -> Result<(String, String)> {
-        self.cache(1)?;
-
         loop {
             if IS_BLANK!(self.buffer) {
                 self.skip_char();
-                self.cache(1)?;
             } else {
                 let handle_value = self.scan_tag_handle(true, start_mark)?;
-
-                self.cache(1)?;
 
                 if !IS_BLANK!(self.buffer) {
                     return self.set_scanner_error(
@@ -997,11 +848,9 @@ impl<R: BufRead> Scanner<R> {
 
                 while IS_BLANK!(self.buffer) {
                     self.skip_char();
-                    self.cache(1)?;
                 }
 
                 let prefix_value = self.scan_tag_uri(true, true, None, start_mark)?;
-                self.cache(1)?;
 
                 if !IS_BLANKZ!(self.buffer) {
                     return self.set_scanner_error(
@@ -1021,14 +870,12 @@ impl<R: BufRead> Scanner<R> {
         let mut string = String::new();
         let start_mark: Mark = self.mark;
         self.skip_char();
-        self.cache(1)?;
 
         loop {
             if !IS_ALPHA!(self.buffer) {
                 break;
             }
             self.read_char(&mut string);
-            self.cache(1)?;
             length += 1;
         }
         let end_mark: Mark = self.mark;
@@ -1071,8 +918,6 @@ impl<R: BufRead> Scanner<R> {
 
         let start_mark: Mark = self.mark;
 
-        self.cache(2)?;
-
         if CHECK_AT!(self.buffer, '<', 1) {
             handle = String::new();
             self.skip_char();
@@ -1100,7 +945,6 @@ impl<R: BufRead> Scanner<R> {
             }
         }
 
-        self.cache(1)?;
         if !IS_BLANKZ!(self.buffer) {
             if self.flow_level == 0 || !CHECK!(self.buffer, ',') {
                 return self.set_scanner_error(
@@ -1109,7 +953,6 @@ impl<R: BufRead> Scanner<R> {
                     "did not find expected whitespace or line break",
                 );
             }
-            panic!("TODO: What is expected here?");
         }
 
         let end_mark: Mark = self.mark;
@@ -1122,7 +965,6 @@ impl<R: BufRead> Scanner<R> {
 
     fn scan_tag_handle(&mut self, directive: bool, start_mark: Mark) -> Result<String> {
         let mut string = String::new();
-        self.cache(1)?;
 
         if !CHECK!(self.buffer, '!') {
             return self.set_scanner_error(
@@ -1137,13 +979,11 @@ impl<R: BufRead> Scanner<R> {
         }
 
         self.read_char(&mut string);
-        self.cache(1)?;
         loop {
             if !IS_ALPHA!(self.buffer) {
                 break;
             }
             self.read_char(&mut string);
-            self.cache(1)?;
         }
         if CHECK!(self.buffer, '!') {
             self.read_char(&mut string);
@@ -1171,7 +1011,6 @@ impl<R: BufRead> Scanner<R> {
         if length > 1 {
             string = String::from(&head[1..]);
         }
-        self.cache(1)?;
 
         while IS_ALPHA!(self.buffer)
             || CHECK!(self.buffer, ';')
@@ -1202,7 +1041,6 @@ impl<R: BufRead> Scanner<R> {
                 self.read_char(&mut string);
             }
             length += 1;
-            self.cache(1)?;
         }
         if length == 0 {
             self.set_scanner_error(
@@ -1227,7 +1065,6 @@ impl<R: BufRead> Scanner<R> {
     ) -> Result<()> {
         let mut width: i32 = 0;
         loop {
-            self.cache(3)?;
             if !(CHECK!(self.buffer, '%')
                 && IS_HEX_AT!(self.buffer, 1)
                 && IS_HEX_AT!(self.buffer, 2))
@@ -1255,7 +1092,6 @@ impl<R: BufRead> Scanner<R> {
                 } else {
                     0
                 };
-                // TODO: Something is fishy here, why isn't `width` being used?
                 if width == 0 {
                     return self.set_scanner_error(
                         if directive {
@@ -1278,7 +1114,7 @@ impl<R: BufRead> Scanner<R> {
                     "found an incorrect trailing UTF-8 octet",
                 );
             }
-            string.push(char::from_u32(octet as _).expect("invalid Unicode"));
+            string.push(char::from(octet));
             self.skip_char();
             self.skip_char();
             self.skip_char();
@@ -1302,12 +1138,10 @@ impl<R: BufRead> Scanner<R> {
         let mut trailing_blank: i32;
         let start_mark: Mark = self.mark;
         self.skip_char();
-        self.cache(1)?;
 
         if CHECK!(self.buffer, '+') || CHECK!(self.buffer, '-') {
             chomping = if CHECK!(self.buffer, '+') { 1 } else { -1 };
             self.skip_char();
-            self.cache(1)?;
             if IS_DIGIT!(self.buffer) {
                 if CHECK!(self.buffer, '0') {
                     return self.set_scanner_error(
@@ -1329,20 +1163,17 @@ impl<R: BufRead> Scanner<R> {
             }
             increment = AS_DIGIT!(self.buffer) as i32;
             self.skip_char();
-            self.cache(1)?;
             if CHECK!(self.buffer, '+') || CHECK!(self.buffer, '-') {
                 chomping = if CHECK!(self.buffer, '+') { 1 } else { -1 };
                 self.skip_char();
             }
         }
 
-        self.cache(1)?;
         loop {
             if !IS_BLANK!(self.buffer) {
                 break;
             }
             self.skip_char();
-            self.cache(1)?;
         }
 
         if CHECK!(self.buffer, '#') {
@@ -1351,7 +1182,6 @@ impl<R: BufRead> Scanner<R> {
                     break;
                 }
                 self.skip_char();
-                self.cache(1)?;
             }
         }
 
@@ -1364,7 +1194,6 @@ impl<R: BufRead> Scanner<R> {
         }
 
         if IS_BREAK!(self.buffer) {
-            self.cache(2)?;
             self.skip_line_break();
         }
 
@@ -1382,8 +1211,6 @@ impl<R: BufRead> Scanner<R> {
             start_mark,
             &mut end_mark,
         )?;
-
-        self.cache(1)?;
 
         loop {
             if self.mark.column as i32 != indent || IS_Z!(self.buffer) {
@@ -1408,9 +1235,7 @@ impl<R: BufRead> Scanner<R> {
             leading_blank = IS_BLANK!(self.buffer) as i32;
             while !IS_BREAKZ!(self.buffer) {
                 self.read_char(&mut string);
-                self.cache(1)?;
             }
-            self.cache(2)?;
             self.read_line_break(&mut leading_break);
             self.scan_block_scalar_breaks(
                 &mut indent,
@@ -1452,10 +1277,8 @@ impl<R: BufRead> Scanner<R> {
         let mut max_indent: i32 = 0;
         *end_mark = self.mark;
         loop {
-            self.cache(1)?;
             while (*indent == 0 || (self.mark.column as i32) < *indent) && IS_SPACE!(self.buffer) {
                 self.skip_char();
-                self.cache(1)?;
             }
             if self.mark.column as i32 > max_indent {
                 max_indent = self.mark.column as i32;
@@ -1470,7 +1293,6 @@ impl<R: BufRead> Scanner<R> {
             if !IS_BREAK!(self.buffer) {
                 break;
             }
-            self.cache(2)?;
             self.read_line_break(breaks);
             *end_mark = self.mark;
         }
@@ -1496,8 +1318,6 @@ impl<R: BufRead> Scanner<R> {
         let start_mark: Mark = self.mark;
         self.skip_char();
         loop {
-            self.cache(4)?;
-
             if self.mark.column == 0
                 && (CHECK_AT!(self.buffer, '-', 0)
                     && CHECK_AT!(self.buffer, '-', 1)
@@ -1519,7 +1339,6 @@ impl<R: BufRead> Scanner<R> {
                     "found unexpected end of stream",
                 );
             }
-            self.cache(2)?;
             leading_blanks = false;
             while !IS_BLANKZ!(self.buffer) {
                 if single && CHECK_AT!(self.buffer, '\'', 0) && CHECK_AT!(self.buffer, '\'', 1) {
@@ -1531,14 +1350,13 @@ impl<R: BufRead> Scanner<R> {
                         break;
                     }
                     if !single && CHECK!(self.buffer, '\\') && IS_BREAK_AT!(self.buffer, 1) {
-                        self.cache(3)?;
                         self.skip_char();
                         self.skip_line_break();
                         leading_blanks = true;
                         break;
                     } else if !single && CHECK!(self.buffer, '\\') {
                         let mut code_length = 0usize;
-                        match self.buffer.get(1).copied().unwrap() {
+                        match self.buffer.get(1).copied().unwrap_or('\0') {
                             '0' => {
                                 string.push('\0');
                             }
@@ -1624,7 +1442,6 @@ impl<R: BufRead> Scanner<R> {
                         if code_length != 0 {
                             let mut value: u32 = 0;
                             let mut k = 0;
-                            self.cache(code_length)?;
                             while k < code_length {
                                 if !IS_HEX_AT!(self.buffer, k) {
                                     return self.set_scanner_error(
@@ -1656,13 +1473,10 @@ impl<R: BufRead> Scanner<R> {
                         self.read_char(&mut string);
                     }
                 }
-                self.cache(2)?;
             }
-            self.cache(1)?;
             if CHECK!(self.buffer, if single { '\'' } else { '"' }) {
                 break;
             }
-            self.cache(1)?;
             while IS_BLANK!(self.buffer) || IS_BREAK!(self.buffer) {
                 if IS_BLANK!(self.buffer) {
                     if leading_blanks {
@@ -1671,7 +1485,6 @@ impl<R: BufRead> Scanner<R> {
                         self.read_char(&mut whitespaces);
                     }
                 } else {
-                    self.cache(2)?;
                     if leading_blanks {
                         self.read_line_break(&mut trailing_breaks);
                     } else {
@@ -1680,7 +1493,6 @@ impl<R: BufRead> Scanner<R> {
                         leading_blanks = true;
                     }
                 }
-                self.cache(1)?;
             }
             if leading_blanks {
                 if leading_break.starts_with('\n') {
@@ -1730,7 +1542,6 @@ impl<R: BufRead> Scanner<R> {
         end_mark = self.mark;
         let start_mark: Mark = end_mark;
         loop {
-            self.cache(4)?;
             if self.mark.column == 0
                 && (CHECK_AT!(self.buffer, '-', 0)
                     && CHECK_AT!(self.buffer, '-', 1)
@@ -1796,12 +1607,10 @@ impl<R: BufRead> Scanner<R> {
                 }
                 self.read_char(&mut string);
                 end_mark = self.mark;
-                self.cache(2)?;
             }
             if !(IS_BLANK!(self.buffer) || IS_BREAK!(self.buffer)) {
                 break;
             }
-            self.cache(1)?;
 
             while IS_BLANK!(self.buffer) || IS_BREAK!(self.buffer) {
                 if IS_BLANK!(self.buffer) {
@@ -1818,8 +1627,6 @@ impl<R: BufRead> Scanner<R> {
                         self.skip_char();
                     }
                 } else {
-                    self.cache(2)?;
-
                     if leading_blanks {
                         self.read_line_break(&mut trailing_breaks);
                     } else {
@@ -1828,7 +1635,6 @@ impl<R: BufRead> Scanner<R> {
                         leading_blanks = true;
                     }
                 }
-                self.cache(1)?;
             }
             if self.flow_level == 0 && (self.mark.column as i32) < indent {
                 break;
@@ -1849,23 +1655,3 @@ impl<R: BufRead> Scanner<R> {
         })
     }
 }
-
-impl<R> Default for Scanner<R> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl<R: BufRead> Iterator for Scanner<R> {
-    type Item = Result<Token>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.stream_end_produced {
-            None
-        } else {
-            Some(self.scan())
-        }
-    }
-}
-
-impl<R: BufRead> core::iter::FusedIterator for Scanner<R> {}

@@ -1,24 +1,20 @@
-use crate::{Encoding, Mark, ScalarStyle};
+use crate::{Mark, ScalarStyle};
 
 /// The token structure.
 #[derive(Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Token {
+pub(crate) struct Token {
     /// The token type.
-    pub data: TokenData,
+    pub(crate) data: TokenData,
     /// The beginning of the token.
-    pub start_mark: Mark,
+    pub(crate) start_mark: Mark,
     /// The end of the token.
-    pub end_mark: Mark,
+    pub(crate) end_mark: Mark,
 }
 
 #[derive(Debug, PartialEq)]
-pub enum TokenData {
+pub(crate) enum TokenData {
     /// A STREAM-START token.
-    StreamStart {
-        /// The stream encoding.
-        encoding: Encoding,
-    },
+    StreamStart,
     /// A STREAM-END token.
     StreamEnd,
     /// A VERSION-DIRECTIVE token.

@@ -1,0 +1,113 @@
+"""Answers questions about the real PyYAML and dbt: one JSON request a line on stdin, one JSON answer a line on stdout.
+
+A request names its kind; `@answers("kind")` adds one. What the real code raises comes back as {"refused": its class, …}.
+"""
+
+import base64
+import datetime
+import json
+import sys
+
+KINDS = {}
+
+# An alias bomb is small as objects and endless as JSON.
+LIMIT = 200_000
+
+
+def answers(kind):
+    def register(function):
+        KINDS[kind] = function
+        return function
+
+    return register
+
+
+class Endless(Exception):
+    """More values than LIMIT, or a value that contains itself."""
+
+
+class Encoder:
+    """Python values as JSON that keeps their types and order."""
+
+    def __init__(self):
+        self.count = 0
+
+    def encode(self, value, above=()):
+        self.count += 1
+        if self.count > LIMIT or id(value) in above:
+            raise Endless
+        if value is None or isinstance(value, (bool, str)):
+            return value
+        if isinstance(value, int):
+            return {"int": str(value)}
+        if isinstance(value, float):
+            return {"float": value.hex()}
+        if isinstance(value, (datetime.date, datetime.datetime)):
+            return {"timestamp": value.isoformat()}
+        if isinstance(value, bytes):
+            return {"unusable": "!!binary"}
+        if isinstance(value, set):
+            return {"unusable": "!!set"}
+        above = (*above, id(value))
+        if isinstance(value, list):
+            if value and all(isinstance(item, tuple) for item in value):
+                return {"unusable": "pairs"}
+            return [self.encode(item, above) for item in value]
+        if isinstance(value, dict):
+            return {"map": [[self.encode(key, above), self.encode(item, above)] for key, item in value.items()]}
+        return {"unusable": type(value).__name__}
+
+
+@answers("yaml_load")
+def yaml_load(request):
+    """The value of a document's bytes (base64), as dbt reads a profiles.yml."""
+    import yaml
+
+    contents = base64.b64decode(request["document"]).decode("utf-8")
+    return {"value": Encoder().encode(yaml.load(contents, Loader=yaml.CSafeLoader))}
+
+
+RENDERER = {}
+
+
+@answers("profile_render")
+def profile_render(request):
+    """The rendered output of a profile: `document` (text), `profile`, `target` (or null), `env`."""
+    from dbt.clients.yaml_helper import load_yaml_text
+    from dbt.config.profile import Profile
+    from dbt.config.renderer import ProfileRenderer
+    from dbt_common.context import set_invocation_context
+
+    env = request.get("env", {})
+    if RENDERER.get("env") != env:
+        set_invocation_context(env)
+        RENDERER.update(env=env, renderer=ProfileRenderer({}))
+    document = load_yaml_text(request["document"])
+    target, output = Profile.render_profile(
+        document[request["profile"]], request["profile"], request.get("target"), RENDERER["renderer"]
+    )
+    return {"target": target, "output": Encoder().encode(output)}
+
+
+def answer(request):
+    try:
+        return KINDS[request["kind"]](request)
+    except Endless:
+        return {"endless": True}
+    except Exception as error:
+        mark = getattr(error, "problem_mark", None)
+        refusal = {"refused": type(error).__name__, "message": str(error)}
+        if mark is not None:
+            refusal.update(line=mark.line + 1, column=mark.column + 1)
+        return refusal
+
+
+def main():
+    # dbt prints; the answers have the real stdout for themselves.
+    out, sys.stdout = sys.stdout, sys.stderr
+    for line in sys.stdin:
+        print(json.dumps(answer(json.loads(line))), file=out, flush=True)
+
+
+if __name__ == "__main__":
+    main()
