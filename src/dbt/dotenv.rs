@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::variables::Variables;
 
 /// The variables that a `.env` adds to the environment: those that are not set there, with `${…}` resolved.
-pub fn added(text: &str, real: &Variables) -> BTreeMap<String, String> {
+pub(super) fn added(text: &str, real: &Variables) -> BTreeMap<String, String> {
     let mut resolved: BTreeMap<String, Option<String>> = BTreeMap::new();
     for (name, value) in bindings(text) {
         let value = value.map(|value| expand(&value, &resolved, real));
@@ -28,7 +28,9 @@ pub(super) fn is_python_space(character: char) -> bool {
 fn bindings(text: &str) -> Vec<(String, Option<String>)> {
     // Python opens the file as text: every line end is a line feed.
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
-    let mut reader = Reader { rest: text.strip_prefix('\u{feff}').unwrap_or(&text) };
+    let mut reader = Reader {
+        rest: text.strip_prefix('\u{feff}').unwrap_or(&text),
+    };
     let mut found = Vec::new();
     while !reader.rest.is_empty() {
         let start = reader.rest;
@@ -69,7 +71,11 @@ impl<'a> Reader<'a> {
         let value = if self.rest.starts_with('=') {
             self.rest = &self.rest[1..];
             let blanks = self.take_while(is_blank);
-            Some(if !blanks.is_empty() && self.rest.starts_with('#') { String::new() } else { self.value()? })
+            Some(if !blanks.is_empty() && self.rest.starts_with('#') {
+                String::new()
+            } else {
+                self.value()?
+            })
         } else {
             None
         };
@@ -99,8 +105,14 @@ impl<'a> Reader<'a> {
             self.rest = rest;
             return Ok(Some(key.to_owned()));
         }
-        let key = self.take_while(|character| character != '=' && character != '#' && !is_python_space(character));
-        if key.is_empty() { Err(Malformed) } else { Ok(Some(key.to_owned())) }
+        let key = self.take_while(|character| {
+            character != '=' && character != '#' && !is_python_space(character)
+        });
+        if key.is_empty() {
+            Err(Malformed)
+        } else {
+            Ok(Some(key.to_owned()))
+        }
     }
 
     fn value(&mut self) -> Result<String, Malformed> {
@@ -124,7 +136,9 @@ impl<'a> Reader<'a> {
             None | Some('\n') => Ok(String::new()),
             Some(_) => {
                 let line = self.take_while(|character| character != '\n');
-                Ok(without_comment(line).trim_end_matches(is_python_space).to_owned())
+                Ok(without_comment(line)
+                    .trim_end_matches(is_python_space)
+                    .to_owned())
             }
         }
     }
@@ -157,7 +171,10 @@ impl<'a> Reader<'a> {
     }
 
     fn take_while(&mut self, wanted: impl Fn(char) -> bool) -> &'a str {
-        let end = self.rest.find(|character| !wanted(character)).unwrap_or(self.rest.len());
+        let end = self
+            .rest
+            .find(|character| !wanted(character))
+            .unwrap_or(self.rest.len());
         let (taken, rest) = self.rest.split_at(end);
         self.rest = rest;
         taken
@@ -195,7 +212,10 @@ fn expand(value: &str, above: &BTreeMap<String, Option<String>>, real: &Variable
         let (name, tail) = inner.split_at(end);
         let (default, after) = if let Some(after) = tail.strip_prefix('}') {
             ("", after)
-        } else if let Some((default, after)) = tail.strip_prefix(":-").and_then(|tail| tail.split_once('}')) {
+        } else if let Some((default, after)) = tail
+            .strip_prefix(":-")
+            .and_then(|tail| tail.split_once('}'))
+        {
             (default, after)
         } else {
             expanded.push_str(&rest[..at + 2]);
@@ -222,7 +242,11 @@ mod tests {
     use crate::variables::Variables;
 
     fn value(text: &str) -> Option<String> {
-        bindings(text).into_iter().rev().find(|(name, _)| name == "A").and_then(|(_, value)| value)
+        bindings(text)
+            .into_iter()
+            .rev()
+            .find(|(name, _)| name == "A")
+            .and_then(|(_, value)| value)
     }
 
     #[test]

@@ -26,7 +26,11 @@ struct DotenvFile {
 /// Names only: a value may be a secret.
 impl std::fmt::Debug for DotenvFile {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("DotenvFile").field("path", &self.path).field("added", &self.added.keys()).finish()
+        formatter
+            .debug_struct("DotenvFile")
+            .field("path", &self.path)
+            .field("added", &self.added.keys())
+            .finish()
     }
 }
 
@@ -58,28 +62,40 @@ impl<'a> Environment<'a> {
     /// # Errors
     /// A `.env` that cannot be read, with which dbt would not start either.
     pub fn of(real: &'a Variables, cwd: &Path) -> Result<Self, DbtError> {
-        let disabled = real
-            .text("PYTHON_DOTENV_DISABLED")
-            .is_some_and(|value| ["1", "true", "t", "yes", "y"].contains(&value.to_lowercase().as_str()));
+        let disabled = real.text("PYTHON_DOTENV_DISABLED").is_some_and(|value| {
+            ["1", "true", "t", "yes", "y"].contains(&value.to_lowercase().as_str())
+        });
         if disabled {
             return Ok(Self { real, file: None });
         }
         let found = cwd.ancestors().map(|dir| dir.join(".env")).find(|path| {
             use std::os::unix::fs::FileTypeExt;
-            std::fs::metadata(path).is_ok_and(|found| found.is_file() || found.file_type().is_fifo())
+            std::fs::metadata(path)
+                .is_ok_and(|found| found.is_file() || found.file_type().is_fifo())
         });
-        let Some(path) = found else { return Ok(Self { real, file: None }) };
-        let unreadable = |why: String| DbtError::SettingsFile { path: path.clone(), why };
+        let Some(path) = found else {
+            return Ok(Self { real, file: None });
+        };
+        let unreadable = |why: String| DbtError::SettingsFile {
+            path: path.clone(),
+            why,
+        };
         if !path.is_file() {
-            return Err(unreadable("it is a named pipe, which can be read only once".to_owned()));
+            return Err(unreadable(
+                "it is a named pipe, which can be read only once".to_owned(),
+            ));
         }
         let bytes = std::fs::read(&path).map_err(|error| unreadable(error.to_string()))?;
-        let text = String::from_utf8(bytes).map_err(|_| unreadable("it is not UTF-8".to_owned()))?;
+        let text =
+            String::from_utf8(bytes).map_err(|_| unreadable("it is not UTF-8".to_owned()))?;
         if text.contains('\0') {
             return Err(unreadable("it holds a NUL character".to_owned()));
         }
         let added = dotenv::added(&text, real);
-        Ok(Self { real, file: Some(DotenvFile { path, added }) })
+        Ok(Self {
+            real,
+            file: Some(DotenvFile { path, added }),
+        })
     }
 
     /// The process's variables alone, where no `.env` counts.
@@ -91,7 +107,10 @@ impl<'a> Environment<'a> {
     pub fn get(&self, name: &str) -> Lookup<'_> {
         match (self.real.os(name), &self.file) {
             (Some(value), _) => value.to_str().map_or(Lookup::NotText, Lookup::Text),
-            (None, Some(file)) => file.added.get(name).map_or(Lookup::Missing, |value| Lookup::Text(value)),
+            (None, Some(file)) => file
+                .added
+                .get(name)
+                .map_or(Lookup::Missing, |value| Lookup::Text(value)),
             (None, None) => Lookup::Missing,
         }
     }
@@ -114,13 +133,28 @@ impl<'a> Environment<'a> {
     ///
     /// # Errors
     /// A value that is not UTF-8.
-    pub fn option(&self, names: &'static [&'static str]) -> Result<Option<FromVariable<'_>>, DbtError> {
+    pub fn option(
+        &self,
+        names: &'static [&'static str],
+    ) -> Result<Option<FromVariable<'_>>, DbtError> {
         for name in names {
             match self.get(name) {
-                Lookup::NotText => return Err(DbtError::NotText { what: (*name).to_owned() }),
+                Lookup::NotText => {
+                    return Err(DbtError::NotText {
+                        what: (*name).to_owned(),
+                    });
+                }
                 Lookup::Text(value) if !value.is_empty() => {
-                    let file = if self.real.os(name).is_some() { None } else { self.file.as_ref() };
-                    return Ok(Some(FromVariable { value, name, file: file.map(|file| file.path.as_path()) }));
+                    let file = if self.real.os(name).is_some() {
+                        None
+                    } else {
+                        self.file.as_ref()
+                    };
+                    return Ok(Some(FromVariable {
+                        value,
+                        name,
+                        file: file.map(|file| file.path.as_path()),
+                    }));
                 }
                 Lookup::Text(_) | Lookup::Missing => {}
             }
@@ -131,6 +165,7 @@ impl<'a> Environment<'a> {
     /// The `.env` that gives this variable, unless the process itself has it.
     pub fn file_of(&self, name: &str) -> Option<&Path> {
         let file = self.file.as_ref()?;
-        (self.real.os(name).is_none() && file.added.contains_key(name)).then_some(file.path.as_path())
+        (self.real.os(name).is_none() && file.added.contains_key(name))
+            .then_some(file.path.as_path())
     }
 }

@@ -168,6 +168,15 @@ pub enum DbtError {
         /// Why dbt would.
         said: String,
     },
+    /// Our own `--vars` is not a YAML mapping.
+    #[error("{why}")]
+    BadVars {
+        /// What is wrong.
+        why: String,
+    },
+    /// There is no home directory, where dbt looks for profiles.yml.
+    #[error("no home directory: HOME is not set, so dbt has nowhere to look for profiles.yml")]
+    NoHome,
     /// `.env` or user_settings.yml cannot be read, or sets what we cannot follow.
     #[error("cannot follow `{}`: {why}", path.display())]
     SettingsFile {
@@ -213,11 +222,15 @@ impl DbtError {
             Self::UnknownProfile { .. } => "unknown_profile",
             Self::UnknownTarget { .. } => "unknown_target",
             Self::BadProfile { .. } => "bad_profile",
-            Self::Uncertain { what: "profile", .. } => "profile_uncertain",
+            Self::Uncertain {
+                what: "profile", ..
+            } => "profile_uncertain",
             Self::Uncertain { .. } => "target_uncertain",
             Self::EnvVarMissing { .. } => "env_var_missing",
             Self::Template { .. } => "template",
             Self::SelectionConflict { .. } => "selection_conflict",
+            Self::BadVars { .. } => "bad_vars",
+            Self::NoHome => "no_home",
             Self::SettingsFile { .. } => "settings_file",
             Self::RetryUnreadable { .. } => "retry_unreadable",
             Self::RetryDiffers { .. } => "retry_differs",
@@ -264,7 +277,11 @@ fn listed(names: &[String]) -> String {
     if names.is_empty() {
         return "none".to_owned();
     }
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// The name that was probably meant.
@@ -272,7 +289,9 @@ fn nearest<'a>(wanted: &str, known: &'a [String]) -> Option<&'a str> {
     known
         .iter()
         .map(|name| (strsim::damerau_levenshtein(wanted, name), name.as_str()))
-        .filter(|(distance, name)| *distance <= name.chars().count().max(3) / 3 || name.starts_with(wanted))
+        .filter(|(distance, name)| {
+            *distance <= name.chars().count().max(3) / 3 || name.starts_with(wanted)
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
 }

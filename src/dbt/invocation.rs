@@ -47,12 +47,21 @@ pub struct Given {
 impl Invocation {
     /// The value that an option was given; the last one counts.
     pub fn value(&self, name: &str) -> Option<&str> {
-        self.given.iter().rev().find(|given| given.option.name == name)?.value.as_deref()
+        self.given
+            .iter()
+            .rev()
+            .find(|given| given.option.name == name)?
+            .value
+            .as_deref()
     }
 
     /// Whether a flag was switched on.
     pub fn flag(&self, name: &str) -> bool {
-        self.given.iter().rev().find(|given| given.option.name == name).is_some_and(|given| given.on)
+        self.given
+            .iter()
+            .rev()
+            .find(|given| given.option.name == name)
+            .is_some_and(|given| given.on)
     }
 
     /// The places, among dbt's words, of every word that belongs to an option of this name.
@@ -67,15 +76,29 @@ impl Invocation {
 /// Reads dbt's words (without the program) by a table of commands, whose first entry is dbt itself.
 pub fn read(words: &[String], commands: &'static [Command]) -> Reading {
     let mut given = Vec::new();
-    let mut rest: VecDeque<Word> =
-        words.iter().enumerate().map(|(place, text)| Word { text: text.clone(), place }).collect();
-    let Some(mut command) = commands.first() else { return Reading::Nothing };
+    let mut rest: VecDeque<Word> = words
+        .iter()
+        .enumerate()
+        .map(|(place, text)| Word {
+            text: text.clone(),
+            place,
+        })
+        .collect();
+    let Some(mut command) = commands.first() else {
+        return Reading::Nothing;
+    };
     let mut depth = 0;
     loop {
         if command.group && rest.is_empty() {
             return Reading::Nothing;
         }
-        let mut parser = Parser { command, depth, rest, given: Vec::new(), positional: VecDeque::new() };
+        let mut parser = Parser {
+            command,
+            depth,
+            rest,
+            given: Vec::new(),
+            positional: VecDeque::new(),
+        };
         match parser.run() {
             Err(usage) => return Reading::Usage(usage),
             Ok(Asked::Help) => return Reading::Nothing,
@@ -85,16 +108,26 @@ pub fn read(words: &[String], commands: &'static [Command]) -> Reading {
         rest = parser.positional;
         if !command.group {
             if rest.len() > command.arguments {
-                let extra = rest.get(command.arguments).map(|word| word.text.as_str()).unwrap_or_default();
+                let extra = rest
+                    .get(command.arguments)
+                    .map(|word| word.text.as_str())
+                    .unwrap_or_default();
                 return Reading::Usage(format!("got unexpected extra argument `{extra}`"));
             }
             break;
         }
         let Some(word) = rest.pop_front() else {
-            return if command.alone { Reading::Nothing } else { Reading::Usage("missing command".to_owned()) };
+            return if command.alone {
+                Reading::Nothing
+            } else {
+                Reading::Usage("missing command".to_owned())
+            };
         };
         let inner = commands.iter().find(|candidate| {
-            candidate.words.split_last().is_some_and(|(last, outer)| *last == word.text && outer == command.words)
+            candidate
+                .words
+                .split_last()
+                .is_some_and(|(last, outer)| *last == word.text && outer == command.words)
         });
         match inner {
             Some(inner) => command = inner,
@@ -112,14 +145,25 @@ pub fn read(words: &[String], commands: &'static [Command]) -> Reading {
 fn refused(given: &[Given]) -> Option<String> {
     for (at, one) in given.iter().enumerate() {
         let name = one.option.name;
-        if given[..at].iter().any(|other| other.option.name == name && other.depth != one.depth) {
-            return Some(format!("`{name}` was given both before and after the subcommand"));
+        if given[..at]
+            .iter()
+            .any(|other| other.option.name == name && other.depth != one.depth)
+        {
+            return Some(format!(
+                "`{name}` was given both before and after the subcommand"
+            ));
         }
         if name.starts_with("deprecated_") {
-            return Some(format!("`{name}` can only be set by an environment variable"));
+            return Some(format!(
+                "`{name}` can only be set by an environment variable"
+            ));
         }
-        let last = !given[at + 1..].iter().any(|other| other.option.name == name);
-        let Some(value) = one.value.as_deref().filter(|_| last) else { continue };
+        let last = !given[at + 1..]
+            .iter()
+            .any(|other| other.option.name == name);
+        let Some(value) = one.value.as_deref().filter(|_| last) else {
+            continue;
+        };
         let fits = match one.option.accepts {
             Accepts::Any | Accepts::Existing => true,
             Accepts::Int => may_be_int(value),
@@ -127,7 +171,10 @@ fn refused(given: &[Given]) -> Option<String> {
             Accepts::Choice(choices) => choices.contains(&value),
         };
         if !fits {
-            return Some(format!("`{value}` is not a value for `{}`", one.option.opts[0]));
+            return Some(format!(
+                "`{value}` is not a value for `{}`",
+                one.option.opts[0]
+            ));
         }
     }
     None
@@ -141,7 +188,9 @@ fn may_be_int(text: &str) -> bool {
     let space = |c: char| c.is_ascii_whitespace() || matches!(c, '\x0b' | '\x1c'..='\x1f');
     let text = text.trim_matches(space);
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-    digits.split('_').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+    digits
+        .split('_')
+        .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// A word, or the glued rest of one, with its place among dbt's words.
@@ -202,18 +251,30 @@ impl Parser {
             };
         }
         // click's long options are all that have more than one character after the prefix.
-        let long = spelling.strip_prefix("--").is_some_and(|name| !name.is_empty());
+        let long = spelling
+            .strip_prefix("--")
+            .is_some_and(|name| !name.is_empty());
         if long {
-            let option =
-                self.command.option(&spelling).ok_or_else(|| format!("no such option `{spelling}`"))?;
+            let option = self
+                .command
+                .option(&spelling)
+                .ok_or_else(|| format!("no such option `{spelling}`"))?;
             if option.kind == Kind::Flag {
                 if glued.is_some() {
                     return Err(format!("option `{spelling}` does not take a value"));
                 }
-                return Ok(self.push(option, !option.off.contains(&spelling.as_str()), None, vec![word.place]));
+                return Ok(self.push(
+                    option,
+                    !option.off.contains(&spelling.as_str()),
+                    None,
+                    vec![word.place],
+                ));
             }
             if let Some(value) = glued {
-                self.rest.push_front(Word { text: value, place: word.place });
+                self.rest.push_front(Word {
+                    text: value,
+                    place: word.place,
+                });
             }
             return self.take(option, &spelling, word.place);
         }
@@ -241,7 +302,10 @@ impl Parser {
                 continue;
             }
             if let Some((at, _)) = characters.peek() {
-                self.rest.push_front(Word { text: word.text[*at..].to_owned(), place: word.place });
+                self.rest.push_front(Word {
+                    text: word.text[*at..].to_owned(),
+                    place: word.place,
+                });
             }
             return Ok(self.take(option, &spelling, word.place)? || help);
         }
@@ -250,8 +314,10 @@ impl Parser {
 
     /// Takes the value of an option from the words that follow.
     fn take(&mut self, option: &'static Opt, spelling: &str, place: usize) -> Result<bool, String> {
-        let value =
-            self.rest.pop_front().ok_or_else(|| format!("option `{spelling}` requires an argument"))?;
+        let value = self
+            .rest
+            .pop_front()
+            .ok_or_else(|| format!("option `{spelling}` requires an argument"))?;
         let mut places = vec![place];
         if value.place != place {
             places.push(value.place);
@@ -265,8 +331,20 @@ impl Parser {
     }
 
     /// Keeps an option; whether it is `--version`, which ends like help.
-    fn push(&mut self, option: &'static Opt, on: bool, value: Option<String>, places: Vec<usize>) -> bool {
-        self.given.push(Given { option, value, on, depth: self.depth, places });
+    fn push(
+        &mut self,
+        option: &'static Opt,
+        on: bool,
+        value: Option<String>,
+        places: Vec<usize>,
+    ) -> bool {
+        self.given.push(Given {
+            option,
+            value,
+            on,
+            depth: self.depth,
+            places,
+        });
         option.name == "version"
     }
 }
@@ -279,8 +357,10 @@ mod tests {
     use crate::dbt::options_1_12::COMMANDS;
 
     fn reading(line: &str) -> Reading {
-        let words: Vec<String> =
-            line.split_whitespace().map(|word| word.trim_matches('\'').to_owned()).collect();
+        let words: Vec<String> = line
+            .split_whitespace()
+            .map(|word| word.trim_matches('\'').to_owned())
+            .collect();
         read(&words, COMMANDS)
     }
 
@@ -347,24 +427,42 @@ mod tests {
             "docs -x",
             "run --deprecated-state x",
         ] {
-            assert!(matches!(reading(line), Reading::Usage(_)), "{line}: {:?}", reading(line));
+            assert!(
+                matches!(reading(line), Reading::Usage(_)),
+                "{line}: {:?}",
+                reading(line)
+            );
         }
     }
 
     #[test]
     fn help_and_version_and_no_command_read_nothing() {
-        for line in ["", "--version", "-h", "run --help", "-t prod", "--", "docs", "run -xh", "docs generate -h"] {
+        for line in [
+            "",
+            "--version",
+            "-h",
+            "run --help",
+            "-t prod",
+            "--",
+            "docs",
+            "run -xh",
+            "docs generate -h",
+        ] {
             assert_eq!(reading(line), Reading::Nothing, "{line}");
         }
     }
 
     #[test]
     fn the_places_of_an_option_are_all_its_words() {
-        let Reading::Command(invocation) = reading("run --profiles-dir a -x --profiles-dir=b --vars --profiles-dir")
+        let Reading::Command(invocation) =
+            reading("run --profiles-dir a -x --profiles-dir=b --vars --profiles-dir")
         else {
             panic!("not read");
         };
-        assert_eq!(invocation.places("profiles_dir").collect::<Vec<_>>(), [1, 2, 4]);
+        assert_eq!(
+            invocation.places("profiles_dir").collect::<Vec<_>>(),
+            [1, 2, 4]
+        );
     }
 
     proptest! {

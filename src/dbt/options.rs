@@ -62,7 +62,9 @@ pub struct Command {
 impl Command {
     /// The option that is spelt like this.
     pub fn option(&self, spelling: &str) -> Option<&'static Opt> {
-        self.options.iter().find(|option| option.opts.contains(&spelling) || option.off.contains(&spelling))
+        self.options
+            .iter()
+            .find(|option| option.opts.contains(&spelling) || option.off.contains(&spelling))
     }
 
     /// The option of this name.

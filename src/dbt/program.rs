@@ -9,7 +9,7 @@ use crate::variables::Variables;
 
 /// What a command is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Program {
+pub(super) enum Program {
     /// dbt, whose own words begin at this place.
     Dbt {
         /// The place of the first word after dbt.
@@ -23,16 +23,64 @@ pub enum Program {
 
 /// Programs that run the command that they are given.
 const LAUNCHERS: &[&str] = &[
-    "aws-vault", "chronic", "conda", "direnv", "doas", "dotenv", "doppler", "env", "hatch", "infisical", "ionice", "mamba",
-    "micromamba", "nice", "nohup", "op", "pdm", "pipenv", "pipx", "pixi", "poetry", "rye", "setsid", "sops", "stdbuf",
-    "strace", "sudo", "time", "timeout", "uv", "uvx", "xargs",
+    "aws-vault",
+    "chronic",
+    "conda",
+    "direnv",
+    "doas",
+    "dotenv",
+    "doppler",
+    "env",
+    "hatch",
+    "infisical",
+    "ionice",
+    "mamba",
+    "micromamba",
+    "nice",
+    "nohup",
+    "op",
+    "pdm",
+    "pipenv",
+    "pipx",
+    "pixi",
+    "poetry",
+    "rye",
+    "setsid",
+    "sops",
+    "stdbuf",
+    "strace",
+    "sudo",
+    "time",
+    "timeout",
+    "uv",
+    "uvx",
+    "xargs",
 ];
 
 /// Options of `uv run` that take no value and leave the command's variables and directory alone.
 const UV_FLAGS: &[&str] = &[
-    "--active", "--all-extras", "--all-groups", "--all-packages", "--exact", "--frozen", "--isolated", "--locked", "--no-cache",
-    "--no-default-groups", "--no-dev", "--no-editable", "--no-env-file", "--no-progress", "--no-project", "--no-sync", "--offline",
-    "--only-dev", "--quiet", "-q", "--verbose", "-v",
+    "--active",
+    "--all-extras",
+    "--all-groups",
+    "--all-packages",
+    "--exact",
+    "--frozen",
+    "--isolated",
+    "--locked",
+    "--no-cache",
+    "--no-default-groups",
+    "--no-dev",
+    "--no-editable",
+    "--no-env-file",
+    "--no-progress",
+    "--no-project",
+    "--no-sync",
+    "--offline",
+    "--only-dev",
+    "--quiet",
+    "-q",
+    "--verbose",
+    "-v",
 ];
 
 /// Options of Python that take no value and leave the script's words alone.
@@ -42,8 +90,14 @@ const PYTHON_FLAGS: &[&str] = &["-B", "-E", "-I", "-O", "-OO", "-P", "-q", "-s",
 ///
 /// # Errors
 /// A launcher that visibly runs dbt, in a form that we cannot read.
-pub fn recognise(command: &[OsString], variables: &Variables, told: bool) -> Result<Program, DbtError> {
-    let Some(first) = command.first() else { return Ok(Program::Other) };
+pub(super) fn recognise(
+    command: &[OsString],
+    variables: &Variables,
+    told: bool,
+) -> Result<Program, DbtError> {
+    let Some(first) = command.first() else {
+        return Ok(Program::Other);
+    };
     let found = match name(first) {
         "dbt" | "dbt-ol" => Some((1, false)),
         "dbtf" => Some((1, true)),
@@ -63,7 +117,11 @@ pub fn recognise(command: &[OsString], variables: &Variables, told: bool) -> Res
         )),
         Some((words, fusion)) => Ok(Program::Dbt { words, fusion }),
         None => match visible(command) {
-            Some(place) if !told => Err(unreadable(command, place + 1, "the words before it are not known to us")),
+            Some(place) if !told => Err(unreadable(
+                command,
+                place + 1,
+                "the words before it are not known to us",
+            )),
             _ => Ok(Program::Other),
         },
     }
@@ -108,8 +166,12 @@ fn uv_run(command: &[OsString], variables: &Variables) -> Option<(usize, bool)> 
 
 /// Whether it is dbt-ol with its own option among dbt's words.
 fn is_lineage(command: &[OsString], words: usize) -> bool {
-    command.get(words - 1).is_some_and(|program| name(program) == "dbt-ol")
-        && command[words..].iter().any(|word| word.as_encoded_bytes().starts_with(b"--consume"))
+    command
+        .get(words - 1)
+        .is_some_and(|program| name(program) == "dbt-ol")
+        && command[words..]
+            .iter()
+            .any(|word| word.as_encoded_bytes().starts_with(b"--consume"))
 }
 
 /// The place of dbt among a launcher's words.
@@ -119,25 +181,37 @@ fn visible(command: &[OsString]) -> Option<usize> {
         return None;
     }
     (1..command.len()).find(|place| {
-        matches!(name(&command[*place]), "dbt" | "dbtf" | "dbt-ol") || command[*place] == "dbt.cli.main"
+        matches!(name(&command[*place]), "dbt" | "dbtf" | "dbt-ol")
+            || command[*place] == "dbt.cli.main"
     })
 }
 
 fn unreadable(command: &[OsString], words: usize, why: &str) -> DbtError {
-    let shown: Vec<_> = command[..words].iter().map(|word| word.to_string_lossy()).collect();
-    DbtError::UnreadableCommand { words: shown.join(" "), why: why.to_owned() }
+    let shown: Vec<_> = command[..words]
+        .iter()
+        .map(|word| word.to_string_lossy())
+        .collect();
+    DbtError::UnreadableCommand {
+        words: shown.join(" "),
+        why: why.to_owned(),
+    }
 }
 
 /// `python`, `python3`, `python3.11`.
 fn is_python(program: &str) -> bool {
-    program
-        .strip_prefix("python")
-        .is_some_and(|version| version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
+    program.strip_prefix("python").is_some_and(|version| {
+        version
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'.')
+    })
 }
 
 /// The last part of a program's path.
 fn name(word: &OsStr) -> &str {
-    Path::new(word).file_name().and_then(OsStr::to_str).unwrap_or_default()
+    Path::new(word)
+        .file_name()
+        .and_then(OsStr::to_str)
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -166,14 +240,34 @@ mod tests {
             ("uv run python -m dbt.cli.main run", 5),
             ("poetry run dbt run", 3),
         ] {
-            assert_eq!(program(line, false), Ok(Program::Dbt { words, fusion: false }), "{line}");
+            assert_eq!(
+                program(line, false),
+                Ok(Program::Dbt {
+                    words,
+                    fusion: false
+                }),
+                "{line}"
+            );
         }
-        assert_eq!(program("dbtf run", false), Ok(Program::Dbt { words: 1, fusion: true }));
+        assert_eq!(
+            program("dbtf run", false),
+            Ok(Program::Dbt {
+                words: 1,
+                fusion: true
+            })
+        );
     }
 
     #[test]
     fn other_programs_are_other_programs() {
-        for line in ["make -C dbt build", "bash -c dbt", "psql", "python flow.py", "git add dbt", "edr monitor"] {
+        for line in [
+            "make -C dbt build",
+            "bash -c dbt",
+            "psql",
+            "python flow.py",
+            "git add dbt",
+            "edr monitor",
+        ] {
             assert_eq!(program(line, false), Ok(Program::Other), "{line}");
         }
     }
@@ -190,7 +284,10 @@ mod tests {
             assert_eq!(program(line, false), Err("unreadable_command"), "{line}");
             assert_eq!(program(line, true), Ok(Program::Other), "{line}");
         }
-        assert_eq!(program("dbt-ol --consume-structured-logs run", true), Err("unreadable_command"));
+        assert_eq!(
+            program("dbt-ol --consume-structured-logs run", true),
+            Err("unreadable_command")
+        );
     }
 
     #[test]

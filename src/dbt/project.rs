@@ -9,39 +9,62 @@ use super::yaml::{self, Node, Value};
 use super::{Project, Source};
 
 /// The file that makes a directory a project.
-pub const FILE: &str = "dbt_project.yml";
+pub(super) const FILE: &str = "dbt_project.yml";
 
 /// dbt_project.yml, read.
 #[derive(Clone, Debug)]
-pub struct ProjectFile {
+pub(super) struct ProjectFile {
     /// The project.
-    pub project: Project,
+    pub(super) project: Project,
     /// The file, absolute.
-    pub path: PathBuf,
+    pub(super) path: PathBuf,
     /// `profile:` as it stands, a template perhaps.
-    pub profile: Option<Rc<Node>>,
+    pub(super) profile: Option<Rc<Node>>,
+    /// `target-path:` as it stands.
+    pub(super) target_path: Option<Rc<Node>>,
 }
 
 /// The nearest of a directory and its parents that holds a project, else the directory itself.
-pub fn nearest(cwd: &Path) -> PathBuf {
-    cwd.ancestors().find(|dir| dir.join(FILE).exists()).unwrap_or(cwd).to_path_buf()
+pub(super) fn nearest(cwd: &Path) -> PathBuf {
+    cwd.ancestors()
+        .find(|dir| dir.join(FILE).exists())
+        .unwrap_or(cwd)
+        .to_path_buf()
 }
 
 /// Reads the project in a directory.
 ///
 /// # Errors
 /// There is none, or it is not a mapping.
-pub fn read(dir: &Path, source: &Source) -> Result<ProjectFile, DbtError> {
+pub(super) fn read(dir: &Path, source: &Source) -> Result<ProjectFile, DbtError> {
     let dir = normal(dir);
     let path = dir.join(FILE);
     if !path.exists() {
-        return Err(DbtError::NoProject { dir, said: source.said.clone() });
+        return Err(DbtError::NoProject {
+            dir,
+            said: source.said.clone(),
+        });
     }
     let root = load(&path)?;
-    let Some(map) = root.map() else { return Err(DbtError::ProjectNotMapping { path }) };
-    let name = map.get("name").and_then(|node| node.text()).unwrap_or_default().to_owned();
-    let profile = map.get("profile").filter(|node| !matches!(node.value, Value::Null)).cloned();
-    Ok(ProjectFile { project: Project { name, dir }, path, profile })
+    let Some(map) = root.map() else {
+        return Err(DbtError::ProjectNotMapping { path });
+    };
+    let name = map
+        .get("name")
+        .and_then(|node| node.text())
+        .unwrap_or_default()
+        .to_owned();
+    let profile = map
+        .get("profile")
+        .filter(|node| !matches!(node.value, Value::Null))
+        .cloned();
+    let target_path = map.get("target-path").cloned();
+    Ok(ProjectFile {
+        project: Project { name, dir },
+        path,
+        profile,
+        target_path,
+    })
 }
 
 /// Reads a YAML file.
@@ -49,9 +72,14 @@ pub fn read(dir: &Path, source: &Source) -> Result<ProjectFile, DbtError> {
 /// # Errors
 /// It cannot be read, or is not YAML as dbt reads it.
 pub(super) fn load(path: &Path) -> Result<Rc<Node>, DbtError> {
-    let bytes = std::fs::read(path)
-        .map_err(|error| DbtError::Unreadable { path: path.to_path_buf(), why: error.to_string() })?;
-    yaml::load(&bytes).map_err(|error| DbtError::Yaml { path: path.to_path_buf(), error })
+    let bytes = std::fs::read(path).map_err(|error| DbtError::Unreadable {
+        path: path.to_path_buf(),
+        why: error.to_string(),
+    })?;
+    yaml::load(&bytes).map_err(|error| DbtError::Yaml {
+        path: path.to_path_buf(),
+        error,
+    })
 }
 
 /// Python's `os.path.normpath`: `..` goes by the words, not by links, as dbt does with the project directory.

@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use minijinja::machinery::ast::{BinOpKind, Call, CallArg, CompareOpKind, Expr, Stmt, UnaryOpKind};
 
 use super::value::{Marker, Number, undefined};
-use super::{JinjaError, LookupOwned, SECRET_PREFIX, Scope, Secrets, Value, Vars, filters, literal, source};
+use super::{
+    JinjaError, LookupOwned, SECRET_PREFIX, Scope, Secrets, Value, Vars, filters, literal, source,
+};
 
 /// What a template asked for.
 #[derive(Default)]
@@ -23,9 +25,16 @@ pub(super) fn template(text: &str, scope: &Scope<'_>) -> Result<(Value, Asked), 
         return Ok((Value::text(text), Asked::default()));
     }
     let tree = source::parsed(&text)?;
-    let mut evaluator = Evaluator { scope, names: BTreeMap::new(), asked: Asked::default(), nodes: Vec::new() };
+    let mut evaluator = Evaluator {
+        scope,
+        names: BTreeMap::new(),
+        asked: Asked::default(),
+        nodes: Vec::new(),
+    };
     evaluator.statement(&tree)?;
-    let Evaluator { asked, mut nodes, .. } = evaluator;
+    let Evaluator {
+        asked, mut nodes, ..
+    } = evaluator;
     let value = match nodes.len() {
         0 => Value::text(""),
         1 => converted(nodes.remove(0))?,
@@ -42,7 +51,9 @@ pub(super) fn template(text: &str, scope: &Scope<'_>) -> Result<(Value, Asked), 
 
 /// A single node: what an `as_…` filter marked is converted now.
 fn converted(node: Value) -> Result<Value, JinjaError> {
-    let Value::Str(text, marker) = node else { return Ok(node) };
+    let Value::Str(text, marker) = node else {
+        return Ok(node);
+    };
     let wanted = match marker {
         Marker::Plain | Marker::Text => return Ok(Value::Str(text, Marker::Plain)),
         Marker::Native => "",
@@ -51,21 +62,57 @@ fn converted(node: Value) -> Result<Value, JinjaError> {
     };
     let value = literal::evaluate(&text)?;
     let fits = match (&value, marker) {
-        (Some(Value::Bool(_)), Marker::Bool) | (Some(Value::Int(_) | Value::Float(_)), Marker::Number) => true,
+        (Some(Value::Bool(_)), Marker::Bool)
+        | (Some(Value::Int(_) | Value::Float(_)), Marker::Number) => true,
         (_, marker) => marker == Marker::Native,
     };
     if !fits {
-        return Err(JinjaError::failed(format!("Could not convert a value into type '{wanted}'")));
+        return Err(JinjaError::failed(format!(
+            "Could not convert a value into type '{wanted}'"
+        )));
     }
     Ok(value.unwrap_or(Value::Str(text, Marker::Plain)))
 }
 
 /// Names of dbt's and Jinja's context that we have no value for.
 const UNKNOWN_NAMES: &[&str] = &[
-    "builtins", "caller", "context", "cycler", "dbt_version", "debug", "dict", "diff_of_two_dicts", "env_var", "flags",
-    "fromjson", "fromyaml", "invocation_id", "joiner", "kwargs", "lipsum", "local_md5", "log", "loop", "modules",
-    "namespace", "print", "range", "return", "run_started_at", "self", "set", "set_strict", "super", "thread_id",
-    "tojson", "toyaml", "try_or_compiler_error", "var", "varargs", "zip", "zip_strict",
+    "builtins",
+    "caller",
+    "context",
+    "cycler",
+    "dbt_version",
+    "debug",
+    "dict",
+    "diff_of_two_dicts",
+    "env_var",
+    "flags",
+    "fromjson",
+    "fromyaml",
+    "invocation_id",
+    "joiner",
+    "kwargs",
+    "lipsum",
+    "local_md5",
+    "log",
+    "loop",
+    "modules",
+    "namespace",
+    "print",
+    "range",
+    "return",
+    "run_started_at",
+    "self",
+    "set",
+    "set_strict",
+    "super",
+    "thread_id",
+    "tojson",
+    "toyaml",
+    "try_or_compiler_error",
+    "var",
+    "varargs",
+    "zip",
+    "zip_strict",
 ];
 
 /// How an expression is evaluated.
@@ -121,19 +168,25 @@ impl Evaluator<'_> {
                 self.names.insert(name.id.to_owned(), value);
                 Ok(())
             }
-            _ => Err(JinjaError::uncertain("a statement other than `if` and `set`")),
+            _ => Err(JinjaError::uncertain(
+                "a statement other than `if` and `set`",
+            )),
         }
     }
 
     fn statements(&mut self, statements: &[Stmt<'_>]) -> Result<(), JinjaError> {
-        statements.iter().try_for_each(|statement| self.statement(statement))
+        statements
+            .iter()
+            .try_for_each(|statement| self.statement(statement))
     }
 
     /// The value of an output that Jinja folds to text when it compiles; `None` if it does not.
     fn constant(&mut self, expression: &Expr<'_>) -> Result<Option<Value>, JinjaError> {
         match self.value(expression, Mode::Constant) {
             Ok(value) => Ok(has_safe_repr(&value).then_some(value)),
-            Err(uncertain @ JinjaError::Uncertain { .. }) if !is_impossible(&uncertain) => Err(uncertain),
+            Err(uncertain @ JinjaError::Uncertain { .. }) if !is_impossible(&uncertain) => {
+                Err(uncertain)
+            }
             Err(_) => Ok(None),
         }
     }
@@ -150,7 +203,9 @@ impl Evaluator<'_> {
                 let mut entries: Vec<(Value, Value)> = Vec::new();
                 for (key, value) in map.keys.iter().zip(&map.values) {
                     let key = self.value(key, mode)?;
-                    let Value::Str(..) = key else { return Err(JinjaError::uncertain("a mapping whose keys are not texts")) };
+                    let Value::Str(..) = key else {
+                        return Err(JinjaError::uncertain("a mapping whose keys are not texts"));
+                    };
                     let value = self.value(value, mode)?;
                     match entries.iter_mut().find(|(known, _)| *known == key) {
                         Some(entry) => entry.1 = value,
@@ -198,20 +253,29 @@ impl Evaluator<'_> {
                 }
             }
             Expr::Filter(filter) => {
-                let Some(inner) = &filter.expr else { return Err(JinjaError::uncertain("a filter block")) };
+                let Some(inner) = &filter.expr else {
+                    return Err(JinjaError::uncertain("a filter block"));
+                };
                 let value = self.value(inner, mode)?;
                 let arguments = self.arguments(&filter.args, mode)?;
                 filters::filter(filter.name, value, &arguments)
             }
             Expr::Test(test) => {
                 if !test.args.is_empty() {
-                    return Err(JinjaError::uncertain(format!("the test `{}` with an argument", test.name)));
+                    return Err(JinjaError::uncertain(format!(
+                        "the test `{}` with an argument",
+                        test.name
+                    )));
                 }
                 let value = self.value(&test.expr, mode)?;
                 filters::test(test.name, &value).map(Value::Bool)
             }
             Expr::GetAttr(_) | Expr::GetItem(_) if is_vault(expression) => {
-                if mode == Mode::Constant { Err(impossible()) } else { self.vault(expression) }
+                if mode == Mode::Constant {
+                    Err(impossible())
+                } else {
+                    self.vault(expression)
+                }
             }
             Expr::GetAttr(attribute) => {
                 let value = self.value(&attribute.expr, mode)?;
@@ -228,7 +292,10 @@ impl Evaluator<'_> {
                 }
                 let value = self.value(&slice.expr, mode)?;
                 let mut bound = |expression: &Option<Expr<'_>>| {
-                    expression.as_ref().map(|expression| self.value(expression, mode)).transpose()
+                    expression
+                        .as_ref()
+                        .map(|expression| self.value(expression, mode))
+                        .transpose()
                 };
                 let (start, stop) = (bound(&slice.start)?, bound(&slice.stop)?);
                 sliced(&value, start.as_ref(), stop.as_ref())
@@ -237,7 +304,10 @@ impl Evaluator<'_> {
     }
 
     fn values(&mut self, expressions: &[Expr<'_>], mode: Mode) -> Result<Vec<Value>, JinjaError> {
-        expressions.iter().map(|expression| self.value(expression, mode)).collect()
+        expressions
+            .iter()
+            .map(|expression| self.value(expression, mode))
+            .collect()
     }
 
     fn name(&self, name: &str) -> Result<Value, JinjaError> {
@@ -250,13 +320,21 @@ impl Evaluator<'_> {
         Ok(Value::Undefined(name.to_owned()))
     }
 
-    fn arguments(&mut self, arguments: &[CallArg<'_>], mode: Mode) -> Result<Vec<(Option<String>, Value)>, JinjaError> {
+    fn arguments(
+        &mut self,
+        arguments: &[CallArg<'_>],
+        mode: Mode,
+    ) -> Result<Vec<(Option<String>, Value)>, JinjaError> {
         arguments
             .iter()
             .map(|argument| match argument {
                 CallArg::Pos(expression) => Ok((None, self.value(expression, mode)?)),
-                CallArg::Kwarg(name, expression) => Ok((Some((*name).to_owned()), self.value(expression, mode)?)),
-                CallArg::PosSplat(_) | CallArg::KwargSplat(_) => Err(JinjaError::uncertain("`*` arguments")),
+                CallArg::Kwarg(name, expression) => {
+                    Ok((Some((*name).to_owned()), self.value(expression, mode)?))
+                }
+                CallArg::PosSplat(_) | CallArg::KwargSplat(_) => {
+                    Err(JinjaError::uncertain("`*` arguments"))
+                }
             })
             .collect()
     }
@@ -290,23 +368,37 @@ impl Evaluator<'_> {
     }
 
     /// dbt's `env_var` of profiles.yml (`SecretContext.env_var`).
-    fn env_var(&mut self, name: Option<&Value>, default: Option<&Value>) -> Result<Value, JinjaError> {
+    fn env_var(
+        &mut self,
+        name: Option<&Value>,
+        default: Option<&Value>,
+    ) -> Result<Value, JinjaError> {
         let name = match name {
             Some(Value::Str(name, _)) => name.as_str(),
             Some(Value::Undefined(name)) => return Err(undefined(name)),
-            _ => return Err(JinjaError::uncertain("`env_var` of something that is no text")),
+            _ => {
+                return Err(JinjaError::uncertain(
+                    "`env_var` of something that is no text",
+                ));
+            }
         };
         let secret = name.starts_with(SECRET_PREFIX);
         if secret && self.scope.secrets == Secrets::Refused {
-            return Err(JinjaError::failed("Secret env vars are allowed only in profiles.yml or packages.yml"));
+            return Err(JinjaError::failed(
+                "Secret env vars are allowed only in profiles.yml or packages.yml",
+            ));
         }
         self.asked.variables.insert(name.to_owned());
         match (self.scope.env_var)(name) {
             LookupOwned::Text(_) if secret => Ok(Value::text(super::placeholder(name))),
             LookupOwned::Text(text) => Ok(Value::text(text)),
-            LookupOwned::NotText => Err(JinjaError::uncertain(format!("{name}, which is not UTF-8"))),
+            LookupOwned::NotText => {
+                Err(JinjaError::uncertain(format!("{name}, which is not UTF-8")))
+            }
             LookupOwned::Missing => match default {
-                None | Some(Value::None) => Err(JinjaError::EnvVarMissing { name: name.to_owned() }),
+                None | Some(Value::None) => Err(JinjaError::EnvVarMissing {
+                    name: name.to_owned(),
+                }),
                 Some(default) => Ok(default.clone()),
             },
         }
@@ -318,7 +410,9 @@ impl Evaluator<'_> {
             return Err(JinjaError::uncertain("`var` of something that is no text"));
         };
         let Vars::Known(entries) = self.scope.vars else {
-            return Err(JinjaError::uncertain("`var`, whose value cannot be known here"));
+            return Err(JinjaError::uncertain(
+                "`var`, whose value cannot be known here",
+            ));
         };
         match entries.iter().find(|(key, _)| key.as_text() == Some(name)) {
             Some((_, Value::Str(text, _))) if has_render_marks(text) => {
@@ -329,14 +423,19 @@ impl Evaluator<'_> {
             Some((_, value)) => Ok(value.clone()),
             None => match default {
                 Some(default) => Ok(default.clone()),
-                None => Err(JinjaError::failed(format!("Required var '{}' not found in config", name.as_str()))),
+                None => Err(JinjaError::failed(format!(
+                    "Required var '{}' not found in config",
+                    name.as_str()
+                ))),
             },
         }
     }
 
     /// `vault.NAME.FIELD`, and what lies deeper in the field.
     fn vault(&mut self, expression: &Expr<'_>) -> Result<Value, JinjaError> {
-        let Some(lookup) = self.scope.vault else { return Err(JinjaError::uncertain("`vault`")) };
+        let Some(lookup) = self.scope.vault else {
+            return Err(JinjaError::uncertain("`vault`"));
+        };
         let (outer, field) = self.step(expression)?;
         match outer {
             Expr::Var(_) => Err(JinjaError::uncertain("`vault` without a field")),
@@ -346,7 +445,9 @@ impl Evaluator<'_> {
                     return Err(JinjaError::uncertain("`vault` with a name that is no text"));
                 };
                 self.asked.vault = true;
-                lookup(name, field).ok_or_else(|| JinjaError::failed(format!("there is no `vault.{name}.{field}`")))
+                lookup(name, field).ok_or_else(|| {
+                    JinjaError::failed(format!("there is no `vault.{name}.{field}`"))
+                })
             }
             _ => {
                 let value = self.vault(outer)?;
@@ -356,7 +457,10 @@ impl Evaluator<'_> {
     }
 
     /// One step of a path: what is left of it, and the key.
-    fn step<'e, 'a>(&mut self, expression: &'e Expr<'a>) -> Result<(&'e Expr<'a>, Value), JinjaError> {
+    fn step<'e, 'a>(
+        &mut self,
+        expression: &'e Expr<'a>,
+    ) -> Result<(&'e Expr<'a>, Value), JinjaError> {
         match expression {
             Expr::GetAttr(attribute) => Ok((&attribute.expr, Value::text(attribute.name))),
             Expr::GetItem(item) => {
@@ -370,7 +474,9 @@ impl Evaluator<'_> {
 
 /// dbt's `_HAS_RENDER_CHARS_PAT`.
 fn has_render_marks(text: &str) -> bool {
-    ["{{", "{%", "{#", "#}", "%}", "}}"].iter().any(|mark| text.contains(mark))
+    ["{{", "{%", "{#", "#}", "%}", "}}"]
+        .iter()
+        .any(|mark| text.contains(mark))
 }
 
 /// Whether the path begins with `vault`.
@@ -409,7 +515,9 @@ fn has_safe_repr(value: &Value) -> bool {
         Value::None | Value::Bool(_) | Value::Int(_) | Value::Float(_) => true,
         Value::Str(_, marker) => *marker == Marker::Plain,
         Value::List(items) | Value::Tuple(items) => items.iter().all(has_safe_repr),
-        Value::Dict(entries) => entries.iter().all(|(key, value)| has_safe_repr(key) && has_safe_repr(value)),
+        Value::Dict(entries) => entries
+            .iter()
+            .all(|(key, value)| has_safe_repr(key) && has_safe_repr(value)),
         Value::Undefined(_) => false,
     }
 }
@@ -420,25 +528,32 @@ fn of_constant(value: &minijinja::Value) -> Result<Value, JinjaError> {
     match value.kind() {
         ValueKind::None => Ok(Value::None),
         ValueKind::Bool => Ok(Value::Bool(value.is_true())),
-        ValueKind::String => value.as_str().map(Value::text).ok_or_else(|| JinjaError::uncertain("a string")),
+        ValueKind::String => value
+            .as_str()
+            .map(Value::text)
+            .ok_or_else(|| JinjaError::uncertain("a string")),
         ValueKind::Number if value.is_integer() => i128::try_from(value.clone())
             .map(Value::Int)
             .map_err(|_| JinjaError::uncertain("a very large number")),
-        ValueKind::Number => {
-            f64::try_from(value.clone()).map(Value::Float).map_err(|_| JinjaError::uncertain("a number"))
-        }
+        ValueKind::Number => f64::try_from(value.clone())
+            .map(Value::Float)
+            .map_err(|_| JinjaError::uncertain("a number")),
         _ => Err(JinjaError::uncertain("a literal")),
     }
 }
 
 fn negated(value: &Value) -> Result<Value, JinjaError> {
     match (value, value.number()) {
-        (_, Some(Number::Int(number))) => {
-            number.checked_neg().map(Value::Int).ok_or_else(|| JinjaError::uncertain("a very large number"))
-        }
+        (_, Some(Number::Int(number))) => number
+            .checked_neg()
+            .map(Value::Int)
+            .ok_or_else(|| JinjaError::uncertain("a very large number")),
         (_, Some(Number::Float(number))) => Ok(Value::Float(-number)),
         (Value::Undefined(name), None) => Err(undefined(name)),
-        _ => Err(JinjaError::failed(format!("bad operand type for unary -: '{}'", value.type_name()))),
+        _ => Err(JinjaError::failed(format!(
+            "bad operand type for unary -: '{}'",
+            value.type_name()
+        ))),
     }
 }
 
@@ -458,7 +573,10 @@ fn compared(op: CompareOpKind, left: &Value, right: &Value) -> Result<bool, Jinj
 
 fn binary(op: BinOpKind, left: Value, right: Value) -> Result<Value, JinjaError> {
     let ordered = |wanted: &[Ordering]| -> Result<Value, JinjaError> {
-        Ok(Value::Bool(left.order(&right)?.is_some_and(|order| wanted.contains(&order))))
+        Ok(Value::Bool(
+            left.order(&right)?
+                .is_some_and(|order| wanted.contains(&order)),
+        ))
     };
     match op {
         BinOpKind::ScAnd | BinOpKind::ScOr => Ok(right),
@@ -471,14 +589,19 @@ fn binary(op: BinOpKind, left: Value, right: Value) -> Result<Value, JinjaError>
         BinOpKind::In => contains(&right, &left).map(Value::Bool),
         BinOpKind::Concat => Ok(Value::text(left.shown()? + &right.shown()?)),
         BinOpKind::Add => match (&left, &right) {
-            (Value::Str(a, _), Value::Str(b, _)) => Ok(Value::text(format!("{}{}", a.as_str(), b.as_str()))),
+            (Value::Str(a, _), Value::Str(b, _)) => {
+                Ok(Value::text(format!("{}{}", a.as_str(), b.as_str())))
+            }
             (Value::List(a), Value::List(b)) => Ok(Value::List([a.as_slice(), b].concat())),
             (Value::Tuple(a), Value::Tuple(b)) => Ok(Value::Tuple([a.as_slice(), b].concat())),
             _ => arithmetic(op, &left, &right),
         },
-        BinOpKind::Sub | BinOpKind::Mul | BinOpKind::Div | BinOpKind::FloorDiv | BinOpKind::Rem | BinOpKind::Pow => {
-            arithmetic(op, &left, &right)
-        }
+        BinOpKind::Sub
+        | BinOpKind::Mul
+        | BinOpKind::Div
+        | BinOpKind::FloorDiv
+        | BinOpKind::Rem
+        | BinOpKind::Pow => arithmetic(op, &left, &right),
     }
 }
 
@@ -493,7 +616,8 @@ fn arithmetic(op: BinOpKind, left: &Value, right: &Value) -> Result<Value, Jinja
         return Err(undefined(name));
     }
     let (Some(a), Some(b)) = (left.number(), right.number()) else {
-        let sequence = |value: &Value| matches!(value, Value::Str(..) | Value::List(_) | Value::Tuple(_));
+        let sequence =
+            |value: &Value| matches!(value, Value::Str(..) | Value::List(_) | Value::Tuple(_));
         if matches!(op, BinOpKind::Mul) && (sequence(left) || sequence(right)) {
             return Err(JinjaError::uncertain("a repeated text or list"));
         }
@@ -512,14 +636,26 @@ fn arithmetic(op: BinOpKind, left: &Value, right: &Value) -> Result<Value, Jinja
             BinOpKind::Mul => a.checked_mul(b),
             BinOpKind::FloorDiv | BinOpKind::Rem if b == 0 => return Err(zero()),
             // Python rounds towards minus infinity, and the remainder has the divisor's sign.
-            BinOpKind::FloorDiv => {
-                a.checked_div(b).map(|quotient| quotient - i128::from(a % b != 0 && (a < 0) != (b < 0)))
-            }
-            BinOpKind::Rem => a.checked_rem(b).map(|rest| if rest != 0 && (rest < 0) != (b < 0) { rest + b } else { rest }),
-            BinOpKind::Pow => u32::try_from(b).ok().and_then(|exponent| a.checked_pow(exponent)),
+            BinOpKind::FloorDiv => a
+                .checked_div(b)
+                .map(|quotient| quotient - i128::from(a % b != 0 && (a < 0) != (b < 0))),
+            BinOpKind::Rem => a.checked_rem(b).map(|rest| {
+                if rest != 0 && (rest < 0) != (b < 0) {
+                    rest + b
+                } else {
+                    rest
+                }
+            }),
+            BinOpKind::Pow => u32::try_from(b)
+                .ok()
+                .and_then(|exponent| a.checked_pow(exponent)),
             _ => {
                 let (a, b) = (Number::Int(a).float()?, Number::Int(b).float()?);
-                return if b == 0.0 { Err(zero()) } else { Ok(Value::Float(a / b)) };
+                return if b == 0.0 {
+                    Err(zero())
+                } else {
+                    Ok(Value::Float(a / b))
+                };
             }
         };
         return whole.map(Value::Int).ok_or_else(too_large);
@@ -548,7 +684,9 @@ fn contains(container: &Value, item: &Value) -> Result<bool, JinjaError> {
     match (container, item) {
         (Value::Str(text, _), Value::Str(part, _)) => Ok(text.contains(part.as_str())),
         (Value::List(items) | Value::Tuple(items), _) => any(&mut items.iter()),
-        (Value::Dict(_), Value::List(_) | Value::Dict(_)) => Err(JinjaError::failed("unhashable type")),
+        (Value::Dict(_), Value::List(_) | Value::Dict(_)) => {
+            Err(JinjaError::failed("unhashable type"))
+        }
         (Value::Dict(entries), _) => any(&mut entries.iter().map(|(key, _)| key)),
         (Value::Undefined(_), _) => Ok(false),
         _ => Err(JinjaError::failed(format!(
@@ -560,16 +698,32 @@ fn contains(container: &Value, item: &Value) -> Result<bool, JinjaError> {
 }
 
 /// Attributes that a Python dict has of its own: they come before its keys.
-const DICT_ATTRIBUTES: &[&str] =
-    &["clear", "copy", "fromkeys", "get", "items", "keys", "pop", "popitem", "setdefault", "update", "values"];
+const DICT_ATTRIBUTES: &[&str] = &[
+    "clear",
+    "copy",
+    "fromkeys",
+    "get",
+    "items",
+    "keys",
+    "pop",
+    "popitem",
+    "setdefault",
+    "update",
+    "values",
+];
 
 fn attribute_of(value: &Value, name: &str) -> Result<Value, JinjaError> {
     match value {
         Value::Undefined(missing) => Err(undefined(missing)),
-        Value::Dict(entries) if !name.starts_with('_') && !DICT_ATTRIBUTES.contains(&name) => Ok(entries
-            .iter()
-            .find(|(key, _)| key.as_text() == Some(name))
-            .map_or_else(|| Value::Undefined(name.to_owned()), |(_, value)| value.clone())),
+        Value::Dict(entries) if !name.starts_with('_') && !DICT_ATTRIBUTES.contains(&name) => {
+            Ok(entries
+                .iter()
+                .find(|(key, _)| key.as_text() == Some(name))
+                .map_or_else(
+                    || Value::Undefined(name.to_owned()),
+                    |(_, value)| value.clone(),
+                ))
+        }
         _ => Err(JinjaError::uncertain(format!("the attribute `{name}`"))),
     }
 }
@@ -577,19 +731,28 @@ fn attribute_of(value: &Value, name: &str) -> Result<Value, JinjaError> {
 fn item_of(value: &Value, key: &Value) -> Result<Value, JinjaError> {
     match (value, key) {
         (Value::Undefined(missing), _) => Err(undefined(missing)),
-        (Value::Dict(entries), Value::Str(name, _)) => match entries.iter().find(|(known, _)| known == key) {
-            Some((_, found)) => Ok(found.clone()),
-            None => attribute_of(value, name),
-        },
-        (Value::List(items) | Value::Tuple(items), Value::Int(at)) => {
-            Ok(place(*at, items.len()).map_or_else(|| Value::Undefined("an item".to_owned()), |at| items[at].clone()))
+        (Value::Dict(entries), Value::Str(name, _)) => {
+            match entries.iter().find(|(known, _)| known == key) {
+                Some((_, found)) => Ok(found.clone()),
+                None => attribute_of(value, name),
+            }
         }
+        (Value::List(items) | Value::Tuple(items), Value::Int(at)) => Ok(place(*at, items.len())
+            .map_or_else(
+                || Value::Undefined("an item".to_owned()),
+                |at| items[at].clone(),
+            )),
         (Value::Str(text, _), Value::Int(at)) => {
             let characters: Vec<char> = text.chars().collect();
-            Ok(place(*at, characters.len())
-                .map_or_else(|| Value::Undefined("an item".to_owned()), |at| Value::text(characters[at])))
+            Ok(place(*at, characters.len()).map_or_else(
+                || Value::Undefined("an item".to_owned()),
+                |at| Value::text(characters[at]),
+            ))
         }
-        _ => Err(JinjaError::uncertain(format!("an item of a {}", value.type_name()))),
+        _ => Err(JinjaError::uncertain(format!(
+            "an item of a {}",
+            value.type_name()
+        ))),
     }
 }
 
@@ -597,7 +760,10 @@ fn item_of(value: &Value, key: &Value) -> Result<Value, JinjaError> {
 fn place(at: i128, length: usize) -> Option<usize> {
     let length = i128::try_from(length).ok()?;
     let at = if at < 0 { at + length } else { at };
-    (0..length).contains(&at).then(|| usize::try_from(at).ok()).flatten()
+    (0..length)
+        .contains(&at)
+        .then(|| usize::try_from(at).ok())
+        .flatten()
 }
 
 fn sliced(value: &Value, start: Option<&Value>, stop: Option<&Value>) -> Result<Value, JinjaError> {
@@ -606,7 +772,11 @@ fn sliced(value: &Value, start: Option<&Value>, stop: Option<&Value>) -> Result<
             None | Some(Value::None) => Ok(otherwise),
             Some(Value::Int(at)) => {
                 let whole = i128::try_from(length).unwrap_or(i128::MAX);
-                let at = if *at < 0 { at.saturating_add(whole) } else { *at };
+                let at = if *at < 0 {
+                    at.saturating_add(whole)
+                } else {
+                    *at
+                };
                 Ok(usize::try_from(at.clamp(0, whole)).unwrap_or(length))
             }
             Some(_) => Err(JinjaError::uncertain("a slice by something that is no int")),
@@ -618,10 +788,17 @@ fn sliced(value: &Value, start: Option<&Value>, stop: Option<&Value>) -> Result<
         Value::Undefined(name) => Err(undefined(name)),
         Value::Str(text, _) => {
             let characters: Vec<char> = text.chars().collect();
-            Ok(Value::text(characters[range(characters.len())?].iter().collect::<String>()))
+            Ok(Value::text(
+                characters[range(characters.len())?]
+                    .iter()
+                    .collect::<String>(),
+            ))
         }
         Value::List(items) => Ok(Value::List(items[range(items.len())?].to_vec())),
         Value::Tuple(items) => Ok(Value::Tuple(items[range(items.len())?].to_vec())),
-        _ => Err(JinjaError::failed(format!("'{}' cannot be sliced", value.type_name()))),
+        _ => Err(JinjaError::failed(format!(
+            "'{}' cannot be sliced",
+            value.type_name()
+        ))),
     }
 }

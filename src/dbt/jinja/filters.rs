@@ -19,7 +19,11 @@ pub(super) fn bound<'v, const N: usize>(
             None => place,
             Some(name) => match names.iter().position(|known| known == name) {
                 Some(place) => place,
-                None => return Err(JinjaError::failed(format!("unexpected keyword argument '{name}'"))),
+                None => {
+                    return Err(JinjaError::failed(format!(
+                        "unexpected keyword argument '{name}'"
+                    )));
+                }
             },
         };
         match found.get_mut(place) {
@@ -38,7 +42,11 @@ pub(super) fn filter(name: &str, value: Value, arguments: &Arguments) -> Result<
             let [default, boolean] = bound(arguments, ["default_value", "boolean"])?;
             let missing = matches!(value, Value::Undefined(_))
                 || (boolean.is_some_and(Value::is_true) && !value.is_true());
-            Ok(if missing { default.cloned().unwrap_or_else(|| Value::text("")) } else { value })
+            Ok(if missing {
+                default.cloned().unwrap_or_else(|| Value::text(""))
+            } else {
+                value
+            })
         }
         "lower" | "upper" => {
             let [] = bound(arguments, [])?;
@@ -87,21 +95,33 @@ pub(super) fn filter(name: &str, value: Value, arguments: &Arguments) -> Result<
                 Value::Dict(entries) => entries.len(),
                 Value::Undefined(_) => 0,
                 other => {
-                    return Err(JinjaError::failed(format!("object of type '{}' has no len()", other.type_name())));
+                    return Err(JinjaError::failed(format!(
+                        "object of type '{}' has no len()",
+                        other.type_name()
+                    )));
                 }
             };
-            i128::try_from(length).map(Value::Int).map_err(|_| JinjaError::uncertain("a very long text"))
+            i128::try_from(length)
+                .map(Value::Int)
+                .map_err(|_| JinjaError::uncertain("a very long text"))
         }
         "first" | "last" => {
             let [] = bound(arguments, [])?;
             let mut items = items_of(value, name)?;
-            let item = if name == "last" { items.pop() } else { (!items.is_empty()).then(|| items.swap_remove(0)) };
+            let item = if name == "last" {
+                items.pop()
+            } else {
+                (!items.is_empty()).then(|| items.swap_remove(0))
+            };
             Ok(item.unwrap_or_else(|| Value::Undefined("an item of an empty sequence".to_owned())))
         }
         "join" => {
             let [between] = bound(arguments, ["d"])?;
             let between = between.map_or(Ok(String::new()), Value::shown)?;
-            let shown = items_of(value, name)?.iter().map(Value::shown).collect::<Result<Vec<_>, _>>()?;
+            let shown = items_of(value, name)?
+                .iter()
+                .map(Value::shown)
+                .collect::<Result<Vec<_>, _>>()?;
             Ok(Value::text(shown.join(&between)))
         }
         "as_text" | "as_native" | "as_bool" | "as_number" => {
@@ -137,7 +157,11 @@ pub(super) fn test(name: &str, value: &Value) -> Result<bool, JinjaError> {
 }
 
 /// `value.name(arguments)`.
-pub(super) fn method(value: &Value, name: &str, arguments: &Arguments) -> Result<Value, JinjaError> {
+pub(super) fn method(
+    value: &Value,
+    name: &str,
+    arguments: &Arguments,
+) -> Result<Value, JinjaError> {
     let unknown = || JinjaError::uncertain(format!("the method `{name}`"));
     if let Value::Undefined(missing) = value {
         return Err(undefined(missing));
@@ -152,24 +176,38 @@ pub(super) fn method(value: &Value, name: &str, arguments: &Arguments) -> Result
         (Value::Str(text, _), "strip", []) => stripped(text, None, true, true),
         (Value::Str(text, _), "lstrip", []) => stripped(text, None, true, false),
         (Value::Str(text, _), "rstrip", []) => stripped(text, None, false, true),
-        (Value::Str(text, _), "strip", [characters @ Value::Str(..)]) => stripped(text, Some(characters), true, true),
-        (Value::Str(text, _), "lstrip", [characters @ Value::Str(..)]) => stripped(text, Some(characters), true, false),
-        (Value::Str(text, _), "rstrip", [characters @ Value::Str(..)]) => stripped(text, Some(characters), false, true),
-        (Value::Str(text, _), "replace", [Value::Str(old, _), Value::Str(new, _)]) => replaced(text, old, new, None),
-        (Value::Str(text, _), "startswith", [Value::Str(part, _)]) => Ok(Value::Bool(text.starts_with(part.as_str()))),
-        (Value::Str(text, _), "endswith", [Value::Str(part, _)]) => Ok(Value::Bool(text.ends_with(part.as_str()))),
+        (Value::Str(text, _), "strip", [characters @ Value::Str(..)]) => {
+            stripped(text, Some(characters), true, true)
+        }
+        (Value::Str(text, _), "lstrip", [characters @ Value::Str(..)]) => {
+            stripped(text, Some(characters), true, false)
+        }
+        (Value::Str(text, _), "rstrip", [characters @ Value::Str(..)]) => {
+            stripped(text, Some(characters), false, true)
+        }
+        (Value::Str(text, _), "replace", [Value::Str(old, _), Value::Str(new, _)]) => {
+            replaced(text, old, new, None)
+        }
+        (Value::Str(text, _), "startswith", [Value::Str(part, _)]) => {
+            Ok(Value::Bool(text.starts_with(part.as_str())))
+        }
+        (Value::Str(text, _), "endswith", [Value::Str(part, _)]) => {
+            Ok(Value::Bool(text.ends_with(part.as_str())))
+        }
         (Value::Str(_, _), "split", [Value::Str(mark, _)]) if mark.is_empty() => {
             Err(JinjaError::failed("empty separator"))
         }
-        (Value::Str(text, _), "split", [Value::Str(mark, _)]) => {
-            Ok(Value::List(text.split(mark.as_str()).map(Value::text).collect()))
+        (Value::Str(text, _), "split", [Value::Str(mark, _)]) => Ok(Value::List(
+            text.split(mark.as_str()).map(Value::text).collect(),
+        )),
+        (Value::Dict(entries), "get", [key @ Value::Str(..), rest @ ..]) if rest.len() < 2 => {
+            Ok(entries
+                .iter()
+                .find(|(known, _)| known == *key)
+                .map(|(_, value)| value.clone())
+                .or_else(|| rest.first().map(|default| (*default).clone()))
+                .unwrap_or(Value::None))
         }
-        (Value::Dict(entries), "get", [key @ Value::Str(..), rest @ ..]) if rest.len() < 2 => Ok(entries
-            .iter()
-            .find(|(known, _)| known == *key)
-            .map(|(_, value)| value.clone())
-            .or_else(|| rest.first().map(|default| (*default).clone()))
-            .unwrap_or(Value::None)),
         _ => Err(unknown()),
     }
 }
@@ -179,16 +217,30 @@ fn cased(name: &str, text: &str) -> Result<Value, JinjaError> {
     if !text.is_ascii() {
         return Err(JinjaError::uncertain(format!("`{name}` beyond ASCII")));
     }
-    Ok(Value::text(if name == "lower" { text.to_ascii_lowercase() } else { text.to_ascii_uppercase() }))
+    Ok(Value::text(if name == "lower" {
+        text.to_ascii_lowercase()
+    } else {
+        text.to_ascii_uppercase()
+    }))
 }
 
-fn stripped(text: &str, characters: Option<&Value>, start: bool, end: bool) -> Result<Value, JinjaError> {
+fn stripped(
+    text: &str,
+    characters: Option<&Value>,
+    start: bool,
+    end: bool,
+) -> Result<Value, JinjaError> {
     let given = match characters {
         None | Some(Value::None) => None,
         Some(Value::Str(characters, _)) => Some(characters.as_str()),
         Some(_) => return Err(JinjaError::failed("strip arg must be None or str")),
     };
-    let strip = |character: char| given.map_or_else(|| is_python_space(character), |given| given.contains(character));
+    let strip = |character: char| {
+        given.map_or_else(
+            || is_python_space(character),
+            |given| given.contains(character),
+        )
+    };
     let mut text = text;
     if start {
         text = text.trim_start_matches(strip);
@@ -203,8 +255,14 @@ fn replaced(text: &str, old: &str, new: &str, count: Option<&Value>) -> Result<V
     let replaced = match count {
         None | Some(Value::None) => text.replace(old, new),
         Some(Value::Int(count)) if *count < 0 => text.replace(old, new),
-        Some(Value::Int(count)) => text.replacen(old, new, usize::try_from(*count).unwrap_or(usize::MAX)),
-        Some(_) => return Err(JinjaError::uncertain("`replace` with a count that is no int")),
+        Some(Value::Int(count)) => {
+            text.replacen(old, new, usize::try_from(*count).unwrap_or(usize::MAX))
+        }
+        Some(_) => {
+            return Err(JinjaError::uncertain(
+                "`replace` with a count that is no int",
+            ));
+        }
     };
     Ok(Value::text(replaced))
 }
@@ -214,7 +272,10 @@ fn items_of(value: Value, name: &str) -> Result<Vec<Value>, JinjaError> {
         Value::List(items) | Value::Tuple(items) => Ok(items),
         Value::Str(text, _) => Ok(text.chars().map(Value::text).collect()),
         Value::Undefined(_) if name == "join" => Ok(Vec::new()),
-        other => Err(JinjaError::uncertain(format!("the filter `{name}` of a {}", other.type_name()))),
+        other => Err(JinjaError::uncertain(format!(
+            "the filter `{name}` of a {}",
+            other.type_name()
+        ))),
     }
 }
 
@@ -275,12 +336,18 @@ fn float_of(text: &str) -> Result<Option<f64>, JinjaError> {
         return Ok(text.to_ascii_lowercase().parse().ok());
     }
     let (mantissa, exponent) = match lower.split_once('e') {
-        Some((mantissa, exponent)) => (mantissa, Some(exponent.strip_prefix(['-', '+']).unwrap_or(exponent))),
+        Some((mantissa, exponent)) => (
+            mantissa,
+            Some(exponent.strip_prefix(['-', '+']).unwrap_or(exponent)),
+        ),
         None => (lower.as_str(), None),
     };
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let part = |digits: &str| digits.is_empty() || grouped(digits);
-    let fits = part(whole) && part(fraction) && !(whole.is_empty() && fraction.is_empty()) && exponent.is_none_or(grouped);
+    let fits = part(whole)
+        && part(fraction)
+        && !(whole.is_empty() && fraction.is_empty())
+        && exponent.is_none_or(grouped);
     if !fits {
         return Ok(None);
     }
@@ -289,11 +356,17 @@ fn float_of(text: &str) -> Result<Option<f64>, JinjaError> {
 
 /// Digits with single underscores between them.
 fn grouped(digits: &str) -> bool {
-    digits.split('_').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+    digits
+        .split('_')
+        .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Python reads digits of every script; we only ASCII.
 fn ascii_trimmed(text: &str) -> Result<&str, JinjaError> {
     let trimmed = text.trim_matches(is_python_space);
-    if trimmed.is_ascii() { Ok(trimmed) } else { Err(JinjaError::uncertain("a number beyond ASCII")) }
+    if trimmed.is_ascii() {
+        Ok(trimmed)
+    } else {
+        Err(JinjaError::uncertain("a number beyond ASCII"))
+    }
 }

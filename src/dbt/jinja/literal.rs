@@ -13,9 +13,13 @@ pub(super) fn evaluate(text: &str) -> Result<Option<Value>, JinjaError> {
         return Err(uncertain());
     }
     let text = text.trim_matches([' ', '\t']);
-    let Some(first) = text.chars().next() else { return Ok(None) };
+    let Some(first) = text.chars().next() else {
+        return Ok(None);
+    };
     if first.is_ascii_alphabetic() || first == '_' {
-        let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len());
+        let end = text
+            .find(|c: char| !(c.is_alphanumeric() || c == '_'))
+            .unwrap_or(text.len());
         let (word, rest) = text.split_at(end);
         return match (word, rest) {
             ("True", "") => Ok(Some(Value::Bool(true))),
@@ -28,13 +32,21 @@ pub(super) fn evaluate(text: &str) -> Result<Option<Value>, JinjaError> {
             _ => Ok(None),
         };
     }
-    let digits_and = |others: &[char]| text.chars().all(|c| c.is_ascii_digit() || others.contains(&c));
+    let digits_and = |others: &[char]| {
+        text.chars()
+            .all(|c| c.is_ascii_digit() || others.contains(&c))
+    };
     // An address or version, a date, a time, a number with a leading zero: tokens that make no literal.
     let dots = text.matches('.').count();
     if digits_and(&['.']) && dots >= 2 {
         return Ok(None);
     }
-    if digits_and(&['-']) && first != '-' && text.contains('-') && !text.ends_with('-') && !text.contains("--") {
+    if digits_and(&['-'])
+        && first != '-'
+        && text.contains('-')
+        && !text.ends_with('-')
+        && !text.contains("--")
+    {
         return Ok(None);
     }
     if digits_and(&[':']) && text.contains(':') && first != ':' {
@@ -80,7 +92,10 @@ impl Reader<'_> {
             quote @ ('\'' | '"') => {
                 let (text, rest) = self.rest[1..].split_once(quote)?;
                 // An empty text may be the beginning of a triple quote; another string right after is joined to it.
-                if rest.trim_start_matches([' ', '\t']).starts_with(['\'', '"']) {
+                if rest
+                    .trim_start_matches([' ', '\t'])
+                    .starts_with(['\'', '"'])
+                {
                     return None;
                 }
                 self.rest = rest;
@@ -93,7 +108,11 @@ impl Reader<'_> {
             '(' => {
                 self.rest = &self.rest[1..];
                 let (mut items, comma) = self.items(')', depth)?;
-                Some(if items.len() == 1 && !comma { items.remove(0) } else { Value::Tuple(items) })
+                Some(if items.len() == 1 && !comma {
+                    items.remove(0)
+                } else {
+                    Value::Tuple(items)
+                })
             }
             '{' => {
                 self.rest = &self.rest[1..];
@@ -118,11 +137,15 @@ impl Reader<'_> {
             }
             '-' | '+' | '.' | '0'..='9' => self.number(),
             _ => {
-                for (word, value) in
-                    [("True", Value::Bool(true)), ("False", Value::Bool(false)), ("None", Value::None)]
-                {
+                for (word, value) in [
+                    ("True", Value::Bool(true)),
+                    ("False", Value::Bool(false)),
+                    ("None", Value::None),
+                ] {
                     if let Some(rest) = self.rest.strip_prefix(word)
-                        && !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_' || c == '\'' || c == '"')
+                        && !rest.starts_with(|c: char| {
+                            c.is_alphanumeric() || c == '_' || c == '\'' || c == '"'
+                        })
                     {
                         self.rest = rest;
                         return Some(value);
@@ -152,7 +175,10 @@ impl Reader<'_> {
 
     fn number(&mut self) -> Option<Value> {
         let (negative, unsigned) = match self.rest.strip_prefix(['-', '+']) {
-            Some(rest) => (self.rest.starts_with('-'), rest.trim_start_matches([' ', '\t'])),
+            Some(rest) => (
+                self.rest.starts_with('-'),
+                rest.trim_start_matches([' ', '\t']),
+            ),
             None => (false, self.rest),
         };
         let end = number_end(unsigned);
@@ -163,15 +189,17 @@ impl Reader<'_> {
         let plain = written.replace('_', "");
         if written.contains('_')
             && !written.split('_').all(|part| {
-                part.starts_with(|c: char| c.is_ascii_hexdigit()) && part.ends_with(|c: char| c.is_ascii_hexdigit())
+                part.starts_with(|c: char| c.is_ascii_hexdigit())
+                    && part.ends_with(|c: char| c.is_ascii_hexdigit())
             })
         {
             return None;
         }
         let lower = plain.to_ascii_lowercase();
         let radix = [("0x", 16), ("0o", 8), ("0b", 2)];
-        let value = if let Some((digits, base)) =
-            radix.iter().find_map(|(prefix, base)| Some((lower.strip_prefix(prefix)?, *base)))
+        let value = if let Some((digits, base)) = radix
+            .iter()
+            .find_map(|(prefix, base)| Some((lower.strip_prefix(prefix)?, *base)))
         {
             Value::Int(i128::from_str_radix(digits, base).ok()?)
         } else if plain.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -199,7 +227,9 @@ fn number_end(text: &str) -> usize {
         let part = character.is_ascii_digit()
             || character == '_'
             || (hex && (at == 1 || character.is_ascii_hexdigit()))
-            || (!hex && (character == '.' || matches!(character, 'e' | 'E' | 'o' | 'O' | 'b' | 'B' if at > 0)))
+            || (!hex
+                && (character == '.'
+                    || matches!(character, 'e' | 'E' | 'o' | 'O' | 'b' | 'B' if at > 0)))
             || (!hex && matches!(character, '+' | '-') && matches!(before, 'e' | 'E'));
         if !part {
             return at;
@@ -225,7 +255,10 @@ mod tests {
             ("1e3", Some(Value::Float(1000.0))),
             (".5", Some(Value::Float(0.5))),
             ("True", Some(Value::Bool(true))),
-            ("[1, 'a']", Some(Value::List(vec![Value::Int(1), Value::text("a")]))),
+            (
+                "[1, 'a']",
+                Some(Value::List(vec![Value::Int(1), Value::text("a")])),
+            ),
             ("(1,)", Some(Value::Tuple(vec![Value::Int(1)]))),
             ("0123", None),
             ("true", None),
@@ -236,7 +269,18 @@ mod tests {
         ] {
             assert_eq!(evaluate(text), Ok(expected), "{text}");
         }
-        for text in ["5 ;", "1__0", "1j", "''", "b'x'", "5 5", "set()", "'a' 'b'", "1.e", "1if x else y"] {
+        for text in [
+            "5 ;",
+            "1__0",
+            "1j",
+            "''",
+            "b'x'",
+            "5 5",
+            "set()",
+            "'a' 'b'",
+            "1.e",
+            "1if x else y",
+        ] {
             let found = evaluate(text);
             assert!(found.is_err() || text == "''", "{text}: {found:?}");
         }

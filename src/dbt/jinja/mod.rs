@@ -120,7 +120,9 @@ impl JinjaError {
     }
 
     pub(super) fn uncertain(construct: impl Into<String>) -> Self {
-        Self::Uncertain { construct: construct.into() }
+        Self::Uncertain {
+            construct: construct.into(),
+        }
     }
 
     pub(super) fn failed(why: impl Into<String>) -> Self {
@@ -144,20 +146,36 @@ pub fn render(text: &str, scope: &Scope<'_>) -> Result<Rendered, JinjaError> {
     let (value, asked) = evaluate::template(text, scope)?;
     let shown = value.shown()?;
     if !shown.contains(SECRET_PREFIX) {
-        return Ok(Rendered { value, secret: asked.vault, variables: asked.variables });
+        return Ok(Rendered {
+            value,
+            secret: asked.vault,
+            variables: asked.variables,
+        });
     }
     let Value::Str(text, _) = &value else {
-        return Err(JinjaError::failed("a secret variable's value cannot stand in a list or mapping"));
+        return Err(JinjaError::failed(
+            "a secret variable's value cannot stand in a list or mapping",
+        ));
     };
     // dbt's `re.search` with a greedy group: from the first start to the last end on one line.
     let Some((whole, name)) = placeholder_in(text) else {
-        return Ok(Rendered { value: Value::None, secret: true, variables: asked.variables });
+        return Ok(Rendered {
+            value: Value::None,
+            secret: true,
+            variables: asked.variables,
+        });
     };
     let LookupOwned::Text(secret) = (scope.env_var)(name) else {
-        return Err(JinjaError::failed("two secret variables, or one twice, stand in one value"));
+        return Err(JinjaError::failed(
+            "two secret variables, or one twice, stand in one value",
+        ));
     };
     let value = Value::text(text.replace(whole, &secret));
-    Ok(Rendered { value, secret: true, variables: asked.variables })
+    Ok(Rendered {
+        value,
+        secret: true,
+        variables: asked.variables,
+    })
 }
 
 /// What begins the name of a secret variable; there is no underscore at its end.
@@ -176,7 +194,9 @@ fn placeholder_in(text: &str) -> Option<(&str, &str)> {
     let mut from = 0;
     while let Some(at) = text[from..].find(&opening) {
         let start = from + at;
-        let line = text[start..].find('\n').map_or(text.len(), |end| start + end);
+        let line = text[start..]
+            .find('\n')
+            .map_or(text.len(), |end| start + end);
         let inner = start + PLACEHOLDER_START.len();
         if let Some(end) = text[inner + SECRET_PREFIX.len()..line].rfind(PLACEHOLDER_END) {
             let end = inner + SECRET_PREFIX.len() + end;

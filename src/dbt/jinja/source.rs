@@ -23,7 +23,9 @@ pub(super) fn prepared(text: &str) -> String {
 pub(super) fn parsed(text: &str) -> Result<Stmt<'_>, JinjaError> {
     // Python's white space has these four, Rust's has not; line separators end lines for neither.
     if text.contains(|character| matches!(character, '\x1c'..='\x1f')) {
-        return Err(JinjaError::uncertain("control characters beside a template"));
+        return Err(JinjaError::uncertain(
+            "control characters beside a template",
+        ));
     }
     let syntax = SyntaxConfig::builder()
         .keep_trailing_newline(true)
@@ -33,7 +35,9 @@ pub(super) fn parsed(text: &str) -> Result<Stmt<'_>, JinjaError> {
     let mut in_block = false;
     for token in tokenize(text, false, syntax.clone()) {
         let (token, span) = token.map_err(|_| broken())?;
-        let written = text.get(span.start_offset as usize..span.end_offset as usize).unwrap_or_default();
+        let written = text
+            .get(span.start_offset as usize..span.end_offset as usize)
+            .unwrap_or_default();
         match token {
             Token::BlockStart => in_block = true,
             Token::Ident(word) if in_block => {
@@ -51,8 +55,12 @@ pub(super) fn parsed(text: &str) -> Result<Stmt<'_>, JinjaError> {
             }
             Token::Float(_) => {
                 let plain = written.split_once('.').is_some_and(|(whole, fraction)| {
-                    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-                    digits(whole) && digits(fraction) && (whole.len() == 1 || !whole.starts_with('0'))
+                    let digits = |part: &str| {
+                        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit())
+                    };
+                    digits(whole)
+                        && digits(fraction)
+                        && (whole.len() == 1 || !whole.starts_with('0'))
                 });
                 if !plain {
                     return Err(JinjaError::uncertain("a number with an exponent"));
@@ -65,7 +73,7 @@ pub(super) fn parsed(text: &str) -> Result<Stmt<'_>, JinjaError> {
     if text.contains("endraw") {
         return Err(JinjaError::uncertain("the statement `raw`"));
     }
-    parse(text, "", syntax, minijinja::machinery::WhitespaceConfig::default()).map_err(|_| broken())
+    parse(text, "", syntax).map_err(|_| broken())
 }
 
 /// Escapes that mean the same in Python and here; Python keeps the backslash of an unknown one, and knows more.
@@ -80,7 +88,8 @@ fn check_escapes(written: &str) -> Result<(), JinjaError> {
             Some('u') => {
                 let digits: String = characters.by_ref().take(4).collect();
                 digits.len() == 4
-                    && u32::from_str_radix(&digits, 16).is_ok_and(|code| char::from_u32(code).is_some())
+                    && u32::from_str_radix(&digits, 16)
+                        .is_ok_and(|code| char::from_u32(code).is_some())
                     && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
             }
             _ => false,

@@ -134,7 +134,11 @@ impl Value {
     /// Python's `repr()`.
     fn repr(&self) -> Result<String, JinjaError> {
         let joined = |items: &[Value]| -> Result<String, JinjaError> {
-            Ok(items.iter().map(Value::repr).collect::<Result<Vec<_>, _>>()?.join(", "))
+            Ok(items
+                .iter()
+                .map(Value::repr)
+                .collect::<Result<Vec<_>, _>>()?
+                .join(", "))
         };
         Ok(match self {
             Self::None => "None".to_owned(),
@@ -176,7 +180,9 @@ impl Value {
                 }
                 true
             }
-            (Self::Dict(_), Self::Dict(_)) => return Err(JinjaError::uncertain("a comparison of mappings")),
+            (Self::Dict(_), Self::Dict(_)) => {
+                return Err(JinjaError::uncertain("a comparison of mappings"));
+            }
             (a, b) => match (a.number(), b.number()) {
                 (Some(a), Some(b)) => a.compare(b)? == Some(std::cmp::Ordering::Equal),
                 _ => false,
@@ -271,12 +277,20 @@ fn float_repr(value: f64) -> String {
         return format!("{digits}e{sign}{:02}", exponent.abs());
     }
     let plain = format!("{value}");
-    if plain.contains('.') { plain } else { format!("{plain}.0") }
+    if plain.contains('.') {
+        plain
+    } else {
+        format!("{plain}.0")
+    }
 }
 
 /// Python's repr of a str. Beyond ASCII it depends on Unicode's tables of printable characters, which we do not carry.
 fn str_repr(text: &str) -> Result<String, JinjaError> {
-    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+    let quote = if text.contains('\'') && !text.contains('"') {
+        '"'
+    } else {
+        '\''
+    };
     let mut shown = String::from(quote);
     for character in text.chars() {
         match character {
@@ -288,7 +302,11 @@ fn str_repr(text: &str) -> Result<String, JinjaError> {
             ' '..='~' => shown.push(character),
             '\0'..='\x1f' | '\x7f' => shown.push_str(&format!("\\x{:02x}", u32::from(character))),
             'À'..='ÿ' => shown.push(character),
-            _ => return Err(JinjaError::uncertain("a list with characters beyond Latin-1")),
+            _ => {
+                return Err(JinjaError::uncertain(
+                    "a list with characters beyond Latin-1",
+                ));
+            }
         }
     }
     shown.push(quote);
@@ -317,7 +335,11 @@ mod tests {
 
     #[test]
     fn lists_print_as_python_prints_them() {
-        let value = Value::List(vec![Value::text("a'b"), Value::Tuple(vec![Value::Int(1)]), Value::None]);
+        let value = Value::List(vec![
+            Value::text("a'b"),
+            Value::Tuple(vec![Value::Int(1)]),
+            Value::None,
+        ]);
         assert_eq!(value.shown().as_deref(), Ok("[\"a'b\", (1,), None]"));
     }
 
