@@ -7,7 +7,25 @@ use std::rc::Rc;
 
 use crate::variables::Variables;
 
+mod dotenv;
+mod environment;
+mod error;
+pub mod invocation;
+pub mod jinja;
+pub mod options;
+#[rustfmt::skip]
+pub mod options_1_12;
+mod profile;
+mod program;
+mod project;
+mod resolve;
+mod retry;
+mod settings;
 pub mod yaml;
+
+pub use environment::{Environment, Lookup};
+pub use error::DbtError;
+pub use resolve::resolve;
 
 /// dbt's own options as they were given to us, before `--` (or without a command).
 #[derive(Clone, Debug, Default)]
@@ -111,4 +129,6 @@ pub struct Resolved {
     pub profile: Option<Profile>,
     /// Where the choices came from; there when `profile` is.
     pub sources: Option<Sources>,
+    /// Why dbt will refuse its own command line, where it will; `need` is then `None`, and dbt says it itself.
+    pub usage: Option<String>,
 }

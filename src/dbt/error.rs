@@ -1,0 +1,297 @@
+//! What can be wrong before Vault is asked: in dbt's command line, its project, its profiles.
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+
+/// Why it is not known what dbt would use, or why dbt would refuse it.
+#[derive(Debug, thiserror::Error)]
+pub enum DbtError {
+    /// The command is dbt, and its words cannot be read for certain.
+    #[error("cannot tell what dbt is told to do by `{words}`: {why}")]
+    UnreadableCommand {
+        /// The first words of the command, up to dbt.
+        words: String,
+        /// What stands in the way.
+        why: String,
+    },
+    /// A path, name or variable that must be text is not UTF-8.
+    #[error("{what} is not UTF-8, so it is not certain what dbt makes of it")]
+    NotText {
+        /// The variable or argument.
+        what: String,
+    },
+    /// A directory that was named does not exist.
+    #[error("no such directory: `{}` ({said})", path.display())]
+    NoDirectory {
+        /// As it was named.
+        path: PathBuf,
+        /// Where it came from.
+        said: String,
+    },
+    /// There is no project.
+    #[error("no dbt_project.yml in `{}` ({said})", dir.display())]
+    NoProject {
+        /// Where dbt looks.
+        dir: PathBuf,
+        /// Why there.
+        said: String,
+    },
+    /// A file cannot be opened or read.
+    #[error("cannot read `{}`: {why}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        why: String,
+    },
+    /// A file is not YAML as dbt reads it.
+    #[error("`{}` is not valid: {error}", path.display())]
+    Yaml {
+        /// The file.
+        path: PathBuf,
+        /// The loader's error, with its place.
+        error: super::yaml::YamlError,
+    },
+    /// dbt_project.yml holds something else than a mapping.
+    #[error("`{}` is not a mapping of keys to values", path.display())]
+    ProjectNotMapping {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Neither the command line nor the project names a profile.
+    #[error("no profile: `{}` has no `profile:`", path.display())]
+    NoProfileNamed {
+        /// dbt_project.yml.
+        path: PathBuf,
+    },
+    /// There is no profiles.yml where dbt looks.
+    #[error("no profiles.yml in `{}` ({said}), so there is no profile `{profile}`", dir.display())]
+    NoProfilesFile {
+        /// Where dbt looks.
+        dir: PathBuf,
+        /// Why there.
+        said: String,
+        /// The profile that is wanted.
+        profile: String,
+    },
+    /// profiles.yml holds nothing.
+    #[error("`{}` is empty", path.display())]
+    EmptyProfilesFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// profiles.yml has no such profile.
+    #[error("`{}` has no profile `{profile}` ({said}); it has {}", path.display(), listed(known))]
+    UnknownProfile {
+        /// The file.
+        path: PathBuf,
+        /// The profile that is wanted.
+        profile: String,
+        /// Where its name came from.
+        said: String,
+        /// The profiles that there are.
+        known: Vec<String>,
+    },
+    /// The profile has no such target.
+    #[error("profile `{profile}` in `{}`, line {line}, has no target `{target}` ({said}); it has {}", path.display(), listed(known))]
+    UnknownTarget {
+        /// The file.
+        path: PathBuf,
+        /// Where the profile begins, 1-based.
+        line: usize,
+        /// The profile.
+        profile: String,
+        /// The target that is wanted.
+        target: String,
+        /// Where its name came from.
+        said: String,
+        /// The targets that there are.
+        known: Vec<String>,
+    },
+    /// The profile or its output has a form that dbt refuses.
+    #[error("profile `{profile}` in `{}`, line {line}: {why}", path.display())]
+    BadProfile {
+        /// The file.
+        path: PathBuf,
+        /// Where it stands, 1-based.
+        line: usize,
+        /// The profile.
+        profile: String,
+        /// What dbt does not accept.
+        why: String,
+    },
+    /// A template decides which profile or target it is, and we cannot evaluate it for certain.
+    #[error("cannot tell which {what} `{}`, line {line}, chooses: its template uses {construct}", path.display())]
+    Uncertain {
+        /// `profile` or `target`.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Where the template stands, 1-based.
+        line: usize,
+        /// What we do not know.
+        construct: String,
+    },
+    /// A template that decides needs a variable that is not set.
+    #[error("`{}`, line {line}: `{what}:` requires the environment variable {name}, which is not set", path.display())]
+    EnvVarMissing {
+        /// `profile` or `target`.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Where the template stands, 1-based.
+        line: usize,
+        /// The variable.
+        name: String,
+    },
+    /// A template that decides fails in dbt too.
+    #[error("`{}`, line {line}: dbt cannot render `{what}:`: {why}", path.display())]
+    Template {
+        /// `profile` or `target`.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Where the template stands, 1-based.
+        line: usize,
+        /// dbt's reason.
+        why: String,
+    },
+    /// Our own option before `--` says otherwise than dbt would choose.
+    #[error("{option} before `--` says `{ours}`, but dbt would use `{dbts}` ({said})")]
+    SelectionConflict {
+        /// Our option.
+        option: &'static str,
+        /// Its value.
+        ours: String,
+        /// What dbt would use.
+        dbts: String,
+        /// Why dbt would.
+        said: String,
+    },
+    /// Our own `--vars` is not a YAML mapping.
+    #[error("{why}")]
+    BadVars {
+        /// What is wrong.
+        why: String,
+    },
+    /// There is no home directory, where dbt looks for profiles.yml.
+    #[error("no home directory: HOME is not set, so dbt has nowhere to look for profiles.yml")]
+    NoHome,
+    /// `.env` or user_settings.yml cannot be read, or sets what we cannot follow.
+    #[error("cannot follow `{}`: {why}", path.display())]
+    SettingsFile {
+        /// The file.
+        path: PathBuf,
+        /// What stands in the way.
+        why: String,
+    },
+    /// `dbt retry` has no previous run, or one that cannot be read.
+    #[error("cannot tell what `dbt retry` would run again by `{}`: {why}", path.display())]
+    RetryUnreadable {
+        /// run_results.json.
+        path: PathBuf,
+        /// What stands in the way.
+        why: String,
+    },
+    /// `dbt retry` would read one target and run on another.
+    #[error("`dbt retry` would read {first}, but run again on {second}, as `{}` says", path.display())]
+    RetryDiffers {
+        /// run_results.json.
+        path: PathBuf,
+        /// What retry's own words choose.
+        first: String,
+        /// What the previous run's choose.
+        second: String,
+    },
+}
+
+impl DbtError {
+    /// A stable word for machines.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::UnreadableCommand { .. } => "unreadable_command",
+            Self::NotText { .. } => "not_text",
+            Self::NoDirectory { .. } => "no_directory",
+            Self::NoProject { .. } => "no_project",
+            Self::Unreadable { .. } => "unreadable",
+            Self::Yaml { .. } => "yaml",
+            Self::ProjectNotMapping { .. } => "project_not_mapping",
+            Self::NoProfileNamed { .. } => "no_profile_named",
+            Self::NoProfilesFile { .. } => "no_profiles_file",
+            Self::EmptyProfilesFile { .. } => "empty_profiles_file",
+            Self::UnknownProfile { .. } => "unknown_profile",
+            Self::UnknownTarget { .. } => "unknown_target",
+            Self::BadProfile { .. } => "bad_profile",
+            Self::Uncertain {
+                what: "profile", ..
+            } => "profile_uncertain",
+            Self::Uncertain { .. } => "target_uncertain",
+            Self::EnvVarMissing { .. } => "env_var_missing",
+            Self::Template { .. } => "template",
+            Self::SelectionConflict { .. } => "selection_conflict",
+            Self::BadVars { .. } => "bad_vars",
+            Self::NoHome => "no_home",
+            Self::SettingsFile { .. } => "settings_file",
+            Self::RetryUnreadable { .. } => "retry_unreadable",
+            Self::RetryDiffers { .. } => "retry_differs",
+        }
+    }
+
+    /// What to do next.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::UnreadableCommand { .. } => {
+                "put dbt-lease right before dbt, or name `--target` before `--`".to_owned()
+            }
+            Self::NoProject { .. } => "go to the project's directory, or pass `--project-dir`".to_owned(),
+            Self::NoProfileNamed { .. } => "add `profile: NAME` to it, or pass `--profile`".to_owned(),
+            Self::NoProfilesFile { .. } => {
+                "dbt looks in `--profiles-dir`, DBT_PROFILES_DIR, the working directory and ~/.dbt, \
+                 not in the project's directory"
+                    .to_owned()
+            }
+            Self::UnknownProfile { profile, known, .. } => {
+                format!("did you mean `{}`?", nearest(profile, known)?)
+            }
+            Self::UnknownTarget { target, known, .. } => match nearest(target, known) {
+                Some(near) => format!("did you mean `--target {near}`?"),
+                None => format!("pass one of them: `--target {}`", known.first()?),
+            },
+            Self::Uncertain { what, .. } => format!("say it: pass `--{what}`"),
+            Self::EnvVarMissing { what, name, .. } => format!("set {name}, or pass `--{what}`"),
+            Self::SelectionConflict { option, .. } => {
+                format!("pass {option} to dbt itself, after `--`; before `--` it is only compared")
+            }
+            Self::RetryUnreadable { .. } => "run the command again instead of `dbt retry`".to_owned(),
+            Self::RetryDiffers { .. } => {
+                "pass `dbt retry` the target and profile of the run that it repeats, and set the variables of that run"
+                    .to_owned()
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// `` `a`, `b` `` or a word for none.
+fn listed(names: &[String]) -> String {
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// The name that was probably meant.
+fn nearest<'a>(wanted: &str, known: &'a [String]) -> Option<&'a str> {
+    known
+        .iter()
+        .map(|name| (strsim::damerau_levenshtein(wanted, name), name.as_str()))
+        .filter(|(distance, name)| {
+            *distance <= name.chars().count().max(3) / 3 || name.starts_with(wanted)
+        })
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}

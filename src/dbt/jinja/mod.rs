@@ -1,0 +1,208 @@
+//! dbt's Jinja for the values that we must know ourselves: `profile:`, `target:`, and what mentions `vault`.
+//!
+//! The parser is minijinja's; the evaluator is ours, over Python's value types (facts rendering §4, design B). It gives
+//! what dbt's native environment gives, or says which construct it does not know: never a guess.
+#![forbid(unsafe_code)]
+
+mod evaluate;
+mod filters;
+mod literal;
+mod source;
+mod value;
+
+use std::collections::BTreeSet;
+
+pub use value::Value;
+
+use super::environment::Lookup;
+
+/// What `env_var()` does with a name that begins `DBT_ENV_SECRET`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secrets {
+    /// The expression sees a placeholder, which is replaced after rendering: profiles.yml.
+    Placeholder,
+    /// dbt refuses: everywhere else.
+    Refused,
+}
+
+/// What `var()` knows.
+#[derive(Clone, Debug)]
+pub enum Vars {
+    /// The mapping that `--vars` gave; empty without it.
+    Known(Vec<(Value, Value)>),
+    /// There are some, and they cannot be known for certain.
+    Unknown,
+}
+
+/// What a template can see.
+pub struct Scope<'a> {
+    /// `env_var()`: the environment as dbt has it.
+    pub env_var: &'a dyn Fn(&str) -> LookupOwned,
+    /// Whether secret variables may be named.
+    pub secrets: Secrets,
+    /// `var()`.
+    pub vars: &'a Vars,
+    /// `vault.NAME.FIELD`; without it any mention of `vault` is uncertain.
+    pub vault: Option<&'a dyn Fn(&str, &str) -> Option<Value>>,
+}
+
+/// A variable of the environment, owned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LookupOwned {
+    /// It is set.
+    Text(String),
+    /// It is set, and not UTF-8.
+    NotText,
+    /// It is not set.
+    Missing,
+}
+
+impl From<Lookup<'_>> for LookupOwned {
+    fn from(found: Lookup<'_>) -> Self {
+        match found {
+            Lookup::Text(text) => Self::Text(text.to_owned()),
+            Lookup::NotText => Self::NotText,
+            Lookup::Missing => Self::Missing,
+        }
+    }
+}
+
+/// A rendered value, with what it was made of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rendered {
+    /// The value with Python's type.
+    pub value: Value,
+    /// Whether a `DBT_ENV_SECRET` variable or a `vault` value went into it.
+    pub secret: bool,
+    /// The environment variables that were asked for.
+    pub variables: BTreeSet<String>,
+}
+
+/// Why a template has no value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JinjaError {
+    /// We do not know for certain what dbt makes of this construct.
+    #[error("it uses {construct}, which dbt-lease does not evaluate")]
+    Uncertain {
+        /// What it is, for people.
+        construct: String,
+    },
+    /// dbt fails too: the variable is not set and there is no default.
+    #[error("Env var required but not provided: '{name}'")]
+    EnvVarMissing {
+        /// The variable.
+        name: String,
+    },
+    /// dbt fails too, for this reason.
+    #[error("{why}")]
+    Failed {
+        /// dbt's or Python's reason; holds no value.
+        why: String,
+    },
+}
+
+impl JinjaError {
+    /// A stable word for machines.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Uncertain { .. } => "uncertain",
+            Self::EnvVarMissing { .. } => "env_var_missing",
+            Self::Failed { .. } => "template",
+        }
+    }
+
+    /// What to do next.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::EnvVarMissing { name } => Some(format!("set {name}")),
+            Self::Uncertain { .. } | Self::Failed { .. } => None,
+        }
+    }
+
+    pub(super) fn uncertain(construct: impl Into<String>) -> Self {
+        Self::Uncertain {
+            construct: construct.into(),
+        }
+    }
+
+    pub(super) fn failed(why: impl Into<String>) -> Self {
+        Self::Failed { why: why.into() }
+    }
+}
+
+/// Whether a text holds Jinja at all. Without it, rendering still drops one final newline and evens line ends.
+pub fn is_template(text: &str) -> bool {
+    ["{{", "{%", "{#"].iter().any(|mark| text.contains(mark))
+}
+
+/// Renders a string value of profiles.yml as dbt does (`SecretRenderer.render_value`, native).
+///
+/// The rule for keys named `password`, where dbt takes the raw text when rendering fails, is the caller's: it applies to
+/// [`JinjaError::EnvVarMissing`] and [`JinjaError::Failed`].
+///
+/// # Errors
+/// dbt would fail too, or what it would do is not known for certain.
+pub fn render(text: &str, scope: &Scope<'_>) -> Result<Rendered, JinjaError> {
+    let (value, asked) = evaluate::template(text, scope)?;
+    let shown = value.shown()?;
+    if !shown.contains(SECRET_PREFIX) {
+        return Ok(Rendered {
+            value,
+            secret: asked.vault,
+            variables: asked.variables,
+        });
+    }
+    let Value::Str(text, _) = &value else {
+        return Err(JinjaError::failed(
+            "a secret variable's value cannot stand in a list or mapping",
+        ));
+    };
+    // dbt's `re.search` with a greedy group: from the first start to the last end on one line.
+    let Some((whole, name)) = placeholder_in(text) else {
+        return Ok(Rendered {
+            value: Value::None,
+            secret: true,
+            variables: asked.variables,
+        });
+    };
+    let LookupOwned::Text(secret) = (scope.env_var)(name) else {
+        return Err(JinjaError::failed(
+            "two secret variables, or one twice, stand in one value",
+        ));
+    };
+    let value = Value::text(text.replace(whole, &secret));
+    Ok(Rendered {
+        value,
+        secret: true,
+        variables: asked.variables,
+    })
+}
+
+/// What begins the name of a secret variable; there is no underscore at its end.
+pub(super) const SECRET_PREFIX: &str = "DBT_ENV_SECRET";
+const PLACEHOLDER_START: &str = "$$$DBT_SECRET_START$$$";
+const PLACEHOLDER_END: &str = "$$$DBT_SECRET_END$$$";
+
+/// What an expression sees of a secret variable.
+pub(super) fn placeholder(name: &str) -> String {
+    format!("{PLACEHOLDER_START}{name}{PLACEHOLDER_END}")
+}
+
+/// The text that dbt replaces, and the name within.
+fn placeholder_in(text: &str) -> Option<(&str, &str)> {
+    let opening = format!("{PLACEHOLDER_START}{SECRET_PREFIX}");
+    let mut from = 0;
+    while let Some(at) = text[from..].find(&opening) {
+        let start = from + at;
+        let line = text[start..]
+            .find('\n')
+            .map_or(text.len(), |end| start + end);
+        let inner = start + PLACEHOLDER_START.len();
+        if let Some(end) = text[inner + SECRET_PREFIX.len()..line].rfind(PLACEHOLDER_END) {
+            let end = inner + SECRET_PREFIX.len() + end;
+            return Some((&text[start..end + PLACEHOLDER_END.len()], &text[inner..end]));
+        }
+        from = inner;
+    }
+    None
+}

@@ -1,0 +1,120 @@
+//! The dbt project: where dbt looks for dbt_project.yml, and what it says of the profile (facts dbt B2, B5).
+#![forbid(unsafe_code)]
+
+use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
+
+use super::error::DbtError;
+use super::yaml::{self, Node, Value};
+use super::{Project, Source};
+
+/// The file that makes a directory a project.
+pub(super) const FILE: &str = "dbt_project.yml";
+
+/// dbt_project.yml, read.
+#[derive(Clone, Debug)]
+pub(super) struct ProjectFile {
+    /// The project.
+    pub(super) project: Project,
+    /// The file, absolute.
+    pub(super) path: PathBuf,
+    /// `profile:` as it stands, a template perhaps.
+    pub(super) profile: Option<Rc<Node>>,
+    /// `target-path:` as it stands.
+    pub(super) target_path: Option<Rc<Node>>,
+}
+
+/// The nearest of a directory and its parents that holds a project, else the directory itself.
+pub(super) fn nearest(cwd: &Path) -> PathBuf {
+    cwd.ancestors()
+        .find(|dir| dir.join(FILE).exists())
+        .unwrap_or(cwd)
+        .to_path_buf()
+}
+
+/// Reads the project in a directory.
+///
+/// # Errors
+/// There is none, or it is not a mapping.
+pub(super) fn read(dir: &Path, source: &Source) -> Result<ProjectFile, DbtError> {
+    let dir = normal(dir);
+    let path = dir.join(FILE);
+    if !path.exists() {
+        return Err(DbtError::NoProject {
+            dir,
+            said: source.said.clone(),
+        });
+    }
+    let root = load(&path)?;
+    let Some(map) = root.map() else {
+        return Err(DbtError::ProjectNotMapping { path });
+    };
+    let name = map
+        .get("name")
+        .and_then(|node| node.text())
+        .unwrap_or_default()
+        .to_owned();
+    let profile = map
+        .get("profile")
+        .filter(|node| !matches!(node.value, Value::Null))
+        .cloned();
+    let target_path = map.get("target-path").cloned();
+    Ok(ProjectFile {
+        project: Project { name, dir },
+        path,
+        profile,
+        target_path,
+    })
+}
+
+/// Reads a YAML file.
+///
+/// # Errors
+/// It cannot be read, or is not YAML as dbt reads it.
+pub(super) fn load(path: &Path) -> Result<Rc<Node>, DbtError> {
+    let bytes = std::fs::read(path).map_err(|error| DbtError::Unreadable {
+        path: path.to_path_buf(),
+        why: error.to_string(),
+    })?;
+    yaml::load(&bytes).map_err(|error| DbtError::Yaml {
+        path: path.to_path_buf(),
+        error,
+    })
+}
+
+/// Python's `os.path.normpath`: `..` goes by the words, not by links, as dbt does with the project directory.
+fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                normal.pop();
+            }
+            other => normal.push(other),
+        }
+    }
+    normal
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{nearest, normal};
+
+    #[test]
+    fn the_nearest_project_upwards_is_found() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let inner = dir.path().join("a/b");
+        std::fs::create_dir_all(&inner).expect("directories");
+        std::fs::write(dir.path().join("dbt_project.yml"), "name: p").expect("a file");
+        assert_eq!(nearest(&inner), dir.path());
+        assert_eq!(nearest(Path::new("/")), Path::new("/"));
+    }
+
+    #[test]
+    fn dots_go_by_the_words() {
+        assert_eq!(normal(Path::new("/a/./b/../c")), Path::new("/a/c"));
+    }
+}

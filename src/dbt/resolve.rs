@@ -1,0 +1,674 @@
+//! From a command and its surroundings to what dbt would use.
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::environment::Environment;
+use super::error::DbtError;
+use super::invocation::{Invocation, Reading, read};
+use super::jinja::{self, LookupOwned, Scope, Secrets, Vars};
+use super::options::{Accepts, Command};
+use super::options_1_12::COMMANDS;
+use super::profile::{self, Choice, ProfilesFile};
+use super::program::{Program, recognise};
+use super::project::{self, ProjectFile};
+use super::settings::{self, Settings};
+use super::yaml::{self, Node, Value};
+use super::{Context, Need, Profile, Resolved, Selection, Source, Sources, retry};
+
+/// Says what dbt would use for a command; without a command, what our own options choose.
+///
+/// # Errors
+/// dbt would refuse it too (an unknown target, a broken profiles.yml), or it is not certain what dbt would use.
+pub fn resolve(
+    command: &[OsString],
+    selection: &Selection,
+    context: &Context<'_>,
+) -> Result<Resolved, DbtError> {
+    let cwd = context
+        .cwd
+        .canonicalize()
+        .map_err(|error| DbtError::Unreadable {
+            path: context.cwd.to_path_buf(),
+            why: error.to_string(),
+        })?;
+    let program = recognise(command, context.variables, selection.target.is_some())?;
+    let Program::Dbt { words, fusion } = program else {
+        return Resolver::of(context, &cwd)?.other(command, selection);
+    };
+    let mut texts = Vec::new();
+    for (place, word) in command[words..].iter().enumerate() {
+        let what = format!("argument {} of dbt", place + 1);
+        texts.push(word.to_str().ok_or(DbtError::NotText { what })?.to_owned());
+    }
+    let reading = read(&texts, COMMANDS);
+    if fusion {
+        refuse_where_fusion_differs(&texts, &reading)?;
+    }
+    let invocation = match reading {
+        Reading::Command(invocation) => invocation,
+        Reading::Nothing => return Ok(unleased(command, None, None)),
+        Reading::Usage(why) => return Ok(unleased(command, None, Some(why))),
+    };
+    // `.env` is loaded before dbt reads anything: one that cannot be read ends every command.
+    let resolver = Resolver::of(context, &cwd)?;
+    resolver.dbt(command, words, &invocation, selection)
+}
+
+/// A command that reads no profile.
+fn unleased(
+    command: &[OsString],
+    project: Option<super::Project>,
+    usage: Option<String>,
+) -> Resolved {
+    Resolved {
+        need: Need::None,
+        is_dbt: true,
+        argv: command.to_vec(),
+        project,
+        profile: None,
+        sources: None,
+        usage,
+    }
+}
+
+/// Fusion's command line is clap's: where it may read the same words otherwise, we do not guess.
+fn refuse_where_fusion_differs(words: &[String], reading: &Reading) -> Result<(), DbtError> {
+    let refused = |why: String| {
+        Err(DbtError::UnreadableCommand {
+            words: "dbtf".to_owned(),
+            why,
+        })
+    };
+    match reading {
+        Reading::Usage(why) => refused(format!("dbt-core would say: {why}")),
+        Reading::Nothing => Ok(()),
+        Reading::Command(invocation) => {
+            let dashed = |value: &str| value.starts_with(['-', '=']);
+            if invocation
+                .given
+                .iter()
+                .any(|given| given.value.as_deref().is_some_and(dashed))
+                || words.iter().any(|word| word == "--")
+            {
+                return refused("a value that begins with `-` or `=`".to_owned());
+            }
+            Ok(())
+        }
+    }
+}
+
+/// What a command needs from us (facts dbt #7).
+fn need(invocation: &Invocation) -> Need {
+    match invocation.command.words {
+        ["deps" | "clean" | "init"] => Need::None,
+        ["debug"] if invocation.flag("config_dir") => Need::None,
+        ["list" | "ls" | "parse"] | ["docs", "serve"] => Need::Placeholder,
+        _ => Need::Lease,
+    }
+}
+
+/// Where an option's value came from.
+#[derive(Clone, Copy)]
+enum Given<'a> {
+    /// dbt's own words.
+    Words(&'a Invocation),
+    /// Our options before `--`.
+    Selection(&'a Selection),
+    /// The previous run, for `dbt retry`.
+    Previous(&'a retry::Previous),
+}
+
+impl Given<'_> {
+    fn value(&self, name: &str) -> Option<&str> {
+        match self {
+            Self::Words(invocation) => invocation.value(name),
+            Self::Selection(selection) => match name {
+                "target" => selection.target.as_deref(),
+                "profile" => selection.profile.as_deref(),
+                _ => None,
+            },
+            Self::Previous(previous) => match name {
+                "target" => previous.target.as_deref(),
+                "profile" => previous.profile.as_deref(),
+                _ => None,
+            },
+        }
+    }
+}
+
+/// A directory that was chosen.
+struct Directory {
+    path: PathBuf,
+    source: Source,
+}
+
+struct Resolver<'a> {
+    environment: Environment<'a>,
+    settings: Settings,
+    home: Option<PathBuf>,
+    cwd: &'a Path,
+}
+
+impl<'a> Resolver<'a> {
+    fn of(context: &Context<'a>, cwd: &'a Path) -> Result<Self, DbtError> {
+        let environment = Environment::of(context.variables, cwd)?;
+        let home = settings::home(&environment, cwd);
+        let settings = Settings::read(home.as_deref())?;
+        Ok(Self {
+            environment,
+            settings,
+            home,
+            cwd,
+        })
+    }
+
+    /// dbt itself.
+    fn dbt(
+        &self,
+        command: &[OsString],
+        words: usize,
+        invocation: &Invocation,
+        selection: &Selection,
+    ) -> Result<Resolved, DbtError> {
+        let need = need(invocation);
+        let given = Given::Words(invocation);
+        if need == Need::None {
+            let project = self
+                .project_dir(invocation.command, given)
+                .and_then(|dir| project::read(&dir.path, &dir.source));
+            return Ok(unleased(
+                command,
+                project.ok().map(|file| file.project),
+                None,
+            ));
+        }
+        let vars = match vars(invocation.value("vars")) {
+            Ok(vars) => vars,
+            Err(why) => return Ok(unleased(command, None, Some(why))),
+        };
+        let project_dir = self.project_dir(invocation.command, given)?;
+        let profiles_dir = self.profiles_dir(invocation.command, given)?;
+        let debug = invocation.command.words == ["debug"];
+        let project = match project::read(&project_dir.path, &project_dir.source) {
+            Err(DbtError::NoProject { .. }) if debug => None,
+            other => Some(other?),
+        };
+        let chosen = self.chosen(
+            invocation.command,
+            given,
+            project.as_ref(),
+            &profiles_dir,
+            &vars,
+        )?;
+        if invocation.command.words == ["retry"]
+            && let Some(project) = &project
+        {
+            self.check_retry(invocation, project, &profiles_dir, &chosen)?;
+        }
+        self.compare(selection, invocation, &project_dir, &profiles_dir, &chosen)?;
+        let removed: Vec<usize> = invocation
+            .places("profiles_dir")
+            .map(|place| place + words)
+            .collect();
+        let argv = command
+            .iter()
+            .enumerate()
+            .filter(|(place, _)| !removed.contains(place))
+            .map(|(_, word)| word.clone())
+            .collect();
+        Ok(resolved(
+            need,
+            true,
+            argv,
+            project,
+            project_dir,
+            profiles_dir,
+            chosen,
+        ))
+    }
+
+    /// Any other program, or none: our own options decide.
+    fn other(&self, command: &[OsString], selection: &Selection) -> Result<Resolved, DbtError> {
+        let run = COMMANDS
+            .iter()
+            .find(|command| command.words == ["run"])
+            .unwrap_or(&COMMANDS[0]);
+        let given = Given::Selection(selection);
+        let vars = vars(selection.vars.as_deref()).map_err(|why| DbtError::BadVars { why })?;
+        let project_dir = self.project_dir(run, given)?;
+        let profiles_dir = self.profiles_dir(run, given)?;
+        let project = project::read(&project_dir.path, &project_dir.source)?;
+        let chosen = self.chosen(run, given, Some(&project), &profiles_dir, &vars)?;
+        Ok(resolved(
+            Need::Lease,
+            false,
+            command.to_vec(),
+            Some(project),
+            project_dir,
+            profiles_dir,
+            chosen,
+        ))
+    }
+
+    /// The profile and target, with where they came from.
+    fn chosen(
+        &self,
+        command: &Command,
+        given: Given<'_>,
+        project: Option<&ProjectFile>,
+        profiles_dir: &Directory,
+        vars: &Vars,
+    ) -> Result<Chosen, DbtError> {
+        let lookup = |name: &str| LookupOwned::from(self.environment.env_var(name));
+        let scope = |secrets| Scope {
+            env_var: &lookup,
+            secrets,
+            vars,
+            vault: None,
+        };
+        let over = self.choice(command, given, "profile")?;
+        let target = self.choice(command, given, "target")?;
+        let name = match (project, over) {
+            (Some(project), over) => match profile::name(project, over, &scope(Secrets::Refused)) {
+                // `dbt debug` takes the only profile that there is.
+                Err(DbtError::NoProfileNamed { path }) if command.words == ["debug"] => {
+                    self.only_profile(profiles_dir, path)?
+                }
+                other => other?,
+            },
+            (None, Some(over)) => over,
+            (None, None) => self.only_profile(profiles_dir, self.cwd.join(project::FILE))?,
+        };
+        let file = ProfilesFile::read(&profiles_dir.path, &profiles_dir.source, &name.text)?;
+        let (profile, target) = file.choose(&name, target, &scope(Secrets::Placeholder))?;
+        Ok(Chosen {
+            profile,
+            profile_source: name.source,
+            target_source: target,
+        })
+    }
+
+    /// The profile that `dbt debug` takes where nothing names one.
+    fn only_profile(&self, profiles_dir: &Directory, path: PathBuf) -> Result<Choice, DbtError> {
+        let file = ProfilesFile::read(&profiles_dir.path, &profiles_dir.source, "")?;
+        let mut names = file.names();
+        match names.pop() {
+            Some(text) if names.is_empty() && file.all_named() => {
+                let said = "by default, as the only profile of profiles.yml".to_owned();
+                Ok(Choice {
+                    text,
+                    source: Source { said, named: false },
+                })
+            }
+            _ => Err(DbtError::NoProfileNamed { path }),
+        }
+    }
+
+    /// An option's value: words, then variables, then the user's settings.
+    fn choice(
+        &self,
+        command: &Command,
+        given: Given<'_>,
+        name: &str,
+    ) -> Result<Option<Choice>, DbtError> {
+        let option = format!("--{}", name.replace('_', "-"));
+        if let Some(value) = given.value(name) {
+            let source = match given {
+                Given::Previous(previous) => Source {
+                    said: format!("from the previous run in `{}`", previous.path.display()),
+                    named: false,
+                },
+                Given::Words(_) | Given::Selection(_) => Source {
+                    said: format!("from {option}"),
+                    named: true,
+                },
+            };
+            return Ok(Some(Choice {
+                text: value.to_owned(),
+                source,
+            }));
+        }
+        let variables = command
+            .named(name)
+            .map(|option| option.variables)
+            .unwrap_or_default();
+        if let Some(found) = self.environment.option(variables)? {
+            let source = match found.file {
+                None => Source {
+                    said: format!("from {}", found.name),
+                    named: true,
+                },
+                Some(file) => Source {
+                    said: format!("from {} in `{}`", found.name, file.display()),
+                    named: false,
+                },
+            };
+            return Ok(Some(Choice {
+                text: found.value.to_owned(),
+                source,
+            }));
+        }
+        Ok(self.settings.option(name)?.map(|value| Choice {
+            text: value.to_owned(),
+            source: Source {
+                said: format!("from `{name}:` of `{}`", self.settings.path().display()),
+                named: false,
+            },
+        }))
+    }
+
+    fn directory(
+        &self,
+        command: &Command,
+        given: Given<'_>,
+        name: &str,
+    ) -> Result<Option<Directory>, DbtError> {
+        let selected = match (given, name) {
+            (Given::Selection(selection), "project_dir") => selection.project_dir.as_ref(),
+            (Given::Selection(selection), "profiles_dir") => selection.profiles_dir.as_ref(),
+            _ => None,
+        };
+        let (written, source) = match selected {
+            Some(path) => {
+                let said = format!("from --{}", name.replace('_', "-"));
+                (path.clone(), Source { said, named: true })
+            }
+            None => match self.choice(command, given, name)? {
+                Some(choice) => (PathBuf::from(choice.text), choice.source),
+                None => return Ok(None),
+            },
+        };
+        let path = self.cwd.join(&written);
+        let must_exist = command
+            .named(name)
+            .is_some_and(|option| option.accepts == Accepts::Existing);
+        if must_exist && (written.as_os_str().is_empty() || !path.exists()) {
+            return Err(DbtError::NoDirectory {
+                path: written,
+                said: source.said,
+            });
+        }
+        Ok(Some(Directory { path, source }))
+    }
+
+    fn project_dir(&self, command: &Command, given: Given<'_>) -> Result<Directory, DbtError> {
+        if let Some(found) = self.directory(command, given, "project_dir")? {
+            return Ok(found);
+        }
+        let path = project::nearest(self.cwd);
+        let said = if path == self.cwd {
+            "the working directory"
+        } else {
+            "the nearest project above the working directory"
+        };
+        Ok(Directory {
+            path,
+            source: Source {
+                said: said.to_owned(),
+                named: false,
+            },
+        })
+    }
+
+    fn profiles_dir(&self, command: &Command, given: Given<'_>) -> Result<Directory, DbtError> {
+        if let Some(found) = self.directory(command, given, "profiles_dir")? {
+            return Ok(found);
+        }
+        let said = |said: &str| Source {
+            said: said.to_owned(),
+            named: false,
+        };
+        if self.cwd.join("profiles.yml").exists() {
+            return Ok(Directory {
+                path: self.cwd.to_path_buf(),
+                source: said("the working directory"),
+            });
+        }
+        let home = self.home.as_ref().ok_or(DbtError::NoHome)?;
+        Ok(Directory {
+            path: home.join(".dbt"),
+            source: said("by default"),
+        })
+    }
+
+    /// `dbt retry` loads the profile again, by the previous run's arguments: both must choose the same.
+    fn check_retry(
+        &self,
+        invocation: &Invocation,
+        project: &ProjectFile,
+        profiles_dir: &Directory,
+        first: &Chosen,
+    ) -> Result<(), DbtError> {
+        let path = project
+            .project
+            .dir
+            .join(self.state_dir(invocation, project)?);
+        let previous = retry::previous(&path)?;
+        // What is given goes through Python's repr, and is then read as YAML.
+        let vars = if previous.vars || invocation.value("vars").is_some() {
+            Vars::Unknown
+        } else {
+            Vars::Known(Vec::new())
+        };
+        let command = COMMANDS
+            .iter()
+            .find(|command| command.words == ["run"])
+            .unwrap_or(invocation.command);
+        let second = self.chosen(
+            command,
+            Given::Previous(&previous),
+            Some(project),
+            profiles_dir,
+            &vars,
+        )?;
+        let shown = |chosen: &Chosen| {
+            format!(
+                "target `{}` of profile `{}`",
+                chosen.profile.target, chosen.profile.name
+            )
+        };
+        if (&first.profile.name, &first.profile.target)
+            == (&second.profile.name, &second.profile.target)
+        {
+            return Ok(());
+        }
+        Err(DbtError::RetryDiffers {
+            path: previous.path,
+            first: shown(first),
+            second: shown(&second),
+        })
+    }
+
+    /// Where `dbt retry` looks for run_results.json, relative to the project.
+    fn state_dir(
+        &self,
+        invocation: &Invocation,
+        project: &ProjectFile,
+    ) -> Result<PathBuf, DbtError> {
+        let refused = |why: &str| DbtError::RetryUnreadable {
+            path: project.path.clone(),
+            why: why.to_owned(),
+        };
+        let deprecated = invocation
+            .command
+            .named("deprecated_state")
+            .map(|option| option.variables)
+            .unwrap_or_default();
+        if self.environment.option(deprecated)?.is_some() {
+            return Err(refused(
+                "the state directory is set by a variable that dbt has given up",
+            ));
+        }
+        if let Some(state) = self.choice(invocation.command, Given::Words(invocation), "state")?
+            && !state.text.is_empty()
+        {
+            return Ok(PathBuf::from(state.text));
+        }
+        if let Some(target) =
+            self.choice(invocation.command, Given::Words(invocation), "target_path")?
+        {
+            return Ok(PathBuf::from(target.text));
+        }
+        match project
+            .target_path
+            .as_deref()
+            .map(|node| (node, node.text()))
+        {
+            None
+            | Some((
+                Node {
+                    value: Value::Null, ..
+                },
+                _,
+            )) => Ok(PathBuf::from("target")),
+            Some((_, Some(text))) if !jinja::is_template(text) => Ok(PathBuf::from(text)),
+            Some(_) => Err(refused("`target-path:` is a template")),
+        }
+    }
+
+    /// Our own options before `--` must say what dbt itself would choose.
+    fn compare(
+        &self,
+        selection: &Selection,
+        invocation: &Invocation,
+        project_dir: &Directory,
+        profiles_dir: &Directory,
+        chosen: &Chosen,
+    ) -> Result<(), DbtError> {
+        let conflict = |option, ours: &str, dbts: &str, source: &Source| {
+            Err(DbtError::SelectionConflict {
+                option,
+                ours: ours.to_owned(),
+                dbts: dbts.to_owned(),
+                said: source.said.clone(),
+            })
+        };
+        for (option, ours, dbts) in [
+            ("--project-dir", &selection.project_dir, project_dir),
+            ("--profiles-dir", &selection.profiles_dir, profiles_dir),
+        ] {
+            let Some(ours) = ours else { continue };
+            let same = self.cwd.join(ours).canonicalize().ok() == dbts.path.canonicalize().ok();
+            if !same {
+                return conflict(
+                    option,
+                    &ours.to_string_lossy(),
+                    &dbts.path.to_string_lossy(),
+                    &dbts.source,
+                );
+            }
+        }
+        let profile = &chosen.profile;
+        for (option, ours, dbts, source) in [
+            (
+                "--profile",
+                &selection.profile,
+                &profile.name,
+                &chosen.profile_source,
+            ),
+            (
+                "--target",
+                &selection.target,
+                &profile.target,
+                &chosen.target_source,
+            ),
+        ] {
+            if let Some(ours) = ours.as_ref().filter(|ours| *ours != dbts) {
+                return conflict(option, ours, dbts, source);
+            }
+        }
+        match &selection.vars {
+            Some(ours) if invocation.value("vars") != Some(ours) => {
+                let source = Source {
+                    said: "from --vars".to_owned(),
+                    named: true,
+                };
+                conflict(
+                    "--vars",
+                    ours,
+                    invocation.value("vars").unwrap_or("nothing"),
+                    &source,
+                )
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A profile with where its name and its target came from.
+struct Chosen {
+    profile: Profile,
+    profile_source: Source,
+    target_source: Source,
+}
+
+fn resolved(
+    need: Need,
+    is_dbt: bool,
+    argv: Vec<OsString>,
+    project: Option<ProjectFile>,
+    project_dir: Directory,
+    profiles_dir: Directory,
+    chosen: Chosen,
+) -> Resolved {
+    Resolved {
+        need,
+        is_dbt,
+        argv,
+        project: project.map(|file| file.project),
+        profile: Some(chosen.profile),
+        sources: Some(Sources {
+            project: project_dir.source,
+            profiles_dir: profiles_dir.source,
+            profile: chosen.profile_source,
+            target: chosen.target_source,
+        }),
+        usage: None,
+    }
+}
+
+/// `--vars` as dbt reads it: a YAML mapping.
+fn vars(text: Option<&str>) -> Result<Vars, String> {
+    let Some(text) = text else {
+        return Ok(Vars::Known(Vec::new()));
+    };
+    let root = yaml::load(text.as_bytes()).map_err(|_| "`--vars` is not YAML".to_owned())?;
+    let Some(map) = root.map() else {
+        return Err("`--vars` is not a mapping".to_owned());
+    };
+    Ok(of_mapping(map, 0).map_or(Vars::Unknown, Vars::Known))
+}
+
+/// Deeper vars are not known to us.
+const MAX_DEPTH: usize = 30;
+
+fn of_mapping(map: &yaml::Mapping, depth: usize) -> Option<Vec<(jinja::Value, jinja::Value)>> {
+    map.0
+        .iter()
+        .map(|(key, value)| Some((of_node(key, depth + 1)?, of_node(value, depth + 1)?)))
+        .collect()
+}
+
+/// A YAML value as Python has it; `None` for what templates cannot be given for certain.
+fn of_node(node: &Node, depth: usize) -> Option<jinja::Value> {
+    if depth > MAX_DEPTH {
+        return None;
+    }
+    Some(match &node.value {
+        Value::Null => jinja::Value::None,
+        Value::Bool(value) => jinja::Value::Bool(*value),
+        Value::Int(digits) => jinja::Value::Int(digits.parse().ok()?),
+        Value::Float(value) => jinja::Value::Float(*value),
+        Value::Str(text) | Value::Literal(text) => jinja::Value::text(text.as_str()),
+        Value::List(items) => jinja::Value::List(
+            items
+                .iter()
+                .map(|item| of_node(item, depth + 1))
+                .collect::<Option<_>>()?,
+        ),
+        Value::Map(map) => jinja::Value::Dict(of_mapping(map, depth)?),
+        Value::Timestamp(_) | Value::Unusable(_) => return None,
+    })
+}
