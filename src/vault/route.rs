@@ -115,7 +115,7 @@ impl Route {
         // A path that the URL's own rules would lead elsewhere (`..`, `?`) is not the path that the plan looked at.
         Url::parse(&text)
             .ok()
-            .filter(|url| url.as_str() == text)
+            .filter(|url| url.as_str() == text && url.query().is_none() && url.fragment().is_none())
             .ok_or_else(|| VaultError::Settings {
                 setting: "path",
                 value: path.to_owned(),
