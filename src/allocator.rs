@@ -67,7 +67,9 @@ mod tests {
             ptr::write_bytes(first, 0xAA, 64);
             WipeOnFree.dealloc(first, layout);
             let second = System.alloc(layout);
-            let left = (16..64).filter(|offset| *second.add(*offset) == 0xAA).count();
+            let left = (16..64)
+                .filter(|offset| *second.add(*offset) == 0xAA)
+                .count();
             System.dealloc(second, layout);
             assert_eq!(left, 0, "bytes of the freed block are still there");
         }

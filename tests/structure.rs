@@ -4,7 +4,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The way of the data (src/lib.rs): a module imports only what stands before it.
-const WAY: [&str; 8] = ["dbt", "plan", "vault", "render", "delivery", "record", "supervise", "cli"];
+const WAY: [&str; 8] = [
+    "dbt",
+    "plan",
+    "vault",
+    "render",
+    "delivery",
+    "record",
+    "supervise",
+    "cli",
+];
 /// What all may import; these import nothing but each other.
 const BASE: [&str; 4] = ["config", "process", "secret", "variables"];
 /// What stands beside the way and is imported by no module.
@@ -14,7 +23,9 @@ const ASIDE: [&str; 1] = ["allocator"];
 fn modules_import_only_what_stands_before_them() {
     let mut wrong = Vec::new();
     for (file, text) in sources() {
-        let Some(module) = module(&file) else { continue };
+        let Some(module) = module(&file) else {
+            continue;
+        };
         for imported in imports(&text) {
             let allowed = match (position(&module), position(&imported)) {
                 _ if BASE.contains(&imported.as_str()) || module == imported => true,
@@ -22,7 +33,10 @@ fn modules_import_only_what_stands_before_them() {
                 _ => false,
             };
             if !allowed {
-                wrong.push(format!("{}: `{module}` imports `{imported}`", file.display()));
+                wrong.push(format!(
+                    "{}: `{module}` imports `{imported}`",
+                    file.display()
+                ));
             }
         }
     }
@@ -33,12 +47,19 @@ fn modules_import_only_what_stands_before_them() {
 fn every_module_has_its_place() {
     let source = root().join("src");
     for entry in std::fs::read_dir(&source).expect("src/ is there") {
-        let name = entry.expect("an entry").file_name().to_string_lossy().replace(".rs", "");
+        let name = entry
+            .expect("an entry")
+            .file_name()
+            .to_string_lossy()
+            .replace(".rs", "");
         let known = WAY.contains(&name.as_str())
             || BASE.contains(&name.as_str())
             || ASIDE.contains(&name.as_str())
             || ["bin", "lib", "main"].contains(&name.as_str());
-        assert!(known, "src/{name} has no place in the way of the data: give it one in src/lib.rs and in this test");
+        assert!(
+            known,
+            "src/{name} has no place in the way of the data: give it one in src/lib.rs and in this test"
+        );
     }
 }
 
@@ -46,9 +67,21 @@ fn every_module_has_its_place() {
 fn only_cli_prints_and_only_vault_speaks_http() {
     for (file, text) in sources() {
         let module = module(&file).unwrap_or_default();
-        for (word, owner) in [("println!", "cli"), ("eprintln!", "cli"), ("reqwest", "vault"), ("anyhow", "cli")] {
-            let used = text.lines().filter(|line| !line.trim_start().starts_with("//")).any(|line| line.contains(word));
-            assert!(!used || module == owner, "{}: `{word}` belongs to {owner}/", file.display());
+        for (word, owner) in [
+            ("println!", "cli"),
+            ("eprintln!", "cli"),
+            ("reqwest", "vault"),
+            ("anyhow", "cli"),
+        ] {
+            let used = text
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"))
+                .any(|line| line.contains(word));
+            assert!(
+                !used || module == owner,
+                "{}: `{word}` belongs to {owner}/",
+                file.display()
+            );
         }
     }
 }
@@ -56,16 +89,31 @@ fn only_cli_prints_and_only_vault_speaks_http() {
 #[test]
 fn unsafe_code_is_forbidden_but_where_a_system_call_needs_it() {
     // Each of these opens with the reason.
-    const MAY: [&str; 5] =
-        ["src/allocator.rs", "src/supervise/child.rs", "src/supervise/inherited.rs", "src/supervise/mod.rs", "src/supervise/signals.rs"];
+    const MAY: [&str; 5] = [
+        "src/allocator.rs",
+        "src/supervise/child.rs",
+        "src/supervise/inherited.rs",
+        "src/supervise/mod.rs",
+        "src/supervise/signals.rs",
+    ];
     for (file, text) in sources() {
-        let name = file.strip_prefix(root()).expect("below the root").to_string_lossy().into_owned();
+        let name = file
+            .strip_prefix(root())
+            .expect("below the root")
+            .to_string_lossy()
+            .into_owned();
         let forbids = text.contains("#![forbid(unsafe_code)]");
-        let inside_forbidden = ["src/lib.rs", "src/main.rs", "src/cli/mod.rs"].contains(&name.as_str()) || name.starts_with("src/bin/");
+        let inside_forbidden = ["src/lib.rs", "src/main.rs", "src/cli/mod.rs"]
+            .contains(&name.as_str())
+            || name.starts_with("src/bin/");
         if inside_forbidden {
             assert!(!text.contains("unsafe "), "{name} uses unsafe");
         } else {
-            assert_ne!(forbids, MAY.contains(&name.as_str()), "{name}: `#![forbid(unsafe_code)]` and this test's list disagree");
+            assert_ne!(
+                forbids,
+                MAY.contains(&name.as_str()),
+                "{name}: `#![forbid(unsafe_code)]` and this test's list disagree"
+            );
         }
     }
 }
@@ -73,8 +121,17 @@ fn unsafe_code_is_forbidden_but_where_a_system_call_needs_it() {
 #[test]
 fn no_openssl_and_no_aws_lc_in_the_dependency_tree() {
     let lock = std::fs::read_to_string(root().join("Cargo.lock")).expect("Cargo.lock is there");
-    for banned in ["openssl", "openssl-sys", "native-tls", "aws-lc-rs", "aws-lc-sys"] {
-        assert!(!lock.contains(&format!("name = \"{banned}\"\n")), "`{banned}` is in Cargo.lock");
+    for banned in [
+        "openssl",
+        "openssl-sys",
+        "native-tls",
+        "aws-lc-rs",
+        "aws-lc-sys",
+    ] {
+        assert!(
+            !lock.contains(&format!("name = \"{banned}\"\n")),
+            "`{banned}` is in Cargo.lock"
+        );
     }
 }
 
@@ -89,13 +146,22 @@ fn position(module: &str) -> Option<usize> {
 /// The module that a file below src/ belongs to; none for main.rs, lib.rs and bin/.
 fn module(file: &Path) -> Option<String> {
     let below = file.strip_prefix(root().join("src")).ok()?;
-    let first = below.components().next()?.as_os_str().to_string_lossy().replace(".rs", "");
+    let first = below
+        .components()
+        .next()?
+        .as_os_str()
+        .to_string_lossy()
+        .replace(".rs", "");
     (!["main", "lib", "bin"].contains(&first.as_str())).then_some(first)
 }
 
 /// The modules of this crate that a file names: `crate::X`, also in `use crate::{X, Y::Z}`.
 fn imports(text: &str) -> Vec<String> {
-    let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let code: String = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n");
     let mut found = Vec::new();
     for (at, _) in code.match_indices("crate::") {
         let rest = &code[at + "crate::".len()..];
@@ -120,7 +186,12 @@ fn imports(text: &str) -> Vec<String> {
     }
     found
         .iter()
-        .map(|path| path.trim().chars().take_while(|character| character.is_alphanumeric() || *character == '_').collect::<String>())
+        .map(|path| {
+            path.trim()
+                .chars()
+                .take_while(|character| character.is_alphanumeric() || *character == '_')
+                .collect::<String>()
+        })
         .filter(|name| !name.is_empty())
         .collect()
 }

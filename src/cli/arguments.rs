@@ -19,7 +19,12 @@ pub(crate) const NOT_FOUND: u8 = 127;
 
 /// Lends a dbt run short-lived credentials from Vault or OpenBao, and takes them back
 #[derive(Debug, Parser)]
-#[command(name = "dbt-lease", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(
+    name = "dbt-lease",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -40,10 +45,22 @@ pub(crate) struct Global {
     #[arg(short, long, global = true, conflicts_with = "verbose", env = "DBT_LEASE_QUIET", value_parser = FalseyValueParser::new())]
     pub(crate) quiet: bool,
     /// Colour our messages
-    #[arg(long, global = true, value_enum, default_value = "auto", env = "DBT_LEASE_COLOR")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "auto",
+        env = "DBT_LEASE_COLOR"
+    )]
     pub(crate) color: Color,
     /// The form of our messages
-    #[arg(long, global = true, value_enum, default_value = "text", env = "DBT_LEASE_LOG_FORMAT")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "text",
+        env = "DBT_LEASE_LOG_FORMAT"
+    )]
     pub(crate) log_format: LogFormat,
 }
 
@@ -115,9 +132,18 @@ impl SelectionArguments {
 impl SelectionArguments {
     /// What a dbt that is started by another command must choose too: dbt's variables by their names without `DBT_`.
     pub(crate) fn as_variables(&self) -> Vec<(&'static str, OsString)> {
-        let profile = self.profile.as_ref().map(|name| ("PROFILE", OsString::from(name)));
-        let target = self.target.as_ref().map(|name| ("TARGET", OsString::from(name)));
-        let project = self.project_dir.as_ref().map(|dir| ("PROJECT_DIR", dir.as_os_str().to_owned()));
+        let profile = self
+            .profile
+            .as_ref()
+            .map(|name| ("PROFILE", OsString::from(name)));
+        let target = self
+            .target
+            .as_ref()
+            .map(|name| ("TARGET", OsString::from(name)));
+        let project = self
+            .project_dir
+            .as_ref()
+            .map(|dir| ("PROJECT_DIR", dir.as_os_str().to_owned()));
         profile.into_iter().chain(target).chain(project).collect()
     }
 }
@@ -186,14 +212,21 @@ pub(crate) struct Render {
 }
 
 fn not_there_yet(_value: &str) -> Result<String, String> {
-    Err(format!("this option is not there yet in dbt-lease {}", env!("CARGO_PKG_VERSION")))
+    Err(format!(
+        "this option is not there yet in dbt-lease {}",
+        env!("CARGO_PKG_VERSION")
+    ))
 }
 
 /// Prints clap's refusal or help, and gives the code: `exec`'s own usage errors are 125, so that a caller can tell them from the child's 2.
 pub(crate) fn refused(error: &clap::Error, raw: &[OsString]) -> ExitCode {
     // A closed stderr is no reason for another code.
     let _ = error.print();
-    let for_exec = raw.iter().skip(1).take_while(|word| *word != "--").any(|word| word == "exec");
+    let for_exec = raw
+        .iter()
+        .skip(1)
+        .take_while(|word| *word != "--")
+        .any(|word| word == "exec");
     match error.exit_code() {
         0 => ExitCode::SUCCESS,
         _ if for_exec => ExitCode::from(FAILED_BEFORE_THE_COMMAND),

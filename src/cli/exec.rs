@@ -11,7 +11,7 @@ use super::lending;
 use super::say::Say;
 use super::steps::Surroundings;
 use crate::config::{self, Config, Lent};
-use crate::dbt::{Need, Profile, Resolved};
+use crate::dbt::{Need, Profile, Rendering, Resolved};
 use crate::delivery::environ::{Additions, for_child};
 use crate::delivery::private;
 use crate::delivery::session::{Contents, SessionDir};
@@ -57,16 +57,25 @@ fn end(say: &Say, outcome: Result<End, Failure>) -> ExitCode {
 fn outcome(say: &Say, global: &Global, exec: &Exec, unadopted: Unadopted) -> Result<End, Failure> {
     let surroundings = Surroundings::look()?;
     let variables = &surroundings.variables;
-    child::find(exec.command.first().map_or(OsStr::new(""), OsString::as_os_str), variables)?;
+    child::find(
+        exec.command
+            .first()
+            .map_or(OsStr::new(""), OsString::as_os_str),
+        variables,
+    )?;
     if let Some(session) = enclosing_session(variables) {
-        say.note(|| format!("the session {session} is already at work here; the command gets its credentials"));
+        say.note(|| {
+            format!(
+                "the session {session} is already at work here; the command gets its credentials"
+            )
+        });
         return run_alone(&exec.command, variables, true);
     }
     let Some((resolved, config)) = adopted(say, global, exec, &surroundings, unadopted)? else {
         return run_alone(&exec.command, variables, true);
     };
     let plan = surroundings.plan(&resolved, Some(&config))?;
-        let loan = match &plan.loan {
+    let loan = match &plan.loan {
         Some(loan) => with_delivery(loan, exec.delivery)?,
         None => {
             say.note(|| "nothing is lent: the command needs no credentials".to_owned());
@@ -75,10 +84,18 @@ fn outcome(say: &Say, global: &Global, exec: &Exec, unadopted: Unadopted) -> Res
         }
     };
     match &loan.session {
-        Some(session) => {
-            lending::run(say, &surroundings, exec, &Wanted { resolved: &resolved, plan: &plan, session, lent: &loan.lent })
-        }
-        None => run_on_placeholders(say, variables, &resolved, &plan, &loan.lent),
+        Some(session) => lending::run(
+            say,
+            &surroundings,
+            exec,
+            &Wanted {
+                resolved: &resolved,
+                plan: &plan,
+                session,
+                lent: &loan.lent,
+            },
+        ),
+        None => run_on_placeholders(say, &surroundings, exec, (&resolved, &plan, &loan.lent)),
     }
 }
 
@@ -94,7 +111,11 @@ fn adopted(
     let resolved = match surroundings.resolve(&exec.command, &exec.selection) {
         Ok(resolved) => resolved,
         // What is wrong in a project that has nothing to do with us is dbt's to say.
-        Err(_) if unadopted == Unadopted::RunUntouched && !required && !surroundings.is_adopted(global, exec)? => {
+        Err(_)
+            if unadopted == Unadopted::RunUntouched
+                && !required
+                && !surroundings.is_adopted(global, exec)? =>
+        {
             say.note(|| "no dbt-lease.yml here: dbt runs untouched".to_owned());
             return Ok(None);
         }
@@ -107,10 +128,16 @@ fn adopted(
         say.note(|| "no dbt-lease.yml here: the command runs untouched".to_owned());
         return Ok(None);
     }
-    let place = resolved.project.as_ref().map_or_else(|| surroundings.cwd.clone(), |project| project.dir.clone());
+    let place = resolved
+        .project
+        .as_ref()
+        .map_or_else(|| surroundings.cwd.clone(), |project| project.dir.clone());
     Err(Failure::new(
         "no_config",
-        format!("there is no dbt-lease.yml in `{}`, so it is not known what to lend for this command", place.display()),
+        format!(
+            "there is no dbt-lease.yml in `{}`, so it is not known what to lend for this command",
+            place.display()
+        ),
         Some(
             "write one beside dbt_project.yml (the README has the shortest that works), or name it: `--config FILE`, DBT_LEASE_CONFIG",
         ),
@@ -124,7 +151,8 @@ fn adopted(
 fn enclosing_session(variables: &Variables) -> Option<&str> {
     let session = variables.text(DBT_LEASE_SESSION)?;
     let directory = Path::new(variables.text("DBT_PROFILES_DIR")?);
-    let is_its_own = directory.parent()?.file_name()? == session && directory.join("profiles.yml").is_file();
+    let is_its_own =
+        directory.parent()?.file_name()? == session && directory.join("profiles.yml").is_file();
     is_its_own.then_some(session)
 }
 
@@ -139,21 +167,44 @@ fn run_alone(command: &[OsString], variables: &Variables, is_dbt: bool) -> Resul
 /// Runs a dbt command that reads its profile and does not connect.
 fn run_on_placeholders(
     say: &Say,
-    variables: &Variables,
-    resolved: &Resolved,
-    plan: &Plan,
-    lent: &Lent,
+    surroundings: &Surroundings,
+    exec: &Exec,
+    wanted: (&Resolved, &Plan, &Lent),
 ) -> Result<End, Failure> {
+    let (resolved, plan, lent) = wanted;
+    let variables = &surroundings.variables;
     let profile = profile(resolved)?;
-    say.note(|| "this command does not connect: it gets placeholders, and nothing is lent".to_owned());
+    say.note(|| {
+        "this command does not connect: it gets placeholders, and nothing is lent".to_owned()
+    });
     let secrets = Secrets::placeholders(lent);
-    let directory = deliver(variables, "placeholders", &Material { profile, lent, secrets: &secrets })?;
+    let rendering = surroundings.rendering(&exec.command, &exec.selection)?;
+    let directory = deliver(
+        variables,
+        "placeholders",
+        &Material {
+            profile,
+            lent,
+            secrets: &secrets,
+            rendering: &rendering,
+        },
+    )?;
     let bridge = render::bridge(lent, &secrets)?;
-    let additions =
-        Additions { profiles_dir: Some(directory.profiles_dir()), bridge: &bridge, ..Additions::default() };
-    let end = run_alone(&resolved.argv, &for_child(variables, &plan.login_variables, &additions), resolved.is_dbt);
+    let additions = Additions {
+        profiles_dir: Some(directory.profiles_dir()),
+        bridge: &bridge,
+        ..Additions::default()
+    };
+    let end = run_alone(
+        &resolved.argv,
+        &for_child(variables, &plan.login_variables, &additions),
+        resolved.is_dbt,
+    );
     if let Err(error) = directory.remove() {
-        say.warning(&format!("the profiles directory was not removed: {error}"), None);
+        say.warning(
+            &format!("the profiles directory was not removed: {error}"),
+            None,
+        );
     }
     end
 }
@@ -176,7 +227,9 @@ fn with_delivery(loan: &Loan, delivery: Option<Delivery>) -> Result<Loan, Failur
             return Err(Failure::new(
                 "delivery",
                 "`--delivery env` hands credentials over in variables alone, and the target in dbt-lease.yml does not say which",
-                Some("give the target `env:` and no `fields:`, and read the variables by env_var() in profiles.yml"),
+                Some(
+                    "give the target `env:` and no `fields:`, and read the variables by env_var() in profiles.yml",
+                ),
             ));
         }
         Some(Delivery::Env) => config::Delivery::Env,
@@ -186,7 +239,13 @@ fn with_delivery(loan: &Loan, delivery: Option<Delivery>) -> Result<Loan, Failur
 
 /// The profile, which dbt's rules give to every command that needs one.
 pub(super) fn profile(resolved: &Resolved) -> Result<&Profile, Failure> {
-    resolved.profile.as_ref().ok_or_else(|| Failure::new("bug", "no profile was resolved for a command that needs one; please report this", None))
+    resolved.profile.as_ref().ok_or_else(|| {
+        Failure::new(
+            "bug",
+            "no profile was resolved for a command that needs one; please report this",
+            None,
+        )
+    })
 }
 
 /// What a profiles directory is made of.
@@ -194,15 +253,28 @@ pub(crate) struct Material<'a> {
     pub(crate) profile: &'a crate::dbt::Profile,
     pub(crate) lent: &'a crate::config::Lent,
     pub(crate) secrets: &'a Secrets,
+    pub(crate) rendering: &'a Rendering<'a>,
 }
 
 /// Writes the profiles directory of a session.
-pub(crate) fn deliver(variables: &Variables, session: &str, material: &Material<'_>) -> Result<SessionDir, Failure> {
-    let Material { profile, lent, secrets } = material;
+pub(crate) fn deliver(
+    variables: &Variables,
+    session: &str,
+    material: &Material<'_>,
+) -> Result<SessionDir, Failure> {
+    let Material {
+        profile,
+        lent,
+        secrets,
+        rendering,
+    } = material;
     // dbt would invent a new anonymous id for each new directory.
-    let user_yml = profile.file.parent().and_then(|beside| std::fs::read(beside.join(".user.yml")).ok());
+    let user_yml = profile
+        .file
+        .parent()
+        .and_then(|beside| std::fs::read(beside.join(".user.yml")).ok());
     let make = |files: Option<&Path>| -> Result<Contents, RenderError> {
-        let output = render::output(profile, lent, secrets, files)?;
+        let output = render::output(profile, lent, secrets, rendering, files)?;
         Ok(Contents {
             profiles_yml: render::profiles_yml(profile, output.node)?,
             files: output.files,
@@ -210,8 +282,17 @@ pub(crate) fn deliver(variables: &Variables, session: &str, material: &Material<
         })
     };
     let id = format!("{session}-{}", std::process::id());
-    let name = if session == "placeholders" { &id } else { session };
-    Ok(SessionDir::deliver(&private::places(variables), name, render::wants_files(lent), &make)?)
+    let name = if session == "placeholders" {
+        &id
+    } else {
+        session
+    };
+    Ok(SessionDir::deliver(
+        &private::places(variables),
+        name,
+        render::wants_files(lent),
+        &make,
+    )?)
 }
 
 /// Runs a future on this thread: signals, requests and timers in one loop.
@@ -219,17 +300,27 @@ pub(crate) fn in_loop<T>(work: impl Future<Output = Result<T, Failure>>) -> Resu
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::new("start", format!("the event loop cannot be started: {error}"), None))?
+        .map_err(|error| {
+            Failure::new(
+                "start",
+                format!("the event loop cannot be started: {error}"),
+                None,
+            )
+        })?
         .block_on(work)
 }
 
 pub(crate) fn watch_signals() -> Result<Signals, Failure> {
-    Signals::install().map_err(|error| Failure::new("start", format!("signals cannot be watched: {error}"), None))
+    Signals::install()
+        .map_err(|error| Failure::new("start", format!("signals cannot be watched: {error}"), None))
 }
 
 pub(crate) async fn wait(child: Child, signals: &Signals) -> Result<End, Failure> {
-    child
-        .wait(signals)
-        .await
-        .map_err(|error| Failure::new("wait", format!("the command's end could not be waited for: {error}"), None))
+    child.wait(signals).await.map_err(|error| {
+        Failure::new(
+            "wait",
+            format!("the command's end could not be waited for: {error}"),
+            None,
+        )
+    })
 }

@@ -47,14 +47,27 @@ macro_rules! from_layer {
     )+};
 }
 
-from_layer!(ConfigError, DbtError, DeliveryError, PlanError, RecordError, RenderError, VaultError);
+from_layer!(
+    ConfigError,
+    DbtError,
+    DeliveryError,
+    PlanError,
+    RecordError,
+    RenderError,
+    VaultError
+);
 
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         let (kind, code) = match error {
             StartError::NotFound(_) => ("not_found", super::arguments::NOT_FOUND),
-            StartError::NotExecutable { .. } => ("not_executable", super::arguments::NOT_EXECUTABLE),
+            StartError::NotExecutable { .. } => {
+                ("not_executable", super::arguments::NOT_EXECUTABLE)
+            }
         };
-        Self { code, ..Self::new(kind, error, None) }
+        Self {
+            code,
+            ..Self::new(kind, error, None)
+        }
     }
 }

@@ -12,12 +12,12 @@ use super::failure::Failure;
 use super::say::Say;
 use super::steps::Surroundings;
 use super::taking_back::{Back, report};
-use crate::dbt::Profile;
+use crate::dbt::{Profile, Rendering};
 use crate::delivery::environ::{Additions, for_child};
 use crate::delivery::session::SessionDir;
 use crate::record::audit::{self, Kind, Record};
-use crate::render::{self, RenderError};
 use crate::render::secrets::Secrets;
+use crate::render::{self, RenderError};
 use crate::supervise::child::{Child, End, StartError};
 use crate::supervise::signals::Signals;
 use crate::variables::Variables;
@@ -39,6 +39,7 @@ const LAST_ANSWER: Duration = Duration::from_secs(2);
 struct Session<'a> {
     say: &'a Say,
     variables: &'a Variables,
+    rendering: &'a Rendering<'a>,
     id: String,
     wanted: &'a Wanted<'a>,
     profile: &'a Profile,
@@ -84,12 +85,17 @@ pub(super) fn run(
     let session = Session {
         say,
         variables: &surroundings.variables,
+        rendering: &surroundings.rendering(&exec.command, &exec.selection)?,
         id: new_id()?,
         wanted,
         profile: profile(wanted.resolved)?,
         environment: wanted.plan.environment.as_deref().unwrap_or_default(),
         protected: wanted.plan.protected == Some(true),
-        selection: if wanted.resolved.is_dbt { Vec::new() } else { exec.selection.as_variables() },
+        selection: if wanted.resolved.is_dbt {
+            Vec::new()
+        } else {
+            exec.selection.as_variables()
+        },
     };
     let end = in_loop(session.run())?;
     match end {
@@ -110,8 +116,14 @@ impl Session<'_> {
         let client = Client::new(&self.wanted.session.server, &self.id)?;
         let started = Instant::now();
         let mut borrowed = Borrowed::default();
-        let way = self.lend_and_run(&client, &signals, &mut borrowed, record.as_mut()).await;
-        let within = if matches!(way, Ok(End::Signal(_)) | Err(Stop::Signal(_))) { HURRIED } else { PATIENT };
+        let way = self
+            .lend_and_run(&client, &signals, &mut borrowed, record.as_mut())
+            .await;
+        let within = if matches!(way, Ok(End::Signal(_)) | Err(Stop::Signal(_))) {
+            HURRIED
+        } else {
+            PATIENT
+        };
         let back = self.take_back(&client, &signals, borrowed, within).await;
         let result = match &way {
             Ok(End::Code(code)) => format!("exit {code}"),
@@ -120,7 +132,13 @@ impl Session<'_> {
             Err(Stop::Failure(failure)) => format!("not started: {}", failure.kind),
         };
         self.record_end(record.as_mut(), &back, &result, started.elapsed());
-        report(self.say, &self.id, record.as_ref().map(Record::path), &back, started.elapsed());
+        report(
+            self.say,
+            &self.id,
+            record.as_ref().map(Record::path),
+            &back,
+            started.elapsed(),
+        );
         let proven = back.is_proven();
         match way {
             Ok(end) => Ok((end, proven)),
@@ -135,7 +153,10 @@ impl Session<'_> {
             Ok(record) => Ok(Some(record)),
             Err(error) if self.protected => Err(error.into()),
             Err(error) => {
-                self.say.warning(&format!("this session is not recorded: {error}"), error.hint().as_deref());
+                self.say.warning(
+                    &format!("this session is not recorded: {error}"),
+                    error.hint().as_deref(),
+                );
                 Ok(None)
             }
         }
@@ -148,13 +169,22 @@ impl Session<'_> {
         borrowed: &mut Borrowed,
         record: Option<&mut Record>,
     ) -> Result<End, Stop> {
-        let Self { variables, wanted, .. } = self;
+        let Self {
+            variables, wanted, ..
+        } = self;
         self.log_in(client, signals, borrowed).await?;
         self.read(client, signals, borrowed).await?;
         let secrets = Secrets::leased(&borrowed.secrets);
         let bridge = render::bridge(wanted.lent, &secrets)?;
-        let material = Material { profile: self.profile, lent: wanted.lent, secrets: &secrets };
-        let directory = borrowed.directory.insert(deliver(variables, &self.id, &material)?);
+        let material = Material {
+            profile: self.profile,
+            lent: wanted.lent,
+            secrets: &secrets,
+            rendering: self.rendering,
+        };
+        let directory = borrowed
+            .directory
+            .insert(deliver(variables, &self.id, &material)?);
         let profiles_dir = directory.profiles_dir().to_owned();
         borrowed.recorded = self.record_start(record, borrowed)?;
         let additions = Additions {
@@ -169,10 +199,17 @@ impl Session<'_> {
         Ok(wait(child, signals).await?)
     }
 
-    async fn log_in(&self, client: &Client, signals: &Signals, borrowed: &mut Borrowed) -> Result<(), Stop> {
+    async fn log_in(
+        &self,
+        client: &Client,
+        signals: &Signals,
+        borrowed: &mut Borrowed,
+    ) -> Result<(), Stop> {
         let work = auth::login(client, &self.wanted.session.auth, self.variables);
         until_signal(signals, work, |token| borrowed.token = Some(token)).await?;
-        let Some(token) = &borrowed.token else { return Ok(()) };
+        let Some(token) = &borrowed.token else {
+            return Ok(());
+        };
         for note in &token.notes {
             self.say.warning(&note.to_string(), None);
         }
@@ -181,7 +218,8 @@ impl Session<'_> {
                 "the login to the environment `{}` gave a root token, which may do everything in this Vault",
                 self.environment
             );
-            let hint = "log in with a role whose policy allows what `dbt-lease plan` lists, and no more";
+            let hint =
+                "log in with a role whose policy allows what `dbt-lease plan` lists, and no more";
             if self.protected {
                 return Err(Failure::new("root_token", message, Some(hint)).into());
             }
@@ -190,26 +228,61 @@ impl Session<'_> {
         Ok(())
     }
 
-    async fn read(&self, client: &Client, signals: &Signals, borrowed: &mut Borrowed) -> Result<(), Stop> {
-        let Borrowed { token: Some(token), secrets, .. } = borrowed else { return Ok(()) };
+    async fn read(
+        &self,
+        client: &Client,
+        signals: &Signals,
+        borrowed: &mut Borrowed,
+    ) -> Result<(), Stop> {
+        let Borrowed {
+            token: Some(token),
+            secrets,
+            ..
+        } = borrowed
+        else {
+            return Ok(());
+        };
         for request in &self.wanted.session.secrets {
-            until_signal(signals, secret::read(client, token, request), |secret| secrets.push(secret)).await?;
+            until_signal(signals, secret::read(client, token, request), |secret| {
+                secrets.push(secret)
+            })
+            .await?;
         }
         for secret in secrets.iter() {
             for warning in &secret.warnings {
-                self.say.note(|| format!("Vault says of `{}`: {warning}", secret.path));
+                self.say
+                    .note(|| format!("Vault says of `{}`: {warning}", secret.path));
             }
         }
         Ok(())
     }
 
     /// Gives everything back, the directory first: that takes microseconds, and cannot hang.
-    async fn take_back(&self, client: &Client, signals: &Signals, borrowed: Borrowed, within: Duration) -> Back {
-        let Borrowed { token, secrets, directory, recorded } = borrowed;
+    async fn take_back(
+        &self,
+        client: &Client,
+        signals: &Signals,
+        borrowed: Borrowed,
+        within: Duration,
+    ) -> Back {
+        let Borrowed {
+            token,
+            secrets,
+            directory,
+            recorded,
+        } = borrowed;
         let directory = directory.map(SessionDir::remove);
-        let leases: Vec<Lease> = secrets.into_iter().filter_map(|secret| secret.lease).collect();
+        let leases: Vec<Lease> = secrets
+            .into_iter()
+            .filter_map(|secret| secret.lease)
+            .collect();
         let Some(token) = token else {
-            return Back { directory, returned: None, recorded, abandoned: Vec::new() };
+            return Back {
+                directory,
+                returned: None,
+                recorded,
+                abandoned: Vec::new(),
+            };
         };
         let known = leases.clone();
         let mut work = std::pin::pin!(take_back(client, &token, leases, within));
@@ -220,22 +293,45 @@ impl Session<'_> {
             // Whoever asks again wants us gone.
             () = told_to_end(signals) => tokio::time::timeout(LAST_ANSWER, work).await.ok(),
         };
-        let abandoned = if returned.is_some() { Vec::new() } else { known };
-        Back { directory, returned, recorded, abandoned }
+        let abandoned = if returned.is_some() {
+            Vec::new()
+        } else {
+            known
+        };
+        Back {
+            directory,
+            returned,
+            recorded,
+            abandoned,
+        }
     }
 
-    fn record_start(&self, record: Option<&mut Record>, borrowed: &Borrowed) -> Result<bool, Failure> {
+    fn record_start(
+        &self,
+        record: Option<&mut Record>,
+        borrowed: &Borrowed,
+    ) -> Result<bool, Failure> {
         let (Some(record), Some(token)) = (record, &borrowed.token) else {
             return Ok(false);
         };
         let server = &self.wanted.session.server;
         let uid = nix::unistd::geteuid();
         let event = Kind::Lent(audit::Lent {
-            user: nix::unistd::User::from_uid(uid).ok().flatten().map(|user| user.name),
+            user: nix::unistd::User::from_uid(uid)
+                .ok()
+                .flatten()
+                .map(|user| user.name),
             uid: uid.as_raw(),
-            host: nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()),
+            host: nix::unistd::gethostname()
+                .ok()
+                .and_then(|name| name.into_string().ok()),
             pid: std::process::id(),
-            project: self.wanted.resolved.project.as_ref().map(|project| project.name.as_str()),
+            project: self
+                .wanted
+                .resolved
+                .project
+                .as_ref()
+                .map(|project| project.name.as_str()),
             profile: &self.profile.name,
             target: &self.profile.target,
             environment: self.environment,
@@ -243,7 +339,12 @@ impl Session<'_> {
             address: &server.address,
             namespace: server.namespace.as_deref(),
             login: audit::Login {
-                method: self.wanted.plan.login.as_ref().map_or("", |login| login.method),
+                method: self
+                    .wanted
+                    .plan
+                    .login
+                    .as_ref()
+                    .map_or("", |login| login.method),
                 request_id: token.request_id.as_deref(),
                 accessor: token.accessor.as_deref(),
             },
@@ -252,7 +353,10 @@ impl Session<'_> {
         match record.append(&self.id, event) {
             Ok(()) => Ok(true),
             Err(error) => {
-                let message = format!("the record `{}` could not be written: {error}", record.path().display());
+                let message = format!(
+                    "the record `{}` could not be written: {error}",
+                    record.path().display()
+                );
                 if self.protected {
                     let hint = "a protected environment lends nothing that is not on record; make room, or set DBT_LEASE_AUDIT_FILE to another file";
                     return Err(Failure::new("record", message, Some(hint)));
@@ -263,7 +367,13 @@ impl Session<'_> {
         }
     }
 
-    fn record_end(&self, record: Option<&mut Record>, back: &Back, result: &str, elapsed: Duration) {
+    fn record_end(
+        &self,
+        record: Option<&mut Record>,
+        back: &Back,
+        result: &str,
+        elapsed: Duration,
+    ) {
         let Some(record) = record else { return };
         // A session that lent nothing leaves no trace.
         if !back.recorded && back.is_nothing() {
@@ -271,7 +381,13 @@ impl Session<'_> {
         }
         let event = Kind::Ended(back.event(self.environment, result, elapsed));
         if let Err(error) = record.append(&self.id, event) {
-            self.say.warning(&format!("the record `{}` could not be written: {error}", record.path().display()), None);
+            self.say.warning(
+                &format!(
+                    "the record `{}` could not be written: {error}",
+                    record.path().display()
+                ),
+                None,
+            );
         }
     }
 }
@@ -283,7 +399,10 @@ fn recorded(secret: &secret::Lent) -> audit::LentSecret<'_> {
         request_id: secret.request_id.as_deref(),
         lease_id: secret.lease.as_ref().map(|lease| lease.id.expose()),
         lease_seconds: secret.lease.as_ref().map(|lease| lease.duration.as_secs()),
-        database_user: secret.fields.get("username").and_then(crate::vault::fields::Field::plain),
+        database_user: secret
+            .fields
+            .get("username")
+            .and_then(crate::vault::fields::Field::plain),
     }
 }
 
@@ -317,7 +436,12 @@ where
 async fn ending_signal(signals: &Signals) -> Signal {
     loop {
         match signals.next().await {
-            Ok(received) if matches!(received.signal, Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT) => {
+            Ok(received)
+                if matches!(
+                    received.signal,
+                    Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT
+                ) =>
+            {
                 return received.signal;
             }
             Ok(_) => {}
@@ -334,9 +458,17 @@ async fn told_to_end(signals: &Signals) {
 /// `20261124T101530Z-9f86d081`: readable, sortable, and no other session's.
 fn new_id() -> Result<String, Failure> {
     let mut random = [0; 4];
-    getrandom::fill(&mut random)
-        .map_err(|error| Failure::new("random", format!("the system gives no random bytes: {error}"), None))?;
-    let time: String =
-        humantime::format_rfc3339_seconds(SystemTime::now()).to_string().chars().filter(|c| !matches!(c, '-' | ':')).collect();
+    getrandom::fill(&mut random).map_err(|error| {
+        Failure::new(
+            "random",
+            format!("the system gives no random bytes: {error}"),
+            None,
+        )
+    })?;
+    let time: String = humantime::format_rfc3339_seconds(SystemTime::now())
+        .to_string()
+        .chars()
+        .filter(|c| !matches!(c, '-' | ':'))
+        .collect();
     Ok(format!("{time}-{:08x}", u32::from_be_bytes(random)))
 }

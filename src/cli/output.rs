@@ -10,7 +10,11 @@ use super::failure::Failure;
 /// Prints text.
 pub(crate) fn text(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    written(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
+    written(
+        stdout
+            .write_all(text.as_bytes())
+            .and_then(|()| stdout.flush()),
+    )
 }
 
 /// Prints a value as JSON; a failure too, as `{"error": {"kind", "message"}}`, and hands it on.
@@ -18,7 +22,8 @@ pub(crate) fn json<T: Serialize>(outcome: Result<T, Failure>) -> Result<(), Fail
     match outcome {
         Ok(value) => text(&line(&value)?),
         Err(failure) => {
-            let error = serde_json::json!({"error": {"kind": failure.kind, "message": failure.message}});
+            let error =
+                serde_json::json!({"error": {"kind": failure.kind, "message": failure.message}});
             text(&line(&error)?)?;
             Err(failure)
         }
@@ -28,13 +33,21 @@ pub(crate) fn json<T: Serialize>(outcome: Result<T, Failure>) -> Result<(), Fail
 fn line<T: Serialize>(value: &T) -> Result<String, Failure> {
     serde_json::to_string_pretty(value)
         .map(|json| json + "\n")
-        .map_err(|error| Failure::new("output", format!("the answer cannot be written as JSON: {error}"), None))
+        .map_err(|error| {
+            Failure::new(
+                "output",
+                format!("the answer cannot be written as JSON: {error}"),
+                None,
+            )
+        })
 }
 
 fn written(result: io::Result<()>) -> Result<(), Failure> {
     match result {
         // The reader has what it wanted: `dbt-lease plan | head -1`.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.map_err(|error| Failure::new("output", format!("stdout cannot be written: {error}"), None)),
+        other => other.map_err(|error| {
+            Failure::new("output", format!("stdout cannot be written: {error}"), None)
+        }),
     }
 }

@@ -25,12 +25,22 @@ impl Say {
             Color::Never => anstream::ColorChoice::Never,
         }
         .write_global();
-        Self { verbose: global.verbose, quiet: global.quiet, format: global.log_format }
+        Self {
+            verbose: global.verbose,
+            quiet: global.quiet,
+            format: global.log_format,
+        }
     }
 
     /// A failure, with what to do about it.
     pub(crate) fn failure(&self, failure: &Failure) {
-        self.line("error", AnsiColor::Red, Some(failure.kind), &failure.message, failure.hint.as_deref());
+        self.line(
+            "error",
+            AnsiColor::Red,
+            Some(failure.kind),
+            &failure.message,
+            failure.hint.as_deref(),
+        );
     }
 
     /// Something that the user must know although the work goes on.
@@ -48,7 +58,14 @@ impl Say {
     }
 
     /// One write a message, so that it does not mix with the child's. A closed stderr is no failure of the work.
-    fn line(&self, level: &str, color: AnsiColor, kind: Option<&str>, message: &str, hint: Option<&str>) {
+    fn line(
+        &self,
+        level: &str,
+        color: AnsiColor,
+        kind: Option<&str>,
+        message: &str,
+        hint: Option<&str>,
+    ) {
         let text = match self.format {
             LogFormat::Json => {
                 let mut object = serde_json::json!({"level": level, "message": message});
@@ -73,6 +90,8 @@ impl Say {
             }
         };
         let mut stderr = anstream::stderr();
-        let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+        let _ = stderr
+            .write_all(text.as_bytes())
+            .and_then(|()| stderr.flush());
     }
 }

@@ -19,7 +19,9 @@ pub fn shim() -> ExitCode {
     // Only the variables of the global options count: all arguments are dbt's.
     let arguments = match Arguments::try_parse_from(["dbt-lease", "exec", "--", "dbt"]) {
         Ok(arguments) => arguments,
-        Err(error) => return super::arguments::refused(&error, &["dbt-lease".into(), "exec".into()]),
+        Err(error) => {
+            return super::arguments::refused(&error, &["dbt-lease".into(), "exec".into()]);
+        }
     };
     let Command::Exec(mut exec) = arguments.command else {
         return ExitCode::from(super::arguments::FAILED_BEFORE_THE_COMMAND);
@@ -27,7 +29,9 @@ pub fn shim() -> ExitCode {
     let say = Say::new(&arguments.global);
     match real_dbt(&Variables::of_process()) {
         Ok(dbt) => {
-            exec.command = std::iter::once(dbt.into()).chain(std::env::args_os().skip(1)).collect::<Vec<OsString>>();
+            exec.command = std::iter::once(dbt.into())
+                .chain(std::env::args_os().skip(1))
+                .collect::<Vec<OsString>>();
             exec::run_shim(&say, &arguments.global, &exec)
         }
         Err(failure) => {
@@ -42,7 +46,9 @@ fn real_dbt(variables: &Variables) -> Result<PathBuf, Failure> {
     if let Some(dbt) = variables.text(DBT_LEASE_DBT) {
         return Ok(PathBuf::from(dbt));
     }
-    let ourselves = std::env::current_exe().ok().and_then(|path| identity(&path));
+    let ourselves = std::env::current_exe()
+        .ok()
+        .and_then(|path| identity(&path));
     std::env::split_paths(variables.os("PATH").unwrap_or_default())
         .map(|directory| directory.join("dbt"))
         .find(|candidate| candidate.is_file() && identity(candidate) != ourselves)

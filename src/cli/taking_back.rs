@@ -31,18 +31,29 @@ impl Back {
     /// Whether Vault said of every lease that it is gone, and nothing else is left.
     pub(super) fn is_proven(&self) -> bool {
         let directory = !matches!(self.directory, Some(Err(_)));
-        let returned = self.returned.as_ref().is_none_or(|back| {
-            back.all_proven() && !matches!(back.token, TokenEnd::Failed { .. })
-        });
+        let returned = self
+            .returned
+            .as_ref()
+            .is_none_or(|back| back.all_proven() && !matches!(back.token, TokenEnd::Failed { .. }));
         directory && returned && self.abandoned.is_empty()
     }
 
     /// The record's last event.
-    pub(super) fn event<'a>(&'a self, environment: &'a str, result: &str, elapsed: Duration) -> Ended<'a> {
+    pub(super) fn event<'a>(
+        &'a self,
+        environment: &'a str,
+        result: &str,
+        elapsed: Duration,
+    ) -> Ended<'a> {
         let mut leases: Vec<TakenBack<'a>> = Vec::new();
         for taken in self.returned.iter().flat_map(|back| &back.leases) {
             let (result, proof) = outcome(&taken.returned);
-            leases.push(TakenBack { lease_id: taken.lease.id.expose(), result, proof, lives_until: lives_until(taken) });
+            leases.push(TakenBack {
+                lease_id: taken.lease.id.expose(),
+                result,
+                proof,
+                lives_until: lives_until(taken),
+            });
         }
         for lease in &self.abandoned {
             leases.push(TakenBack {
@@ -80,7 +91,10 @@ fn lives_until(taken: &Taken) -> Option<String> {
 /// The record's word, and by what it is known.
 fn outcome(returned: &Returned) -> (&'static str, String) {
     match returned {
-        Returned::Revoked => ("revoked", "Vault revoked it with sync and answered 204".to_owned()),
+        Returned::Revoked => (
+            "revoked",
+            "Vault revoked it with sync and answered 204".to_owned(),
+        ),
         Returned::EndedWithToken { why, .. } => ("ended_with_token", why.clone()),
         Returned::Shortened { why, .. } => ("shortened", why.clone()),
         Returned::Queued { why, .. } => ("queued", why.clone()),
@@ -89,10 +103,21 @@ fn outcome(returned: &Returned) -> (&'static str, String) {
 }
 
 /// Says how the session ended: one line at -v where all is well, a warning for each thing that is not.
-pub(super) fn report(say: &Say, session: &str, record: Option<&Path>, back: &Back, elapsed: Duration) {
+pub(super) fn report(
+    say: &Say,
+    session: &str,
+    record: Option<&Path>,
+    back: &Back,
+    elapsed: Duration,
+) {
     let place = record.map_or_else(
         || format!("session {session}, which is not on record"),
-        |path| format!("session {session}; its lease id stands in `{}`", path.display()),
+        |path| {
+            format!(
+                "session {session}; its lease id stands in `{}`",
+                path.display()
+            )
+        },
     );
     if let Some(Err(error)) = &back.directory {
         say.warning(
@@ -111,7 +136,10 @@ pub(super) fn report(say: &Say, session: &str, record: Option<&Path>, back: &Bac
         );
     }
     if let Some(TokenEnd::Failed { why, hint }) = back.returned.as_ref().map(|back| &back.token) {
-        say.warning(&format!("the session's token was not revoked: {why} (session {session})"), hint.as_deref());
+        say.warning(
+            &format!("the session's token was not revoked: {why} (session {session})"),
+            hint.as_deref(),
+        );
     }
     say.note(|| summary(back, session, elapsed));
 }

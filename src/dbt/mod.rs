@@ -18,6 +18,7 @@ pub mod options_1_12;
 mod profile;
 mod program;
 mod project;
+mod rendering;
 mod resolve;
 mod retry;
 mod settings;
@@ -25,7 +26,8 @@ pub mod yaml;
 
 pub use environment::{Environment, Lookup};
 pub use error::DbtError;
-pub use resolve::resolve;
+pub use rendering::{Rendering, Vault};
+pub use resolve::{project_dir, resolve};
 
 /// dbt's own options as they were given to us, before `--` (or without a command).
 #[derive(Clone, Debug, Default)]
@@ -60,6 +62,16 @@ pub enum Need {
     Placeholder,
     /// It reads no profile: `deps`, `clean`, `init`, `--version`, `--help`, usage errors.
     None,
+}
+
+impl Need {
+    /// The same command's need if it did not connect.
+    pub fn without_connecting(self) -> Self {
+        match self {
+            Self::Lease | Self::Placeholder => Self::Placeholder,
+            Self::None => Self::None,
+        }
+    }
 }
 
 /// A dbt project.

@@ -25,7 +25,8 @@ pub(super) struct ProfilesFile {
     profiles: Mapping,
 }
 
-/// The profile's name: what overrides it, else the project's `profile:`, which is rendered in any case.
+/// The profile's name: what overrides it, else the project's `profile:`, which is rendered in any case. Beside it the
+/// project's own, where it is known.
 ///
 /// # Errors
 /// Neither names one, or the project's template fails or is not certain.
@@ -33,7 +34,7 @@ pub(super) fn name(
     project: &ProjectFile,
     given: Option<Choice>,
     scope: &Scope<'_>,
-) -> Result<Choice, DbtError> {
+) -> Result<(Choice, Option<String>), DbtError> {
     let path = project.path.clone();
     let said = |node: &Node| {
         let template = node.text().is_some_and(jinja::is_template);
@@ -48,18 +49,20 @@ pub(super) fn name(
         }
     };
     let Some(node) = &project.profile else {
-        return given.ok_or(DbtError::NoProfileNamed { path });
+        let given = given.ok_or(DbtError::NoProfileNamed { path })?;
+        return Ok((given, None));
     };
     let rendered = match rendered("profile", node, &path, scope) {
         Err(DbtError::Uncertain { .. }) if given.is_some() => None,
         other => Some(other?),
     };
     match (given, rendered) {
-        (Some(given), _) => Ok(given),
-        (None, Some(Some(text))) => Ok(Choice {
-            text,
-            source: said(node),
-        }),
+        (Some(given), own) => Ok((given, own.flatten())),
+        (None, Some(Some(text))) => {
+            let own = Some(text.clone());
+            let source = said(node);
+            Ok((Choice { text, source }, own))
+        }
         (None, _) => Err(DbtError::Template {
             what: "profile",
             path,

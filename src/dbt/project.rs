@@ -60,7 +60,11 @@ pub(super) fn read(dir: &Path, source: &Source) -> Result<ProjectFile, DbtError>
         .cloned();
     let target_path = map.get("target-path").cloned();
     Ok(ProjectFile {
-        project: Project { name, dir },
+        project: Project {
+            name,
+            dir,
+            profile: None,
+        },
         path,
         profile,
         target_path,

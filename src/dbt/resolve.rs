@@ -56,6 +56,36 @@ pub fn resolve(
     resolver.dbt(command, words, &invocation, selection)
 }
 
+/// The project directory that dbt would use, as far as it can be told; asked where [`resolve`] refuses.
+pub fn project_dir(
+    command: &[OsString],
+    selection: &Selection,
+    context: &Context<'_>,
+) -> Option<PathBuf> {
+    let cwd = context.cwd.canonicalize().ok()?;
+    let resolver = Resolver::of(context, &cwd).ok()?;
+    let run = COMMANDS.iter().find(|command| command.words == ["run"])?;
+    let program = recognise(command, context.variables, selection.target.is_some()).ok()?;
+    let found = match program {
+        Program::Dbt { words, .. } => {
+            let texts: Option<Vec<String>> = command[words..]
+                .iter()
+                .map(|word| word.to_str().map(str::to_owned))
+                .collect();
+            match read(&texts?, COMMANDS) {
+                Reading::Command(invocation) => {
+                    resolver.project_dir(invocation.command, Given::Words(&invocation))
+                }
+                Reading::Nothing | Reading::Usage(_) => {
+                    resolver.project_dir(run, Given::Selection(selection))
+                }
+            }
+        }
+        _ => resolver.project_dir(run, Given::Selection(selection)),
+    };
+    found.ok().map(|directory| directory.path)
+}
+
 /// A command that reads no profile.
 fn unleased(
     command: &[OsString],
@@ -270,21 +300,25 @@ impl<'a> Resolver<'a> {
         };
         let over = self.choice(command, given, "profile")?;
         let target = self.choice(command, given, "target")?;
-        let name = match (project, over) {
+        let (name, own_profile) = match (project, over) {
             (Some(project), over) => match profile::name(project, over, &scope(Secrets::Refused)) {
                 // `dbt debug` takes the only profile that there is.
                 Err(DbtError::NoProfileNamed { path }) if command.words == ["debug"] => {
-                    self.only_profile(profiles_dir, path)?
+                    (self.only_profile(profiles_dir, path)?, None)
                 }
                 other => other?,
             },
-            (None, Some(over)) => over,
-            (None, None) => self.only_profile(profiles_dir, self.cwd.join(project::FILE))?,
+            (None, Some(over)) => (over, None),
+            (None, None) => {
+                let path = self.cwd.join(project::FILE);
+                (self.only_profile(profiles_dir, path)?, None)
+            }
         };
         let file = ProfilesFile::read(&profiles_dir.path, &profiles_dir.source, &name.text)?;
         let (profile, target) = file.choose(&name, target, &scope(Secrets::Placeholder))?;
         Ok(Chosen {
             profile,
+            own_profile,
             profile_source: name.source,
             target_source: target,
         })
@@ -600,6 +634,8 @@ impl<'a> Resolver<'a> {
 /// A profile with where its name and its target came from.
 struct Chosen {
     profile: Profile,
+    /// The one that dbt_project.yml names, where it is known.
+    own_profile: Option<String>,
     profile_source: Source,
     target_source: Source,
 }
@@ -617,7 +653,10 @@ fn resolved(
         need,
         is_dbt,
         argv,
-        project: project.map(|file| file.project),
+        project: project.map(|file| super::Project {
+            profile: chosen.own_profile,
+            ..file.project
+        }),
         profile: Some(chosen.profile),
         sources: Some(Sources {
             project: project_dir.source,
@@ -630,7 +669,7 @@ fn resolved(
 }
 
 /// `--vars` as dbt reads it: a YAML mapping.
-fn vars(text: Option<&str>) -> Result<Vars, String> {
+pub(super) fn vars(text: Option<&str>) -> Result<Vars, String> {
     let Some(text) = text else {
         return Ok(Vars::Known(Vec::new()));
     };

@@ -25,7 +25,11 @@ pub struct Additions<'a> {
 ///
 /// Both names are set of what dbt reads under two (`DBT_ENGINE_X` wins over `DBT_X`, dbt ≥ 1.11), and a name that `.env` sets is not
 /// taken from it when the process has it.
-pub fn for_child(ours: &Variables, withheld: &BTreeSet<String>, additions: &Additions<'_>) -> Variables {
+pub fn for_child(
+    ours: &Variables,
+    withheld: &BTreeSet<String>,
+    additions: &Additions<'_>,
+) -> Variables {
     let mut variables = ours.clone();
     for name in withheld {
         variables.remove(name);
@@ -57,10 +61,19 @@ mod tests {
 
     #[test]
     fn login_sources_are_withheld_and_both_names_point_to_the_private_directory() {
-        let ours: Variables =
-            [("VAULT_TOKEN", "t"), ("DBT_ENGINE_PROFILES_DIR", "/old"), ("PATH", "/bin")].into_iter().collect();
+        let ours: Variables = [
+            ("VAULT_TOKEN", "t"),
+            ("DBT_ENGINE_PROFILES_DIR", "/old"),
+            ("PATH", "/bin"),
+        ]
+        .into_iter()
+        .collect();
         let withheld = BTreeSet::from(["VAULT_TOKEN".to_owned()]);
-        let additions = Additions { profiles_dir: Some(Path::new("/new")), session: Some("s1"), ..Additions::default() };
+        let additions = Additions {
+            profiles_dir: Some(Path::new("/new")),
+            session: Some("s1"),
+            ..Additions::default()
+        };
         let child = for_child(&ours, &withheld, &additions);
         assert_eq!(child.text("VAULT_TOKEN"), None);
         assert_eq!(child.text("DBT_PROFILES_DIR"), Some("/new"));

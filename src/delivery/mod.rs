@@ -24,7 +24,11 @@ pub enum DeliveryError {
 }
 
 fn tried(places: &[(PathBuf, String)]) -> String {
-    places.iter().map(|(path, why)| format!("{}: {why}", path.display())).collect::<Vec<_>>().join("; ")
+    places
+        .iter()
+        .map(|(path, why)| format!("{}: {why}", path.display()))
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 impl DeliveryError {
@@ -55,5 +59,8 @@ impl DeliveryError {
 fn words(error: &io::Error) -> String {
     // "No such file or directory (os error 2)" → the words alone.
     let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+    text.split(" (os error")
+        .next()
+        .unwrap_or(&text)
+        .to_lowercase()
 }

@@ -37,7 +37,12 @@ pub struct Place {
 /// /tmp. A network file system is none: locks and unlinks do not hold there.
 pub fn places(variables: &Variables) -> Vec<Place> {
     let own_runtime = format!("/run/user/{}", geteuid());
-    let named = |name| variables.text(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let named = |name| {
+        variables
+            .text(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
     let candidates = [
         named("XDG_RUNTIME_DIR"),
         Some(PathBuf::from("/dev/shm")),
@@ -61,7 +66,10 @@ pub fn places(variables: &Variables) -> Vec<Place> {
 fn storage(path: &Path) -> Option<Storage> {
     const RAMFS_MAGIC: i64 = 0x8584_58f6;
     let kind = statfs::statfs(path).ok()?.filesystem_type();
-    #[allow(clippy::useless_conversion, reason = "the type of f_type differs by platform")]
+    #[allow(
+        clippy::useless_conversion,
+        reason = "the type of f_type differs by platform"
+    )]
     let number = i64::from(kind.0);
     match kind {
         statfs::NFS_SUPER_MAGIC => None,
@@ -74,9 +82,13 @@ fn storage(path: &Path) -> Option<Storage> {
 /// Whether a file system keeps what is written in memory alone.
 pub(crate) fn in_memory(directory: impl AsFd) -> bool {
     const RAMFS_MAGIC: i64 = 0x8584_58f6;
-    #[allow(clippy::useless_conversion, reason = "the type of f_type differs by platform")]
+    #[allow(
+        clippy::useless_conversion,
+        reason = "the type of f_type differs by platform"
+    )]
     fstatfs(directory).is_ok_and(|found| {
-        found.filesystem_type() == statfs::TMPFS_MAGIC || i64::from(found.filesystem_type().0) == RAMFS_MAGIC
+        found.filesystem_type() == statfs::TMPFS_MAGIC
+            || i64::from(found.filesystem_type().0) == RAMFS_MAGIC
     })
 }
 
@@ -113,7 +125,12 @@ impl PrivateDir {
         Self::make(self.descriptor.as_fd(), self.path.join(name), name, true)
     }
 
-    fn make(parent: impl AsFd + Copy, path: PathBuf, name: &str, may_exist: bool) -> io::Result<Self> {
+    fn make(
+        parent: impl AsFd + Copy,
+        path: PathBuf,
+        name: &str,
+        may_exist: bool,
+    ) -> io::Result<Self> {
         match mkdirat(parent, name, Mode::S_IRWXU) {
             // The umask may have taken our own bits away. The entry is the one that we have just made: in a shared place the
             // sticky bit keeps others from exchanging it.
@@ -124,10 +141,17 @@ impl PrivateDir {
         let descriptor = open_directory(parent, OsStr::new(name))?;
         let found = fstat(&descriptor)?;
         if !owned(&found, false) {
-            return Err(io::Error::other(format!("`{}` belongs to another user", path.display())));
+            return Err(io::Error::other(format!(
+                "`{}` belongs to another user",
+                path.display()
+            )));
         }
         if found.st_mode & 0o077 != 0 {
-            return Err(io::Error::other(format!("`{}` is open to others (mode {:o})", path.display(), found.st_mode & 0o7777)));
+            return Err(io::Error::other(format!(
+                "`{}` is open to others (mode {:o})",
+                path.display(),
+                found.st_mode & 0o7777
+            )));
         }
         Ok(Self { descriptor, path })
     }
@@ -141,7 +165,8 @@ impl PrivateDir {
     ///
     /// Nothing is synced: bytes that never reach a disk need not be wiped from one.
     pub fn write(&self, name: &str, contents: &[u8]) -> io::Result<()> {
-        let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+        let flags =
+            OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
         let descriptor = openat(&self.descriptor, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
         let written = fchmod(&descriptor, Mode::S_IRUSR | Mode::S_IWUSR)
             .map_err(io::Error::from)
@@ -156,7 +181,11 @@ impl PrivateDir {
     /// Removes this directory's entry from `parent`, if it is empty.
     pub fn remove_from(self, parent: &Self) -> io::Result<()> {
         let name = self.path.file_name().unwrap_or_default();
-        nix::unistd::unlinkat(&parent.descriptor, name, nix::unistd::UnlinkatFlags::RemoveDir)?;
+        nix::unistd::unlinkat(
+            &parent.descriptor,
+            name,
+            nix::unistd::UnlinkatFlags::RemoveDir,
+        )?;
         Ok(())
     }
 }
@@ -192,8 +221,20 @@ mod tests {
         let place = scratch();
         let directory = PrivateDir::in_shared(place.path(), "ours").expect("made");
         directory.write("profiles.yml", b"x: 1\n").expect("written");
-        assert_eq!(place.path().join("ours").metadata().expect("there").mode() & 0o7777, 0o700);
-        assert_eq!(place.path().join("ours/profiles.yml").metadata().expect("there").mode() & 0o7777, 0o600);
+        assert_eq!(
+            place.path().join("ours").metadata().expect("there").mode() & 0o7777,
+            0o700
+        );
+        assert_eq!(
+            place
+                .path()
+                .join("ours/profiles.yml")
+                .metadata()
+                .expect("there")
+                .mode()
+                & 0o7777,
+            0o600
+        );
     }
 
     #[test]
@@ -204,7 +245,11 @@ mod tests {
         assert!(PrivateDir::in_shared(place.path(), "ours").is_err());
 
         let directory = PrivateDir::in_shared(place.path(), "real").expect("made");
-        symlink(victim.path().join("created"), place.path().join("real/profiles.yml")).expect("planted");
+        symlink(
+            victim.path().join("created"),
+            place.path().join("real/profiles.yml"),
+        )
+        .expect("planted");
         assert!(directory.write("profiles.yml", b"x").is_err());
         assert!(!victim.path().join("created").exists());
     }
@@ -213,8 +258,11 @@ mod tests {
     fn a_directory_that_others_may_enter_is_refused() {
         let place = scratch();
         std::fs::create_dir(place.path().join("ours")).expect("planted");
-        std::fs::set_permissions(place.path().join("ours"), PermissionsExt::from_mode(0o755)).expect("opened");
-        let refusal = PrivateDir::in_shared(place.path(), "ours").expect_err("refused").to_string();
+        std::fs::set_permissions(place.path().join("ours"), PermissionsExt::from_mode(0o755))
+            .expect("opened");
+        let refusal = PrivateDir::in_shared(place.path(), "ours")
+            .expect_err("refused")
+            .to_string();
         assert!(refusal.contains("open to others (mode 755)"), "{refusal}");
     }
 

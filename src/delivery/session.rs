@@ -82,9 +82,13 @@ impl SessionDir {
     ) -> Result<Self, Refusal> {
         let delivered = Self::make(place, session, wants_files)?;
         let parts = delivered.parts.as_ref().expect("just made");
-        let contents = make(parts.files.as_ref().map(|files| files.directory.path())).map_err(Refusal::Contents)?;
+        let contents = make(parts.files.as_ref().map(|files| files.directory.path()))
+            .map_err(Refusal::Contents)?;
         for (name, text) in &contents.files {
-            let files = parts.files.as_ref().ok_or_else(|| Refusal::FileName(name.clone()))?;
+            let files = parts
+                .files
+                .as_ref()
+                .ok_or_else(|| Refusal::FileName(name.clone()))?;
             if name.is_empty() || name.starts_with('.') || name.contains('/') {
                 return Err(Refusal::FileName(name.clone()));
             }
@@ -93,7 +97,9 @@ impl SessionDir {
         if let Some(user_yml) = &contents.user_yml {
             parts.profiles.write(".user.yml", user_yml)?;
         }
-        parts.profiles.write("profiles.yml", contents.profiles_yml.as_bytes())?;
+        parts
+            .profiles
+            .write("profiles.yml", contents.profiles_yml.as_bytes())?;
         Ok(delivered)
     }
 
@@ -106,7 +112,12 @@ impl SessionDir {
                 Self::parts(&base, session, wants_files)
             };
             match made {
-                Ok(parts) => return Ok(Self { base, parts: Some(parts) }),
+                Ok(parts) => {
+                    return Ok(Self {
+                        base,
+                        parts: Some(parts),
+                    });
+                }
                 Err(error) if error.raw_os_error() == Some(Errno::ENOENT as i32) => {}
                 Err(error) => return Err(error),
             }
@@ -117,13 +128,25 @@ impl SessionDir {
     fn parts(base: &PrivateDir, session: &str, wants_files: bool) -> io::Result<Parts> {
         let session = Locked::new(base.create(session)?)?;
         let profiles = session.directory.create("profiles")?;
-        let files = if wants_files { Some(first_free(base)?) } else { None };
-        Ok(Parts { session, profiles, files })
+        let files = if wants_files {
+            Some(first_free(base)?)
+        } else {
+            None
+        };
+        Ok(Parts {
+            session,
+            profiles,
+            files,
+        })
     }
 
     /// The directory for DBT_PROFILES_DIR.
     pub fn profiles_dir(&self) -> &Path {
-        self.parts.as_ref().expect("there until it is removed").profiles.path()
+        self.parts
+            .as_ref()
+            .expect("there until it is removed")
+            .profiles
+            .path()
     }
 
     /// Shreds the contents and removes the directory.
@@ -132,11 +155,18 @@ impl SessionDir {
     }
 
     fn take_away(&mut self) -> io::Result<()> {
-        let Some(Parts { session, profiles, files }) = self.parts.take() else {
+        let Some(Parts {
+            session,
+            profiles,
+            files,
+        }) = self.parts.take()
+        else {
             return Ok(());
         };
         let shredded = shred::contents(&profiles);
-        let files_shredded = files.as_ref().map_or(Ok(()), |files| shred::contents(&files.directory));
+        let files_shredded = files
+            .as_ref()
+            .map_or(Ok(()), |files| shred::contents(&files.directory));
         let _guard = lock(&self.base, FlockArg::LockExclusive)?;
         let removed = profiles
             .remove_from(&session.directory)
@@ -161,7 +191,10 @@ impl Drop for SessionDir {
 impl Locked {
     fn new(directory: PrivateDir) -> io::Result<Self> {
         let lock = lock(&directory, FlockArg::LockExclusiveNonblock)?;
-        Ok(Self { directory, _lock: lock })
+        Ok(Self {
+            directory,
+            _lock: lock,
+        })
     }
 }
 
@@ -203,11 +236,18 @@ mod tests {
     use super::*;
 
     fn place(scratch: &tempfile::TempDir) -> Place {
-        Place { path: scratch.path().to_owned(), storage: Storage::Disk }
+        Place {
+            path: scratch.path().to_owned(),
+            storage: Storage::Disk,
+        }
     }
 
     fn contents(files: Vec<(String, Secret)>) -> Contents {
-        Contents { profiles_yml: Zeroizing::new("p: {}\n".to_owned()), files, user_yml: None }
+        Contents {
+            profiles_yml: Zeroizing::new("p: {}\n".to_owned()),
+            files,
+            user_yml: None,
+        }
     }
 
     fn certificate() -> Vec<(String, Secret)> {
@@ -217,10 +257,16 @@ mod tests {
     #[test]
     fn nothing_is_left_after_the_end() {
         let scratch = tempfile::tempdir().expect("a scratch directory");
-        let session = SessionDir::deliver(&[place(&scratch)], "s1", true, &|_| Ok(contents(certificate()))).expect("delivered");
+        let session = SessionDir::deliver(&[place(&scratch)], "s1", true, &|_| {
+            Ok(contents(certificate()))
+        })
+        .expect("delivered");
         assert!(session.profiles_dir().join("profiles.yml").is_file());
         session.remove().expect("removed");
-        assert_eq!(std::fs::read_dir(scratch.path()).expect("listed").count(), 0);
+        assert_eq!(
+            std::fs::read_dir(scratch.path()).expect("listed").count(),
+            0
+        );
     }
 
     #[test]
@@ -232,26 +278,48 @@ mod tests {
             Ok(contents(certificate()))
         };
         let places = [place(&scratch)];
-        SessionDir::deliver(&places, "s1", true, &make).expect("delivered").remove().expect("removed");
+        SessionDir::deliver(&places, "s1", true, &make)
+            .expect("delivered")
+            .remove()
+            .expect("removed");
         let living = SessionDir::deliver(&places, "s2", true, &make).expect("delivered");
         let beside = SessionDir::deliver(&places, "s3", true, &make).expect("delivered");
         let seen = seen.borrow();
         assert_eq!(seen[0], seen[1]);
         assert_ne!(seen[1], seen[2]);
         drop((living, beside));
-        assert_eq!(std::fs::read_dir(scratch.path()).expect("listed").count(), 0);
+        assert_eq!(
+            std::fs::read_dir(scratch.path()).expect("listed").count(),
+            0
+        );
     }
 
     #[test]
     fn a_place_that_cannot_take_it_is_passed_over_and_nothing_stays_in_it() {
         let scratch = tempfile::tempdir().expect("a scratch directory");
-        let missing = Place { path: scratch.path().join("missing"), storage: Storage::Memory };
+        let missing = Place {
+            path: scratch.path().join("missing"),
+            storage: Storage::Memory,
+        };
         let session =
-            SessionDir::deliver(&[missing.clone(), place(&scratch)], "s1", false, &|_| Ok(contents(Vec::new()))).expect("delivered");
-        assert!(session.profiles_dir().starts_with(scratch.path().join(format!("dbt-lease-{}", geteuid()))));
+            SessionDir::deliver(&[missing.clone(), place(&scratch)], "s1", false, &|_| {
+                Ok(contents(Vec::new()))
+            })
+            .expect("delivered");
+        assert!(
+            session
+                .profiles_dir()
+                .starts_with(scratch.path().join(format!("dbt-lease-{}", geteuid())))
+        );
         drop(session);
 
-        let refusal = SessionDir::deliver(&[missing], "s1", false, &|_| Ok(contents(Vec::new()))).err().expect("refused").to_string();
-        assert!(refusal.contains("missing: no such file or directory"), "{refusal}");
+        let refusal = SessionDir::deliver(&[missing], "s1", false, &|_| Ok(contents(Vec::new())))
+            .err()
+            .expect("refused")
+            .to_string();
+        assert!(
+            refusal.contains("missing: no such file or directory"),
+            "{refusal}"
+        );
     }
 }

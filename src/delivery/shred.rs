@@ -92,7 +92,9 @@ mod tests {
     fn the_bytes_of_an_open_file_are_gone_before_its_name_is() {
         let place = tempfile::tempdir().expect("a scratch directory");
         let directory = PrivateDir::in_shared(place.path(), "ours").expect("made");
-        directory.write("profiles.yml", &vec![b'x'; 10_000]).expect("written");
+        directory
+            .write("profiles.yml", &vec![b'x'; 10_000])
+            .expect("written");
         // A hard link keeps the file's bytes visible after the unlink.
         let kept = place.path().join("kept");
         std::fs::hard_link(place.path().join("ours/profiles.yml"), &kept).expect("linked");
@@ -102,7 +104,12 @@ mod tests {
         reader.rewind().expect("rewound");
         reader.read_to_end(&mut left).expect("read");
         assert!(left.iter().all(|byte| *byte == 0), "bytes left");
-        assert_eq!(std::fs::read_dir(place.path().join("ours")).expect("listed").count(), 0);
+        assert_eq!(
+            std::fs::read_dir(place.path().join("ours"))
+                .expect("listed")
+                .count(),
+            0
+        );
     }
 
     #[test]
@@ -116,6 +123,11 @@ mod tests {
         symlink(&victim, place.path().join("ours/link")).expect("linked");
         contents(&directory).expect("shredded");
         assert_eq!(std::fs::read_to_string(&victim).expect("read"), "keep me");
-        assert_eq!(std::fs::read_dir(place.path().join("ours")).expect("listed").count(), 0);
+        assert_eq!(
+            std::fs::read_dir(place.path().join("ours"))
+                .expect("listed")
+                .count(),
+            0
+        );
     }
 }

@@ -135,7 +135,9 @@ pub struct TakenBack<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// Neither DBT_LEASE_AUDIT_FILE nor XDG_STATE_HOME nor HOME says where.
-    #[error("no place for the record: neither DBT_LEASE_AUDIT_FILE nor XDG_STATE_HOME nor HOME is set")]
+    #[error(
+        "no place for the record: neither DBT_LEASE_AUDIT_FILE nor XDG_STATE_HOME nor HOME is set"
+    )]
     NoPlace,
     /// The file cannot be opened or made.
     #[error("cannot write the record `{}`: {cause}", .path.display())]
@@ -164,8 +166,13 @@ impl RecordError {
     /// What to do next.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::NotPrivate { path, .. } => format!("make it yours alone, `chmod 600 {}`, or set {DBT_LEASE_AUDIT_FILE} to another file", path.display()),
-            Self::NoPlace | Self::Open { .. } => format!("set {DBT_LEASE_AUDIT_FILE} to a file that this user can write"),
+            Self::NotPrivate { path, .. } => format!(
+                "make it yours alone, `chmod 600 {}`, or set {DBT_LEASE_AUDIT_FILE} to another file",
+                path.display()
+            ),
+            Self::NoPlace | Self::Open { .. } => {
+                format!("set {DBT_LEASE_AUDIT_FILE} to a file that this user can write")
+            }
         })
     }
 }
@@ -181,11 +188,18 @@ impl Record {
     /// Opens or makes the record: DBT_LEASE_AUDIT_FILE, else `$XDG_STATE_HOME/dbt-lease/audit.jsonl`, else below `~/.local/state`.
     pub fn open(variables: &Variables) -> Result<Self, RecordError> {
         let path = path(variables).ok_or(RecordError::NoPlace)?;
-        let failed = |cause| RecordError::Open { path: path.clone(), cause };
+        let failed = |cause| RecordError::Open {
+            path: path.clone(),
+            cause,
+        };
         if variables.text(DBT_LEASE_AUDIT_FILE).is_none()
             && let Some(parent) = path.parent()
         {
-            DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(failed)?;
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(parent)
+                .map_err(failed)?;
         }
         let file = OpenOptions::new()
             .append(true)
@@ -195,7 +209,12 @@ impl Record {
             .open(&path)
             .map_err(failed)?;
         let found = file.metadata().map_err(failed)?;
-        let not_private = |why: String| Err(RecordError::NotPrivate { path: path.clone(), why });
+        let not_private = |why: String| {
+            Err(RecordError::NotPrivate {
+                path: path.clone(),
+                why,
+            })
+        };
         if !found.is_file() {
             return not_private("is not a regular file".to_owned());
         }
@@ -203,7 +222,10 @@ impl Record {
             return not_private(format!("belongs to user {}", found.uid()));
         }
         if found.mode() & 0o077 != 0 {
-            return not_private(format!("can be read by others (mode {:o})", found.mode() & 0o777));
+            return not_private(format!(
+                "can be read by others (mode {:o})",
+                found.mode() & 0o777
+            ));
         }
         Ok(Self { file, path })
     }
@@ -215,7 +237,12 @@ impl Record {
 
     /// Appends one event. One write a line: with O_APPEND, lines of sessions that run at once do not mix.
     pub fn append(&mut self, session: &str, kind: Kind<'_>) -> io::Result<()> {
-        let event = Event { version: VERSION, time: stamp(SystemTime::now()), session, kind };
+        let event = Event {
+            version: VERSION,
+            time: stamp(SystemTime::now()),
+            session,
+            kind,
+        };
         let mut line = serde_json::to_vec(&event)?;
         line.push(b'\n');
         self.file.write_all(&line)
@@ -232,8 +259,15 @@ fn path(variables: &Variables) -> Option<PathBuf> {
         return Some(PathBuf::from(file));
     }
     // The XDG specification: a relative path is invalid and must be ignored.
-    let state = variables.text("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = || variables.text("HOME").map(|home| Path::new(home).join(".local/state"));
+    let state = variables
+        .text("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
+    let home = || {
+        variables
+            .text("HOME")
+            .map(|home| Path::new(home).join(".local/state"))
+    };
     Some(state.or_else(home)?.join("dbt-lease/audit.jsonl"))
 }
 
@@ -249,7 +283,12 @@ mod tests {
             result: "exit 0".to_owned(),
             seconds: 1.5,
             directory: "removed".to_owned(),
-            leases: vec![TakenBack { lease_id: "database/creds/x/1", result: "revoked", proof: "sync revocation".to_owned(), lives_until: None }],
+            leases: vec![TakenBack {
+                lease_id: "database/creds/x/1",
+                result: "revoked",
+                proof: "sync revocation".to_owned(),
+                lives_until: None,
+            }],
             token: "revoked".to_owned(),
         })
     }
@@ -265,7 +304,10 @@ mod tests {
         assert_eq!(record.path(), file);
         assert_eq!(file.metadata().expect("there").mode() & 0o777, 0o600);
         let text = std::fs::read_to_string(&file).expect("read");
-        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let lines: Vec<serde_json::Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect();
         assert_eq!(lines[1]["session"], "s2");
         assert_eq!(lines[0]["version"], 1);
         assert_eq!(lines[0]["event"], "ended");
@@ -280,13 +322,23 @@ mod tests {
         std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).expect("opened");
         let variables: Variables = [(DBT_LEASE_AUDIT_FILE, &file)].into_iter().collect();
         let refusal = Record::open(&variables).expect_err("refused");
-        assert!(refusal.to_string().contains("can be read by others (mode 644)"), "{refusal}");
+        assert!(
+            refusal
+                .to_string()
+                .contains("can be read by others (mode 644)"),
+            "{refusal}"
+        );
         assert!(refusal.hint().expect("a hint").contains("chmod 600"));
     }
 
     #[test]
     fn without_a_place_the_refusal_names_the_variable() {
         let refusal = Record::open(&Variables::default()).expect_err("refused");
-        assert!(refusal.hint().expect("a hint").contains(DBT_LEASE_AUDIT_FILE));
+        assert!(
+            refusal
+                .hint()
+                .expect("a hint")
+                .contains(DBT_LEASE_AUDIT_FILE)
+        );
     }
 }

@@ -9,12 +9,22 @@ pub type FieldKeys = (&'static str, &'static [&'static str]);
 const USER_PASSWORD: &[FieldKeys] = &[("username", &["user"]), ("password", &["password"])];
 const USER_PASS: &[FieldKeys] = &[("username", &["user"]), ("password", &["password", "pass"])];
 const USERNAME_PASSWORD: &[FieldKeys] = &[("username", &["username"]), ("password", &["password"])];
-const USERNAME_ALIASES: &[FieldKeys] =
-    &[("username", &["username", "UID", "user"]), ("password", &["password", "PWD"])];
-const USERNAME_PASS: &[FieldKeys] = &[("username", &["username", "user"]), ("password", &["password", "pass"])];
-const MICROSOFT: &[FieldKeys] =
-    &[("username", &["UID", "user", "username"]), ("password", &["PWD", "pass", "password"])];
-const SNOWFLAKE_KEY: &[FieldKeys] = &[("username", &["user"]), ("rsa_private_key", &["private_key"])];
+const USERNAME_ALIASES: &[FieldKeys] = &[
+    ("username", &["username", "UID", "user"]),
+    ("password", &["password", "PWD"]),
+];
+const USERNAME_PASS: &[FieldKeys] = &[
+    ("username", &["username", "user"]),
+    ("password", &["password", "pass"]),
+];
+const MICROSOFT: &[FieldKeys] = &[
+    ("username", &["UID", "user", "username"]),
+    ("password", &["PWD", "pass", "password"]),
+];
+const SNOWFLAKE_KEY: &[FieldKeys] = &[
+    ("username", &["user"]),
+    ("rsa_private_key", &["private_key"]),
+];
 const ATHENA: &[FieldKeys] = &[
     ("access_key", &["aws_access_key_id"]),
     ("secret_key", &["aws_secret_access_key"]),
@@ -29,24 +39,48 @@ const TOKEN: &[FieldKeys] = &[("token", &["token"])];
 
 /// What an adapter can take: each entry is one whole credential, all of whose fields the secret must have.
 const ADAPTERS: &[(&[&str], &[&[FieldKeys]])] = &[
-    (&["postgres", "materialize", "risingwave", "timescaledb", "redshift"], &[USER_PASS]),
+    (
+        &[
+            "postgres",
+            "materialize",
+            "risingwave",
+            "timescaledb",
+            "redshift",
+        ],
+        &[USER_PASS],
+    ),
     (&["snowflake"], &[USER_PASSWORD, SNOWFLAKE_KEY]),
-    (&["trino", "clickhouse", "singlestore", "db2", "firebolt"], &[USER_PASSWORD]),
+    (
+        &["trino", "clickhouse", "singlestore", "db2", "firebolt"],
+        &[USER_PASSWORD],
+    ),
     (&["oracle", "exasol"], &[USER_PASS]),
     (&["spark"], &[USER_PASSWORD, TOKEN]),
     (&["bigquery", "databricks"], &[TOKEN]),
     (&["athena"], &[ATHENA]),
     (&["maxcompute"], &[MAXCOMPUTE]),
     (&["sqlserver", "fabric", "synapse"], &[MICROSOFT]),
-    (&["mysql", "mysql5", "mariadb", "teradata"], &[USERNAME_ALIASES]),
+    (
+        &["mysql", "mysql5", "mariadb", "teradata"],
+        &[USERNAME_ALIASES],
+    ),
     (&["starrocks", "doris", "vertica"], &[USERNAME_PASSWORD]),
-    (&["dremio"], &[&[("username", &["UID", "username", "user"]), ("password", &["PWD", "password"])]]),
+    (
+        &["dremio"],
+        &[&[
+            ("username", &["UID", "username", "user"]),
+            ("password", &["PWD", "password"]),
+        ]],
+    ),
     (&["netezza", "impala", "hive"], &[USERNAME_PASS]),
 ];
 
 /// The credentials that an adapter's output can take, or `None` for an adapter that is not in the table.
 pub fn credentials(adapter: &str) -> Option<&'static [&'static [FieldKeys]]> {
-    ADAPTERS.iter().find(|(names, _)| names.contains(&adapter)).map(|(_, credentials)| *credentials)
+    ADAPTERS
+        .iter()
+        .find(|(names, _)| names.contains(&adapter))
+        .map(|(_, credentials)| *credentials)
 }
 
 #[cfg(test)]
@@ -55,7 +89,10 @@ mod tests {
 
     #[test]
     fn no_adapter_stands_twice() {
-        let mut names: Vec<&str> = ADAPTERS.iter().flat_map(|(names, _)| names.iter().copied()).collect();
+        let mut names: Vec<&str> = ADAPTERS
+            .iter()
+            .flat_map(|(names, _)| names.iter().copied())
+            .collect();
         let count = names.len();
         names.sort_unstable();
         names.dedup();

@@ -4,19 +4,22 @@
 pub mod adapters;
 pub mod secrets;
 pub mod template;
+pub mod vault_values;
+pub mod view;
 
 use std::path::Path;
 use std::rc::Rc;
 
 use zeroize::Zeroizing;
 
-use crate::config::{FieldValue, Lent};
-use crate::dbt::Profile;
+use crate::config::{Delivery, FieldValue, Lent};
 use crate::dbt::yaml::{self, Mapping, Node, Value};
+use crate::dbt::{Profile, Rendering};
 use crate::secret::Secret;
 use adapters::FieldKeys;
 use secrets::{Field, Secrets};
 use template::Template;
+use vault_values::{Filled, mentions_vault};
 
 /// Why an output cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -48,13 +51,17 @@ pub enum RenderError {
         known: Vec<String>,
     },
     /// The adapter's keys are not in our table.
-    #[error("the output has `type: {adapter}`, and which of its keys take a credential is not known to dbt-lease")]
+    #[error(
+        "the output has `type: {adapter}`, and which of its keys take a credential is not known to dbt-lease"
+    )]
     UnknownAdapter {
         /// `type:` of the output.
         adapter: String,
     },
     /// `type:` is missing, or is a template.
-    #[error("the output has no `type:` that is plain text, so it is not known which keys take the credential")]
+    #[error(
+        "the output has no `type:` that is plain text, so it is not known which keys take the credential"
+    )]
     NoAdapter,
     /// The secret lacks the fields that the adapter's keys take.
     #[error("the secret `{secret}` does not fit `type: {adapter}`: it takes {}; Vault gave {}", list(.wanted), list(.known))]
@@ -69,7 +76,9 @@ pub enum RenderError {
         known: Vec<String>,
     },
     /// The output has a key under two spellings; dbt refuses it.
-    #[error("the output has both `{first}` and `{second}`, which are one key to dbt; it would refuse them")]
+    #[error(
+        "the output has both `{first}` and `{second}`, which are one key to dbt; it would refuse them"
+    )]
     TwoSpellings {
         /// One spelling.
         first: String,
@@ -84,16 +93,52 @@ pub enum RenderError {
         /// The part that is no map.
         part: String,
     },
+    /// A string of profiles.yml that uses `vault` and cannot be evaluated for certain.
+    #[error("`{path}` in profiles.yml uses `vault`, and its value cannot be made: {why}")]
+    VaultValue {
+        /// The key path.
+        path: String,
+        /// The reason.
+        why: String,
+    },
+    /// A value that dbt refuses to render.
+    #[error("`{path}` in profiles.yml cannot be rendered, by dbt neither: {why}")]
+    Dbt {
+        /// The key path.
+        path: String,
+        /// dbt's reason.
+        why: String,
+        /// The kind of reason.
+        kind: &'static str,
+    },
+    /// profiles.yml uses `vault`, and the delivery is `env`.
+    #[error("profiles.yml uses `vault`, and `delivery: env` writes no secret into it")]
+    VaultInEnvDelivery,
     /// A value that dbt could not read back.
     #[error(transparent)]
     Emit(#[from] yaml::EmitError),
 }
 
 fn list(names: &[String]) -> String {
-    if names.is_empty() { "none".to_owned() } else { names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ") }
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
 }
 
 impl RenderError {
+    fn vault(path: &str, why: String) -> Self {
+        Self::VaultValue {
+            path: path.to_owned(),
+            why,
+        }
+    }
+
     /// A stable word for JSON.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -104,6 +149,8 @@ impl RenderError {
             Self::Unfit { .. } => "unfit_secret",
             Self::TwoSpellings { .. } => "two_spellings",
             Self::NoMap { .. } => "no_map",
+            Self::VaultValue { .. } | Self::VaultInEnvDelivery => "vault_value",
+            Self::Dbt { kind, .. } => kind,
             Self::Emit(_) => "emit",
         }
     }
@@ -117,8 +164,13 @@ impl RenderError {
                     .to_owned(),
             ),
             Self::TwoSpellings { second, .. } => Some(format!("remove `{second}` from the output in profiles.yml")),
+            Self::VaultValue { .. } | Self::VaultInEnvDelivery => Some(
+                "give the target `env: {DBT_ENV_SECRET_PASSWORD: \"{{ vault.warehouse.password }}\"}` in dbt-lease.yml, and write \
+                 `env_var('DBT_ENV_SECRET_PASSWORD')` in profiles.yml, with any expression that dbt knows around it"
+                    .to_owned(),
+            ),
             Self::Emit(error) => error.hint(),
-            Self::Template { .. } | Self::UnknownSecret { .. } | Self::UnknownField { .. } | Self::NoMap { .. } => None,
+            Self::Template { .. } | Self::UnknownSecret { .. } | Self::UnknownField { .. } | Self::NoMap { .. } | Self::Dbt { .. } => None,
         }
     }
 }
@@ -135,14 +187,26 @@ pub struct Output {
 
 /// The output of delivery `file`: `fields:` where given, else the only secret's fields in the adapter's own keys.
 ///
-/// `files` is the directory for `{file: …}` fields.
-pub fn output(profile: &Profile, lent: &Lent, secrets: &Secrets, files: Option<&Path>) -> Result<Output, RenderError> {
-    let mut made = Output { node: Rc::clone(&profile.output), files: Vec::new(), leased: Vec::new() };
-    if lent.fields.is_empty() {
-        if lent.env.is_empty() {
-            made.set_adapter_keys(profile, secrets)?;
-        }
-        return Ok(made);
+/// An output that uses `vault` itself says with that where the fields go. `files` is the directory for `{file: …}` fields.
+pub fn output(
+    profile: &Profile,
+    lent: &Lent,
+    secrets: &Secrets,
+    rendering: &Rendering<'_>,
+    files: Option<&Path>,
+) -> Result<Output, RenderError> {
+    let uses_vault = mentions_vault(&profile.output);
+    if uses_vault && lent.delivery == Delivery::Env {
+        return Err(RenderError::VaultInEnvDelivery);
+    }
+    let Filled { node, leased } = vault_values::fill(&profile.output, secrets, rendering)?;
+    let mut made = Output {
+        node,
+        files: Vec::new(),
+        leased,
+    };
+    if lent.fields.is_empty() && lent.env.is_empty() && made.leased.is_empty() {
+        made.set_adapter_keys(profile, secrets)?;
     }
     for (path, value) in &lent.fields {
         let place = format!("fields.{path}");
@@ -169,22 +233,45 @@ pub fn output(profile: &Profile, lent: &Lent, secrets: &Secrets, files: Option<&
 }
 
 impl Output {
-    fn set_adapter_keys(&mut self, profile: &Profile, secrets: &Secrets) -> Result<(), RenderError> {
+    fn set_adapter_keys(
+        &mut self,
+        profile: &Profile,
+        secrets: &Secrets,
+    ) -> Result<(), RenderError> {
         let adapter = profile.adapter.as_deref().ok_or(RenderError::NoAdapter)?;
         let credentials =
-            adapters::credentials(adapter).ok_or_else(|| RenderError::UnknownAdapter { adapter: adapter.to_owned() })?;
+            adapters::credentials(adapter).ok_or_else(|| RenderError::UnknownAdapter {
+                adapter: adapter.to_owned(),
+            })?;
         // The configuration sees to it that there is one secret here.
-        let name = secrets.names().first().map(|name| (*name).to_owned()).unwrap_or_default();
-        let fits = |credential: &&&[FieldKeys]| credential.iter().all(|(field, _)| secrets.has(&name, field));
-        let credential = credentials.iter().find(fits).ok_or_else(|| RenderError::Unfit {
-            secret: name.clone(),
-            adapter: adapter.to_owned(),
-            wanted: credentials[0].iter().map(|(field, _)| (*field).to_owned()).collect(),
-            known: match secrets {
-                Secrets::Leased(all) => all.get(&name).map(|fields| fields.keys().cloned().collect()).unwrap_or_default(),
-                Secrets::Placeholders(_) => Vec::new(),
-            },
-        })?;
+        let name = secrets
+            .names()
+            .first()
+            .map(|name| (*name).to_owned())
+            .unwrap_or_default();
+        let fits = |credential: &&&[FieldKeys]| {
+            credential
+                .iter()
+                .all(|(field, _)| secrets.has(&name, field))
+        };
+        let credential = credentials
+            .iter()
+            .find(fits)
+            .ok_or_else(|| RenderError::Unfit {
+                secret: name.clone(),
+                adapter: adapter.to_owned(),
+                wanted: credentials[0]
+                    .iter()
+                    .map(|(field, _)| (*field).to_owned())
+                    .collect(),
+                known: match secrets {
+                    Secrets::Leased(all) => all
+                        .get(&name)
+                        .map(|fields| fields.keys().cloned().collect())
+                        .unwrap_or_default(),
+                    Secrets::Placeholders(_) => Vec::new(),
+                },
+            })?;
         for (field, keys) in *credential {
             let key = spelling(self.node.map(), keys)?;
             let value = match secrets.field(&name, field)? {
@@ -198,7 +285,10 @@ impl Output {
 
     fn set(&mut self, path: &str, value: Rc<Node>, from: String) -> Result<(), RenderError> {
         let parts: Vec<&str> = path.split('.').collect();
-        self.node = with(&self.node, &parts, value).map_err(|part| RenderError::NoMap { path: path.to_owned(), part })?;
+        self.node = with(&self.node, &parts, value).map_err(|part| RenderError::NoMap {
+            path: path.to_owned(),
+            part,
+        })?;
         self.leased.push((path.to_owned(), from));
         Ok(())
     }
@@ -216,26 +306,42 @@ fn with(node: &Node, path: &[&str], value: Rc<Node>) -> Result<Rc<Node>, String>
     };
     let missing = Rc::new(Node::of(Value::Null));
     let inner = mapping.get(key).unwrap_or(&missing);
-    let inner = if rest.is_empty() { value } else { with(inner, rest, value).map_err(|_| (*key).to_owned())? };
+    let inner = if rest.is_empty() {
+        value
+    } else {
+        with(inner, rest, value).map_err(|_| (*key).to_owned())?
+    };
     mapping.set(key, inner);
-    Ok(Rc::new(Node { value: Value::Map(mapping), mark: node.mark }))
+    Ok(Rc::new(Node {
+        value: Value::Map(mapping),
+        mark: node.mark,
+    }))
 }
 
 /// The spelling that the output already uses, else the canonical one.
-fn spelling(output: Option<&Mapping>, keys: &'static [&'static str]) -> Result<&'static str, RenderError> {
-    let used: Vec<&'static str> =
-        keys.iter().copied().filter(|key| output.is_some_and(|output| output.get(key).is_some())).collect();
+fn spelling(
+    output: Option<&Mapping>,
+    keys: &'static [&'static str],
+) -> Result<&'static str, RenderError> {
+    let used: Vec<&'static str> = keys
+        .iter()
+        .copied()
+        .filter(|key| output.is_some_and(|output| output.get(key).is_some()))
+        .collect();
     match used.as_slice() {
         [] => Ok(keys[0]),
         [one] => Ok(one),
-        [first, second, ..] => {
-            Err(RenderError::TwoSpellings { first: (*first).to_owned(), second: (*second).to_owned() })
-        }
+        [first, second, ..] => Err(RenderError::TwoSpellings {
+            first: (*first).to_owned(),
+            second: (*second).to_owned(),
+        }),
     }
 }
 
 fn literal(secret: Secret) -> Rc<Node> {
-    Rc::new(Node::of(Value::Literal(Zeroizing::new(secret.expose().to_owned()))))
+    Rc::new(Node::of(Value::Literal(Zeroizing::new(
+        secret.expose().to_owned(),
+    ))))
 }
 
 /// A number or truth value as JSON writes it.
@@ -243,17 +349,28 @@ fn plain(text: &str) -> Rc<Node> {
     let value = match text {
         "true" => Value::Bool(true),
         "false" => Value::Bool(false),
-        digits if digits.strip_prefix('-').unwrap_or(digits).bytes().all(|byte| byte.is_ascii_digit()) => {
+        digits
+            if digits
+                .strip_prefix('-')
+                .unwrap_or(digits)
+                .bytes()
+                .all(|byte| byte.is_ascii_digit()) =>
+        {
             Value::Int(digits.to_owned())
         }
-        other => other.parse().map_or_else(|_| Value::Literal(Zeroizing::new(other.to_owned())), Value::Float),
+        other => other.parse().map_or_else(
+            |_| Value::Literal(Zeroizing::new(other.to_owned())),
+            Value::Float,
+        ),
     };
     Rc::new(Node::of(value))
 }
 
 /// Whether a key of the output names a file of ours.
 pub fn wants_files(lent: &Lent) -> bool {
-    lent.fields.iter().any(|(_, value)| matches!(value, FieldValue::File(_)))
+    lent.fields
+        .iter()
+        .any(|(_, value)| matches!(value, FieldValue::File(_)))
 }
 
 /// The bridge's variables.

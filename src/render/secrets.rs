@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::render::RenderError;
 use crate::config;
+use crate::render::RenderError;
 use crate::secret::Secret;
 use crate::vault::{fields, secret};
 
@@ -42,30 +42,50 @@ impl Secrets {
     /// What Vault gave. Lists and maps become JSON text; a null is no field.
     pub fn leased(secrets: &[secret::Lent]) -> Self {
         let field = |value: &fields::Field| match value {
-            fields::Field::Number(_) | fields::Field::Bool(_) => Some(Field::Plain(value.expose_json().to_string())),
+            fields::Field::Number(_) | fields::Field::Bool(_) => {
+                Some(Field::Plain(value.expose_json().to_string()))
+            }
             _ => value.text().map(Field::Text),
         };
         let fields = |lent: &secret::Lent| {
-            lent.fields.iter().filter_map(|(name, value)| Some((name.to_owned(), field(value)?))).collect()
+            lent.fields
+                .iter()
+                .filter_map(|(name, value)| Some((name.to_owned(), field(value)?)))
+                .collect()
         };
-        Self::Leased(secrets.iter().map(|lent| (lent.name.clone(), fields(lent))).collect())
+        Self::Leased(
+            secrets
+                .iter()
+                .map(|lent| (lent.name.clone(), fields(lent)))
+                .collect(),
+        )
     }
 
     /// Placeholders for a target's secrets.
     pub fn placeholders(lent: &config::Lent) -> Self {
-        Self::Placeholders(lent.secrets.iter().map(|secret| secret.request.name.clone()).collect())
+        Self::Placeholders(
+            lent.secrets
+                .iter()
+                .map(|secret| secret.request.name.clone())
+                .collect(),
+        )
     }
 
     /// One field; an error names what there is.
     pub fn field(&self, secret: &str, field: &str) -> Result<Field, RenderError> {
         match self {
             Self::Leased(secrets) => {
-                let fields = secrets.get(secret).ok_or_else(|| self.unknown_secret(secret))?;
-                fields.get(field).cloned().ok_or_else(|| RenderError::UnknownField {
-                    secret: secret.to_owned(),
-                    field: field.to_owned(),
-                    known: fields.keys().cloned().collect(),
-                })
+                let fields = secrets
+                    .get(secret)
+                    .ok_or_else(|| self.unknown_secret(secret))?;
+                fields
+                    .get(field)
+                    .cloned()
+                    .ok_or_else(|| RenderError::UnknownField {
+                        secret: secret.to_owned(),
+                        field: field.to_owned(),
+                        known: fields.keys().cloned().collect(),
+                    })
             }
             Self::Placeholders(names) if names.iter().any(|name| name == secret) => {
                 Ok(Field::Text(Secret::new(PLACEHOLDER.to_owned())))
@@ -77,7 +97,9 @@ impl Secrets {
     /// Whether a secret has a field; a placeholder has every field.
     pub fn has(&self, secret: &str, field: &str) -> bool {
         match self {
-            Self::Leased(secrets) => secrets.get(secret).is_some_and(|fields| fields.contains_key(field)),
+            Self::Leased(secrets) => secrets
+                .get(secret)
+                .is_some_and(|fields| fields.contains_key(field)),
             Self::Placeholders(names) => names.iter().any(|name| name == secret),
         }
     }

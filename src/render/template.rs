@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
+use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
 
 use crate::render::RenderError;
 use crate::render::secrets::{Field, Secrets};
@@ -19,15 +19,26 @@ pub struct Template<'a> {
 impl<'a> Template<'a> {
     /// Parses a template. `place` is the key that it stands under, for messages.
     pub fn parse(place: &str, text: &'a str) -> Result<Self, RenderError> {
-        let bad = |why: String| RenderError::Template { place: place.to_owned(), why };
+        let bad = |why: String| RenderError::Template {
+            place: place.to_owned(),
+            why,
+        };
         let environment = Environment::empty();
-        let template = environment.template_from_str(text).map_err(|error| bad(syntax(&error)))?;
+        let template = environment
+            .template_from_str(text)
+            .map_err(|error| bad(syntax(&error)))?;
         let mut uses = BTreeSet::new();
         for name in template.undeclared_variables(true) {
             let parts: Vec<&str> = name.split('.').collect();
             match parts.as_slice() {
-                ["vault", secret, field] => uses.insert(((*secret).to_owned(), (*field).to_owned())),
-                ["vault", ..] => return Err(bad("a secret's field is written `vault.NAME.FIELD`".to_owned())),
+                ["vault", secret, field] => {
+                    uses.insert(((*secret).to_owned(), (*field).to_owned()))
+                }
+                ["vault", ..] => {
+                    return Err(bad(
+                        "a secret's field is written `vault.NAME.FIELD`".to_owned()
+                    ));
+                }
                 [other, ..] => {
                     return Err(bad(format!(
                         "`{other}` is not known here; there is `vault` alone (`vault.NAME.FIELD`)"
@@ -41,12 +52,20 @@ impl<'a> Template<'a> {
 
     /// The fields that the template uses, as `NAME.FIELD`.
     pub fn sources(&self) -> Vec<String> {
-        self.uses.iter().map(|(secret, field)| format!("{secret}.{field}")).collect()
+        self.uses
+            .iter()
+            .map(|(secret, field)| format!("{secret}.{field}"))
+            .collect()
     }
 
     /// The template's one field, where it is nothing but `{{ vault.NAME.FIELD }}`.
     fn lone(&self) -> Option<&(String, String)> {
-        let inner = self.text.trim().strip_prefix("{{")?.strip_suffix("}}")?.trim_matches(['-', ' ', '\t', '\n']);
+        let inner = self
+            .text
+            .trim()
+            .strip_prefix("{{")?
+            .strip_suffix("}}")?
+            .trim_matches(['-', ' ', '\t', '\n']);
         let only = self.uses.first().filter(|_| self.uses.len() == 1)?;
         (inner == format!("vault.{}.{}", only.0, only.1)).then_some(only)
     }
@@ -56,30 +75,42 @@ impl<'a> Template<'a> {
         if let Some((secret, field)) = self.lone() {
             return secrets.field(secret, field);
         }
-        let mut vault: BTreeMap<&str, BTreeMap<&str, Value>> = BTreeMap::new();
+        let mut vault: BTreeMap<String, BTreeMap<String, Value>> = BTreeMap::new();
         for (secret, field) in &self.uses {
             let value = Value::from(secrets.field(secret, field)?.text().expose());
-            vault.entry(secret).or_default().insert(field, value);
+            vault
+                .entry(secret.clone())
+                .or_default()
+                .insert(field.clone(), value);
         }
+        let context = Value::from_iter([("vault", Value::from(vault))]);
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_auto_escape_callback(|_| AutoEscape::None);
         environment.set_syntax(syntax_kept());
         let text = environment
             // minijinja's own message may quote values; its kind says enough.
-            .render_str(self.text, context! { vault })
-            .map_err(|error| RenderError::Template { place: place.to_owned(), why: error.kind().to_string() })?;
+            .render_str(self.text, context)
+            .map_err(|error| RenderError::Template {
+                place: place.to_owned(),
+                why: error.kind().to_string(),
+            })?;
         Ok(Field::Text(Secret::new(text)))
     }
 }
 
 /// Jinja's syntax, but that a value's last newline is the user's.
 fn syntax_kept() -> SyntaxConfig {
-    SyntaxConfig::builder().keep_trailing_newline(true).build().unwrap_or_default()
+    SyntaxConfig::builder()
+        .keep_trailing_newline(true)
+        .build()
+        .unwrap_or_default()
 }
 
 fn syntax(error: &minijinja::Error) -> String {
-    error.detail().map_or_else(|| error.kind().to_string(), str::to_owned)
+    error
+        .detail()
+        .map_or_else(|| error.kind().to_string(), str::to_owned)
 }
 
 #[cfg(test)]
@@ -88,11 +119,21 @@ mod tests {
 
     fn secrets() -> Secrets {
         let fields = [
-            ("username".to_owned(), Field::Text(Secret::new("v-dbt".to_owned()))),
-            ("password".to_owned(), Field::Text(Secret::new("{{ 1 }}<&'".to_owned()))),
+            (
+                "username".to_owned(),
+                Field::Text(Secret::new("v-dbt".to_owned())),
+            ),
+            (
+                "password".to_owned(),
+                Field::Text(Secret::new("{{ 1 }}<&'".to_owned())),
+            ),
             ("port".to_owned(), Field::Plain("5432".to_owned())),
         ];
-        Secrets::Leased([("warehouse".to_owned(), fields.into_iter().collect())].into_iter().collect())
+        Secrets::Leased(
+            [("warehouse".to_owned(), fields.into_iter().collect())]
+                .into_iter()
+                .collect(),
+        )
     }
 
     fn evaluate(text: &str) -> Result<Field, RenderError> {
@@ -107,8 +148,13 @@ mod tests {
 
     #[test]
     fn a_lone_field_keeps_its_type() {
-        assert!(matches!(evaluate("{{ vault.warehouse.port }}"), Ok(Field::Plain(port)) if port == "5432"));
-        assert!(matches!(evaluate("{{ vault.warehouse.port ~ '' }}"), Ok(Field::Text(_))));
+        assert!(
+            matches!(evaluate("{{ vault.warehouse.port }}"), Ok(Field::Plain(port)) if port == "5432")
+        );
+        assert!(matches!(
+            evaluate("{{ vault.warehouse.port ~ '' }}"),
+            Ok(Field::Text(_))
+        ));
     }
 
     #[test]

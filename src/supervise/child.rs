@@ -48,7 +48,9 @@ pub enum StartError {
 pub fn find(program: &OsStr, variables: &Variables) -> Result<PathBuf, StartError> {
     let path = Path::new(program);
     if program.as_encoded_bytes().contains(&b'/') {
-        return executable(path).map(|()| path.to_owned()).map_err(|errno| refused(path, errno));
+        return executable(path)
+            .map(|()| path.to_owned())
+            .map_err(|errno| refused(path, errno));
     }
     let mut refusal = StartError::NotFound(path.to_owned());
     for directory in std::env::split_paths(variables.os("PATH").unwrap_or_default()) {
@@ -64,14 +66,21 @@ pub fn find(program: &OsStr, variables: &Variables) -> Result<PathBuf, StartErro
 
 fn executable(path: &Path) -> Result<(), Errno> {
     nix::unistd::access(path, AccessFlags::X_OK)?;
-    if path.is_dir() { Err(Errno::EACCES) } else { Ok(()) }
+    if path.is_dir() {
+        Err(Errno::EACCES)
+    } else {
+        Ok(())
+    }
 }
 
 fn refused(program: &Path, errno: Errno) -> StartError {
     if errno == Errno::ENOENT || errno == Errno::ENOTDIR {
         return StartError::NotFound(program.to_owned());
     }
-    StartError::NotExecutable { program: program.to_owned(), cause: errno.into() }
+    StartError::NotExecutable {
+        program: program.to_owned(),
+        cause: errno.into(),
+    }
 }
 
 /// A running child.
@@ -94,8 +103,14 @@ impl Child {
     ///
     /// With a controlling terminal the child stays in our group: prompts, pagers and ^Z work only so. Without one it gets its own,
     /// so that whoever signals our group does not reach it twice.
-    pub fn start(argv: &[OsString], variables: &Variables, is_dbt: bool) -> Result<Self, StartError> {
-        let (program, arguments) = argv.split_first().ok_or_else(|| StartError::NotFound(PathBuf::new()))?;
+    pub fn start(
+        argv: &[OsString],
+        variables: &Variables,
+        is_dbt: bool,
+    ) -> Result<Self, StartError> {
+        let (program, arguments) = argv
+            .split_first()
+            .ok_or_else(|| StartError::NotFound(PathBuf::new()))?;
         let mut command = Command::new(program);
         command.args(arguments).env_clear().envs(variables.iter());
         let shares_group = has_terminal();
@@ -112,10 +127,20 @@ impl Child {
                 });
             }
         }
-        let child = command.spawn().map_err(|error| start_error(program, error))?;
-        #[expect(clippy::cast_possible_wrap, reason = "pid_t is an i32; std hands it out as u32")]
+        let child = command
+            .spawn()
+            .map_err(|error| start_error(program, error))?;
+        #[expect(
+            clippy::cast_possible_wrap,
+            reason = "pid_t is an i32; std hands it out as u32"
+        )]
         let pid = Pid::from_raw(child.id() as i32);
-        Ok(Self { pid, shares_group, whole_group: !shares_group && !is_dbt, last: None })
+        Ok(Self {
+            pid,
+            shares_group,
+            whole_group: !shares_group && !is_dbt,
+            last: None,
+        })
     }
 
     /// Waits for the end and passes signals on meanwhile.
@@ -134,7 +159,10 @@ impl Child {
 
     fn ended(&self) -> io::Result<Option<End>> {
         loop {
-            match waitpid(self.pid, Some(WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED)) {
+            match waitpid(
+                self.pid,
+                Some(WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED),
+            ) {
                 Ok(WaitStatus::Exited(_, code)) => return Ok(Some(End::Code(code))),
                 Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(Some(End::Signal(signal))),
                 // The child stopped (^Z): stop too, or the shell would not see its job stop. We run on at SIGCONT, which is then
@@ -148,11 +176,16 @@ impl Child {
     }
 
     fn pass_on(&mut self, received: Received, now: Instant) {
-        if self.shares_group && received.from_kernel && reaches_the_foreground_group(received.signal) {
+        if self.shares_group
+            && received.from_kernel
+            && reaches_the_foreground_group(received.signal)
+        {
             return;
         }
         if !self.shares_group {
-            let again = self.last.is_some_and(|(signal, at)| signal == received.signal && now - at < SAME_SIGNAL);
+            let again = self
+                .last
+                .is_some_and(|(signal, at)| signal == received.signal && now - at < SAME_SIGNAL);
             if again {
                 return;
             }
@@ -169,13 +202,19 @@ impl Child {
 
 /// What the terminal's driver sends to the whole foreground group. A hangup goes to the session's leader alone, so SIGHUP is not here.
 fn reaches_the_foreground_group(signal: Signal) -> bool {
-    matches!(signal, Signal::SIGINT | Signal::SIGQUIT | Signal::SIGTSTP | Signal::SIGWINCH)
+    matches!(
+        signal,
+        Signal::SIGINT | Signal::SIGQUIT | Signal::SIGTSTP | Signal::SIGWINCH
+    )
 }
 
 fn start_error(program: &OsStr, error: io::Error) -> StartError {
     match error.raw_os_error().map(Errno::from_raw) {
         Some(errno) => refused(Path::new(program), errno),
-        None => StartError::NotExecutable { program: program.into(), cause: error },
+        None => StartError::NotExecutable {
+            program: program.into(),
+            cause: error,
+        },
     }
 }
 

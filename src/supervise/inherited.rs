@@ -39,7 +39,8 @@ fn ignored(signal: libc::c_int) -> bool {
     // SAFETY: an all-zero sigaction is a valid value to be overwritten; a null new action asks only.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
-        libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
+        libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0
+            && action.sa_sigaction == libc::SIG_IGN
     }
 }
 
@@ -67,7 +68,10 @@ impl Inherited {
                 unsafe { libc::close(descriptor) };
             }
         }
-        for (bit, signal) in [(PIPE_IGNORED, libc::SIGPIPE), (CHILD_IGNORED, libc::SIGCHLD)] {
+        for (bit, signal) in [
+            (PIPE_IGNORED, libc::SIGPIPE),
+            (CHILD_IGNORED, libc::SIGCHLD),
+        ] {
             if self.0 & bit != 0 {
                 // SAFETY: SIG_IGN needs no handler; signal() is async-signal-safe.
                 unsafe { libc::signal(signal, libc::SIG_IGN) };

@@ -54,7 +54,11 @@ impl Signals {
     pub fn install() -> io::Result<Self> {
         let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
         WRITER.store(writer.as_raw_fd(), Ordering::SeqCst);
-        let action = SigAction::new(SigHandler::SigAction(note), SaFlags::SA_RESTART, SigSet::empty());
+        let action = SigAction::new(
+            SigHandler::SigAction(note),
+            SaFlags::SA_RESTART,
+            SigSet::empty(),
+        );
         for signal in WATCHED {
             // SAFETY: the handler is async-signal-safe: it reads an atomic, writes to a descriptor and keeps errno.
             let before = unsafe { sigaction(signal, &action) }?;
@@ -65,13 +69,19 @@ impl Signals {
         }
         // SAFETY: the descriptor is owned by the `AsyncFd` from here on, and closed by nobody else.
         let reader = unsafe { AsyncFd::register(reader) }?;
-        Ok(Self { reader, _writer: writer })
+        Ok(Self {
+            reader,
+            _writer: writer,
+        })
     }
 
     /// Forgets what has arrived and was not asked for.
     pub fn forget_pending(&self) {
         let mut bytes = [0; 256];
-        while matches!(nix::unistd::read(self.reader.get_ref(), &mut bytes), Ok(1..)) {}
+        while matches!(
+            nix::unistd::read(self.reader.get_ref(), &mut bytes),
+            Ok(1..)
+        ) {}
     }
 
     /// Waits for the next signal. Dropping the future loses none.
@@ -82,7 +92,10 @@ impl Signals {
             match nix::unistd::read(self.reader.get_ref(), &mut bytes) {
                 Ok(2) => {
                     let signal = Signal::try_from(i32::from(bytes[0]))?;
-                    return Ok(Received { signal, from_kernel: bytes[1] == 1 });
+                    return Ok(Received {
+                        signal,
+                        from_kernel: bytes[1] == 1,
+                    });
                 }
                 Ok(_) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
                 Err(Errno::EAGAIN) => ready.clear_ready(),
@@ -99,7 +112,11 @@ extern "C" fn note(signal: libc::c_int, info: *mut libc::siginfo_t, _context: *m
     let errno = Errno::last_raw();
     // SAFETY: with SA_SIGINFO the kernel hands a valid siginfo.
     let code = unsafe { (*info).si_code };
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "signal numbers are 1 to 64")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "signal numbers are 1 to 64"
+    )]
     let bytes = [signal as u8, u8::from(code > 0)];
     // SAFETY: write(2) is async-signal-safe; the buffer lives on this stack; a closed descriptor gives EBADF.
     unsafe { libc::write(WRITER.load(Ordering::SeqCst), bytes.as_ptr().cast(), 2) };

@@ -34,13 +34,21 @@ fn int_term_and_hup_reach_the_child_exactly_once() {
     let fifo = lab.home.directory().join("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a fifo");
     // Held open for reading and writing, so that the child's `read` blocks.
-    let _held = std::fs::OpenOptions::new().read(true).write(true).open(&fifo).expect("open");
+    let _held = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&fifo)
+        .expect("open");
     let fifo = fifo.display().to_string();
-    let mut running = Running::start(lab.command(&["exec", "-t", "prod", "--", "bash", "-c", REPORT, &fifo]));
+    let mut running =
+        Running::start(lab.command(&["exec", "-t", "prod", "--", "bash", "-c", REPORT, &fifo]));
     running.wait_for_line("ready");
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         kill(running.pid(), signal).expect("sent");
-        running.wait_for_line(&format!("got {}", signal.as_str().trim_start_matches("SIG")));
+        running.wait_for_line(&format!(
+            "got {}",
+            signal.as_str().trim_start_matches("SIG")
+        ));
     }
     kill(running.pid(), Signal::SIGUSR1).expect("sent");
     let ran = running.end().code(7);
@@ -52,7 +60,15 @@ fn int_term_and_hup_reach_the_child_exactly_once() {
 fn a_signal_that_ends_the_child_ends_us_after_cleaning_up() {
     let lab = Lab::new();
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        let mut running = Running::start(lab.command(&["exec", "-t", "prod", "--", "sh", "-c", "echo up; exec sleep 600"]));
+        let mut running = Running::start(lab.command(&[
+            "exec",
+            "-t",
+            "prod",
+            "--",
+            "sh",
+            "-c",
+            "echo up; exec sleep 600",
+        ]));
         running.wait_for_line("up");
         kill(running.pid(), signal).expect("sent");
         let ran = running.end();
@@ -65,9 +81,18 @@ fn a_signal_that_ends_the_child_ends_us_after_cleaning_up() {
 fn a_signal_during_the_login_ends_us_by_it_and_starts_nothing() {
     let lab = Lab::new();
     lab.world.bao().freeze();
-    let running = Running::start(lab.command(&["exec", "-t", "prod", "--", "sh", "-c", "echo started"]));
+    let running =
+        Running::start(lab.command(&["exec", "-t", "prod", "--", "sh", "-c", "echo started"]));
     // The request is under way when the frozen server's socket holds bytes that nobody reads.
-    let port = lab.world.bao().address().rsplit(':').next().expect("a port").parse().expect("a port");
+    let port = lab
+        .world
+        .bao()
+        .address()
+        .rsplit(':')
+        .next()
+        .expect("a port")
+        .parse()
+        .expect("a port");
     wait_until("the login was sent", || bytes_wait_at(port));
     kill(running.pid(), Signal::SIGTERM).expect("sent");
     lab.world.bao().thaw();
@@ -82,24 +107,43 @@ fn bytes_wait_at(port: u16) -> bool {
     let table = std::fs::read_to_string("/proc/net/tcp").expect("/proc/net/tcp");
     table.lines().skip(1).any(|line| {
         let columns: Vec<&str> = line.split_whitespace().collect();
-        let local = columns[1].rsplit(':').next().and_then(|port| u16::from_str_radix(port, 16).ok());
-        local == Some(port) && columns[4].rsplit(':').next().is_some_and(|queue| queue != "00000000") && columns[3] == "01"
+        let local = columns[1]
+            .rsplit(':')
+            .next()
+            .and_then(|port| u16::from_str_radix(port, 16).ok());
+        local == Some(port)
+            && columns[4]
+                .rsplit(':')
+                .next()
+                .is_some_and(|queue| queue != "00000000")
+            && columns[3] == "01"
     })
 }
 
 #[test]
 fn a_command_that_is_not_there_costs_no_login() {
     let lab = Lab::new();
-    let _ = lab.run(&["exec", "-t", "prod", "--", "no-such-program"]).code(127).says(&["`no-such-program` was not found on PATH"]);
-    let _ = lab.run(&["exec", "-t", "prod", "--", "./no-such-program"]).code(127).says(&["`./no-such-program` was not found"]);
-    let _ = lab.run(&["exec", "-t", "prod", "--", "./dbt_project.yml"]).code(126).says(&["`./dbt_project.yml` cannot be run"]);
+    let _ = lab
+        .run(&["exec", "-t", "prod", "--", "no-such-program"])
+        .code(127)
+        .says(&["`no-such-program` was not found on PATH"]);
+    let _ = lab
+        .run(&["exec", "-t", "prod", "--", "./no-such-program"])
+        .code(127)
+        .says(&["`./no-such-program` was not found"]);
+    let _ = lab
+        .run(&["exec", "-t", "prod", "--", "./dbt_project.yml"])
+        .code(126)
+        .says(&["`./dbt_project.yml` cannot be run"]);
     assert!(lab.requests().is_empty());
 }
 
 #[test]
 fn our_own_usage_errors_are_125() {
     let lab = Lab::new();
-    let _ = lab.run(&["exec", "--no-such-option", "--", "true"]).code(125);
+    let _ = lab
+        .run(&["exec", "--no-such-option", "--", "true"])
+        .code(125);
     let _ = lab.run(&["exec"]).code(125);
     let _ = lab.run(&["plan", "--no-such-option"]).code(2);
 }
@@ -130,14 +174,28 @@ fn an_ignored_sigpipe_and_a_default_one_reach_the_child_as_they_were() {
     let show = "grep SigIgn /proc/self/status";
     for (before, expected) in [("", false), ("trap '' PIPE; ", true)] {
         let mut command = std::process::Command::new("bash");
-        command.args(["-c", &format!("{before}exec {} exec -t prod -- {show}", crate::support::DBT_LEASE)]).current_dir(&lab.project).env_clear();
+        command
+            .args([
+                "-c",
+                &format!(
+                    "{before}exec {} exec -t prod -- {show}",
+                    crate::support::DBT_LEASE
+                ),
+            ])
+            .current_dir(&lab.project)
+            .env_clear();
         for (name, value) in lab.command(&["exec"]).get_envs() {
             if let Some(value) = value {
                 command.env(name, value);
             }
         }
         let stdout = crate::support::ran(command.output().expect("started")).success();
-        let mask = u64::from_str_radix(stdout.trim().rsplit('\t').next().expect("a mask"), 16).expect("hex");
-        assert_eq!(mask & (1 << (Signal::SIGPIPE as i32 - 1)) != 0, expected, "{before}{stdout}");
+        let mask = u64::from_str_radix(stdout.trim().rsplit('\t').next().expect("a mask"), 16)
+            .expect("hex");
+        assert_eq!(
+            mask & (1 << (Signal::SIGPIPE as i32 - 1)) != 0,
+            expected,
+            "{before}{stdout}"
+        );
     }
 }

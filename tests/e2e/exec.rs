@@ -16,8 +16,11 @@ fn a_run_makes_four_requests_on_one_connection_and_leaves_nothing() {
         ]
     );
     let requests = lab.world.bao().requests();
-    let ports: std::collections::BTreeSet<_> =
-        requests.iter().filter(|request| request.session.is_some()).map(|request| request.client_port).collect();
+    let ports: std::collections::BTreeSet<_> = requests
+        .iter()
+        .filter(|request| request.session.is_some())
+        .map(|request| request.client_port)
+        .collect();
     assert_eq!(ports.len(), 1, "one kept-alive connection: {ports:?}");
     lab.assert_nothing_left();
 }
@@ -33,27 +36,48 @@ fn the_child_gets_a_private_profiles_directory_with_one_target() {
         .silent()
         .success();
     let lines: Vec<&str> = stdout.lines().collect();
-    assert!(lines[0].starts_with("700 ") && lines[1].starts_with("700 "), "{stdout}");
+    assert!(
+        lines[0].starts_with("700 ") && lines[1].starts_with("700 "),
+        "{stdout}"
+    );
     assert!(lines[2].starts_with("600 "), "{stdout}");
     let runtime = lab.home.runtime().display().to_string();
     assert!(lines[2].contains(&runtime), "{stdout}");
     // The leased values stand in the adapter's keys, the user's templates are untouched, and the other outputs are not there.
     assert!(stdout.contains("\"user\": \"v-"), "{stdout}");
     assert!(stdout.contains("\"password\": \""), "{stdout}");
-    assert!(stdout.contains("{{ env_var('JAFFLE_HOST', 'localhost') }}"), "{stdout}");
-    assert!(!stdout.contains("duckdb") && !stdout.contains("staging"), "{stdout}");
+    assert!(
+        stdout.contains("{{ env_var('JAFFLE_HOST', 'localhost') }}"),
+        "{stdout}"
+    );
+    assert!(
+        !stdout.contains("duckdb") && !stdout.contains("staging"),
+        "{stdout}"
+    );
 }
 
 #[test]
 fn the_leased_credential_works_while_the_child_runs_and_not_after() {
     let lab = Lab::new();
-    let stdout = lab.exec_script("cat $DBT_PROFILES_DIR/profiles.yml").success();
+    let stdout = lab
+        .exec_script("cat $DBT_PROFILES_DIR/profiles.yml")
+        .success();
     let value = |key: &str| {
-        let line = stdout.lines().find(|line| line.contains(&format!("\"{key}\": "))).expect(key);
-        line.split(": ").nth(1).expect(key).trim_matches('"').to_owned()
+        let line = stdout
+            .lines()
+            .find(|line| line.contains(&format!("\"{key}\": ")))
+            .expect(key);
+        line.split(": ")
+            .nth(1)
+            .expect(key)
+            .trim_matches('"')
+            .to_owned()
     };
     let (user, password) = (value("user"), value("password"));
-    let after = lab.world.postgres().query_as(lab.world.database(), &user, &password, "select 1");
+    let after = lab
+        .world
+        .postgres()
+        .query_as(lab.world.database(), &user, &password, "select 1");
     assert!(after.is_err(), "the credential still works");
     assert!(!lab.world.database_users().contains(&user));
 }
@@ -79,19 +103,38 @@ fn the_record_ties_the_run_to_vaults_audit_log() {
     assert_eq!(ended["directory"], "removed");
     assert_eq!(ended["token"], "revoked");
     assert_eq!(ended["leases"][0]["result"], "revoked");
-    assert_eq!(ended["leases"][0]["lease_id"], lent["secrets"][0]["lease_id"]);
+    assert_eq!(
+        ended["leases"][0]["lease_id"],
+        lent["secrets"][0]["lease_id"]
+    );
     // Vault's own words on the same requests.
     let requests = lab.world.bao().requests();
-    for (id, path) in [(&lent["login"]["request_id"], "auth/approle/login"), (&lent["secrets"][0]["request_id"], "database/creds/dbt-prod")] {
-        let request = requests.iter().find(|request| request.id == id.as_str().expect("an id")).expect("in the audit log");
+    for (id, path) in [
+        (&lent["login"]["request_id"], "auth/approle/login"),
+        (&lent["secrets"][0]["request_id"], "database/creds/dbt-prod"),
+    ] {
+        let request = requests
+            .iter()
+            .find(|request| request.id == id.as_str().expect("an id"))
+            .expect("in the audit log");
         assert_eq!(request.path, path);
         assert_eq!(request.session.as_deref(), Some(session.as_str()));
     }
-    let user = lent["secrets"][0]["database_user"].as_str().expect("a user");
+    let user = lent["secrets"][0]["database_user"]
+        .as_str()
+        .expect("a user");
     assert!(user.starts_with("v-"), "{user}");
     let audit = std::fs::read_to_string(lab.world.bao().audit_file()).expect("the audit log");
-    assert!(audit.contains(user), "the database user joins Vault's audit log");
-    assert!(!std::fs::read_to_string(lab.home.record()).expect("the record").contains("printf"), "argv stands in no record");
+    assert!(
+        audit.contains(user),
+        "the database user joins Vault's audit log"
+    );
+    assert!(
+        !std::fs::read_to_string(lab.home.record())
+            .expect("the record")
+            .contains("printf"),
+        "argv stands in no record"
+    );
 }
 
 #[test]
@@ -107,14 +150,31 @@ fn lent_is_on_record_before_the_child_starts() {
 fn the_login_s_sources_are_not_in_the_child_s_environment_and_the_rest_is() {
     let lab = Lab::new();
     let mut command = lab.command(&["exec", "--target", "prod", "--", "env"]);
-    command.env("VAULT_TOKEN", "not-used").env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "x").env("KEPT", "as it was");
+    command
+        .env("VAULT_TOKEN", "not-used")
+        .env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "x")
+        .env("KEPT", "as it was");
     let stdout = crate::support::ran(command.output().expect("started")).success();
-    for (name, _) in lab.world.variables().iter().filter(|(name, _)| name.ends_with("_ID")) {
-        assert!(!stdout.contains(&format!("{name}=")), "{name} reached the child");
+    for (name, _) in lab
+        .world
+        .variables()
+        .iter()
+        .filter(|(name, _)| name.ends_with("_ID"))
+    {
+        assert!(
+            !stdout.contains(&format!("{name}=")),
+            "{name} reached the child"
+        );
     }
-    assert!(!stdout.contains("VAULT_TOKEN") && !stdout.contains("ACTIONS_ID_TOKEN"), "{stdout}");
+    assert!(
+        !stdout.contains("VAULT_TOKEN") && !stdout.contains("ACTIONS_ID_TOKEN"),
+        "{stdout}"
+    );
     assert!(stdout.contains("KEPT=as it was\n"), "{stdout}");
-    assert!(stdout.contains("DBT_ENV_CUSTOM_ENV_LEASE_SESSION="), "{stdout}");
+    assert!(
+        stdout.contains("DBT_ENV_CUSTOM_ENV_LEASE_SESSION="),
+        "{stdout}"
+    );
 }
 
 #[test]
@@ -135,12 +195,21 @@ environments:
           DBT_ENV_SECRET_URL: "postgresql://{{ vault.warehouse.username }}:{{ vault.warehouse.password }}@db"
 "#,
     );
-    let stdout = lab.exec_script("echo $DBT_ENV_SECRET_URL; cat $DBT_PROFILES_DIR/profiles.yml").silent().success();
+    let stdout = lab
+        .exec_script("echo $DBT_ENV_SECRET_URL; cat $DBT_PROFILES_DIR/profiles.yml")
+        .silent()
+        .success();
     let (url, profile) = stdout.split_once('\n').expect("two parts");
-    let (user, password) =
-        url.trim_start_matches("postgresql://").trim_end_matches("@db").split_once(':').expect("user and password");
+    let (user, password) = url
+        .trim_start_matches("postgresql://")
+        .trim_end_matches("@db")
+        .split_once(':')
+        .expect("user and password");
     assert!(user.starts_with("v-"), "{user}");
-    assert!(!profile.contains(user) && !profile.contains(password), "{profile}");
+    assert!(
+        !profile.contains(user) && !profile.contains(password),
+        "{profile}"
+    );
     lab.assert_nothing_left();
 }
 
@@ -178,7 +247,16 @@ environments:
 #[test]
 fn two_runs_at_once_have_their_own_directories_and_leases() {
     let lab = Lab::new();
-    let mut first = crate::support::Running::start(lab.command(&["exec", "-t", "prod", "--", "sh", "-c", "echo up; read line <&3 3<$0", "/dev/null"]));
+    let mut first = crate::support::Running::start(lab.command(&[
+        "exec",
+        "-t",
+        "prod",
+        "--",
+        "sh",
+        "-c",
+        "echo up; read line <&3 3<$0",
+        "/dev/null",
+    ]));
     first.wait_for_line("up");
     lab.exec_script("ls $DBT_PROFILES_DIR").success();
     first.end().success();
@@ -189,7 +267,19 @@ fn two_runs_at_once_have_their_own_directories_and_leases() {
 #[test]
 fn a_dbt_command_that_does_not_connect_gets_placeholders_and_no_login() {
     let lab = Lab::new();
-    let stdout = lab.run(&["exec", "--", "dbt", "ls", "--target", "prod", "--resource-type", "model"]).silent().success();
+    let stdout = lab
+        .run(&[
+            "exec",
+            "--",
+            "dbt",
+            "ls",
+            "--target",
+            "prod",
+            "--resource-type",
+            "model",
+        ])
+        .silent()
+        .success();
     assert!(stdout.contains("jaffle."), "{stdout}");
     assert!(lab.requests().is_empty());
     assert!(lab.record().is_empty());
@@ -214,7 +304,10 @@ fn help_version_and_usage_errors_run_at_once_and_unleased() {
 #[test]
 fn a_session_inside_a_session_borrows_nothing_again() {
     let lab = Lab::new();
-    let script = format!("{} exec --target prod -- sh -c 'echo $DBT_LEASE_SESSION'; echo $DBT_LEASE_SESSION", crate::support::DBT_LEASE);
+    let script = format!(
+        "{} exec --target prod -- sh -c 'echo $DBT_LEASE_SESSION'; echo $DBT_LEASE_SESSION",
+        crate::support::DBT_LEASE
+    );
     let stdout = lab.exec_script(&script).success();
     let lines: Vec<&str> = stdout.lines().collect();
     assert_eq!(lines[0], lines[1]);

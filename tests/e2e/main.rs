@@ -2,11 +2,5 @@
 
 mod support;
 
-mod dbt;
-mod exec;
 mod ends;
-mod refusals;
-mod secrecy;
-mod shim;
-mod servers;
-mod take_back;
+mod exec;

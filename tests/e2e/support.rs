@@ -42,13 +42,20 @@ impl Lab {
 
     fn on(world: World) -> Self {
         let (home, project) = world.home();
-        Self { world, home, project }
+        Self {
+            world,
+            home,
+            project,
+        }
     }
 
     /// The tool, in the project's directory.
     pub(crate) fn command<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
         let mut command = self.home.command(DBT_LEASE);
-        command.args(arguments).current_dir(&self.project).stdin(Stdio::null());
+        command
+            .args(arguments)
+            .current_dir(&self.project)
+            .stdin(Stdio::null());
         command
     }
 
@@ -94,7 +101,9 @@ impl Lab {
 /// The record in a file.
 pub(crate) fn events(file: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(file).unwrap_or_default();
-    text.lines().map(|line| serde_json::from_str(line).expect("a line of the record is JSON")).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).expect("a line of the record is JSON"))
+        .collect()
 }
 
 /// All files and directories below a directory.
@@ -102,7 +111,11 @@ pub(crate) fn files_below(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![directory.to_owned()];
     while let Some(directory) = open.pop() {
-        for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
+        for entry in std::fs::read_dir(&directory)
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             if entry.path().is_dir() && !entry.path().is_symlink() {
                 open.push(entry.path());
             }
@@ -126,14 +139,26 @@ impl Ran {
     /// It ended with 0; its stdout.
     #[track_caller]
     pub(crate) fn success(self) -> String {
-        assert_eq!(self.code, Some(0), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        assert_eq!(
+            self.code,
+            Some(0),
+            "stdout:\n{}\nstderr:\n{}",
+            self.stdout,
+            self.stderr
+        );
         self.stdout
     }
 
     /// It ended with this code.
     #[track_caller]
     pub(crate) fn code(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        assert_eq!(
+            self.code,
+            Some(code),
+            "stdout:\n{}\nstderr:\n{}",
+            self.stdout,
+            self.stderr
+        );
         self
     }
 
@@ -141,7 +166,12 @@ impl Ran {
     #[track_caller]
     pub(crate) fn says(self, words: &[&str]) -> Self {
         for words in words {
-            assert!(self.stderr.contains(words), "`{words}` is not in stderr:\n{}\nstdout:\n{}", self.stderr, self.stdout);
+            assert!(
+                self.stderr.contains(words),
+                "`{words}` is not in stderr:\n{}\nstdout:\n{}",
+                self.stderr,
+                self.stdout
+            );
         }
         self
     }
@@ -162,7 +192,11 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the tool starts");
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the tool starts");
         let stdout = child.stdout.take().map(OwnedFd::from);
         Self { child, stdout }
     }
@@ -184,15 +218,25 @@ impl Running {
             }
         }
         let mut stderr = String::new();
-        let _ = self.child.stderr.take().expect("piped").read_to_string(&mut stderr);
-        panic!("ended without the line `{line}`:\n{}\nstderr:\n{stderr}", String::from_utf8_lossy(&seen));
+        let _ = self
+            .child
+            .stderr
+            .take()
+            .expect("piped")
+            .read_to_string(&mut stderr);
+        panic!(
+            "ended without the line `{line}`:\n{}\nstderr:\n{stderr}",
+            String::from_utf8_lossy(&seen)
+        );
     }
 
     /// Waits for the end; what was printed since.
     pub(crate) fn end(mut self) -> Ran {
         let mut rest = String::new();
         if let Some(stdout) = self.stdout.take() {
-            std::fs::File::from(stdout).read_to_string(&mut rest).expect("stdout is read");
+            std::fs::File::from(stdout)
+                .read_to_string(&mut rest)
+                .expect("stdout is read");
         }
         let mut ran = ran(self.child.wait_with_output().expect("the tool ends"));
         ran.stdout = rest;

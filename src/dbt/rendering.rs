@@ -1,0 +1,66 @@
+//! Rendering single values of the chosen output as dbt would for one command: its environment with `.env`, its `--vars`.
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+
+use super::environment::Environment;
+use super::error::DbtError;
+use super::invocation::{Reading, read};
+use super::jinja::{self, JinjaError, LookupOwned, Rendered, Scope, Secrets, Vars};
+use super::options_1_12::COMMANDS;
+use super::program::{Program, recognise};
+use super::resolve::vars;
+use super::{Context, Selection};
+
+/// `vault.NAME.FIELD`, for a template.
+pub type Vault<'a> = &'a dyn Fn(&str, &str) -> Option<jinja::Value>;
+
+/// What dbt's templates see for one command.
+pub struct Rendering<'a> {
+    environment: Environment<'a>,
+    vars: Vars,
+}
+
+impl<'a> Rendering<'a> {
+    /// For a command (and our options before it) in its surroundings.
+    ///
+    /// # Errors
+    /// What [`super::resolve`] says of the same command's `.env` and `--vars`.
+    pub fn of(
+        command: &[OsString],
+        selection: &Selection,
+        context: &Context<'a>,
+    ) -> Result<Self, DbtError> {
+        let environment = Environment::of(context.variables, context.cwd)?;
+        let words = match recognise(command, context.variables, selection.target.is_some())? {
+            Program::Dbt { words, .. } => &command[words..],
+            _ => &[],
+        };
+        let words: Vec<String> = words
+            .iter()
+            .filter_map(|word| word.to_str().map(str::to_owned))
+            .collect();
+        let given = match read(&words, COMMANDS) {
+            Reading::Command(invocation) => invocation.value("vars").map(str::to_owned),
+            Reading::Nothing | Reading::Usage(_) => None,
+        };
+        let text = given.as_deref().or(selection.vars.as_deref());
+        let vars = vars(text).map_err(|why| DbtError::BadVars { why })?;
+        Ok(Self { environment, vars })
+    }
+
+    /// The value that dbt would make of a string of the output.
+    ///
+    /// # Errors
+    /// dbt would fail too, or what it would do is not known for certain.
+    pub fn render(&self, text: &str, vault: Option<Vault<'_>>) -> Result<Rendered, JinjaError> {
+        let lookup = |name: &str| LookupOwned::from(self.environment.env_var(name));
+        let scope = Scope {
+            env_var: &lookup,
+            secrets: Secrets::Placeholder,
+            vars: &self.vars,
+            vault,
+        };
+        jinja::render(text, &scope)
+    }
+}
