@@ -83,7 +83,7 @@ impl<'a> Template<'a> {
                 .or_default()
                 .insert(field.clone(), value);
         }
-        let context = Value::from_iter([("vault", Value::from(vault))]);
+        let context = Value::from(BTreeMap::from([("vault".to_owned(), Value::from(vault))]));
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_auto_escape_callback(|_| AutoEscape::None);

@@ -149,23 +149,15 @@ fn our_own_usage_errors_are_125() {
 }
 
 #[test]
-fn stdin_stdout_and_descriptors_are_the_child_s_own() {
+fn stdin_stdout_and_descriptors_are_those_of_a_bare_run() {
     let lab = Lab::new();
-    let mut command = std::process::Command::new("bash");
-    let tool = crate::support::DBT_LEASE;
-    command
-        .args(["-c", &format!("echo in | {tool} exec -t prod -- bash -c 'cat; cat <&9; ls /proc/self/fd | wc -l' 9<<<extra")])
-        .current_dir(&lab.project)
-        .env_clear();
-    let template = lab.command(&["exec"]);
-    for (name, value) in template.get_envs() {
-        if let Some(value) = value {
-            command.env(name, value);
-        }
-    }
-    let stdout = crate::support::ran(command.output().expect("started")).success();
-    // 0, 1, 2, 9 and the one that `ls` reads the directory with: none of ours.
-    assert_eq!(stdout, "in\nextra\n5\n");
+    let show = "bash -c 'cat; cat <&9; ls /proc/self/fd' 9<<<extra";
+    let outputs = ["", "TOOL exec -t prod -- "].map(|before| {
+        let script = format!("echo in | {}{show}", before.replace("TOOL", crate::support::DBT_LEASE));
+        crate::support::ran(lab.in_its_environment("bash").args(["-c", &script]).output().expect("started")).success()
+    });
+    assert!(outputs[0].starts_with("in\nextra\n"), "{}", outputs[0]);
+    assert_eq!(outputs[0], outputs[1]);
 }
 
 #[test]
@@ -173,22 +165,10 @@ fn an_ignored_sigpipe_and_a_default_one_reach_the_child_as_they_were() {
     let lab = Lab::new();
     let show = "grep SigIgn /proc/self/status";
     for (before, expected) in [("", false), ("trap '' PIPE; ", true)] {
-        let mut command = std::process::Command::new("bash");
-        command
-            .args([
-                "-c",
-                &format!(
-                    "{before}exec {} exec -t prod -- {show}",
-                    crate::support::DBT_LEASE
-                ),
-            ])
-            .current_dir(&lab.project)
-            .env_clear();
-        for (name, value) in lab.command(&["exec"]).get_envs() {
-            if let Some(value) = value {
-                command.env(name, value);
-            }
-        }
+        let tool = crate::support::DBT_LEASE;
+        let script = format!("{before}exec {tool} exec -t prod -- {show}");
+        let mut command = lab.in_its_environment("bash");
+        command.args(["-c", &script]);
         let stdout = crate::support::ran(command.output().expect("started")).success();
         let mask = u64::from_str_radix(stdout.trim().rsplit('\t').next().expect("a mask"), 16)
             .expect("hex");

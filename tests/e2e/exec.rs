@@ -1,6 +1,6 @@
 //! A run: what is lent, what the child sees, what is asked of Vault.
 
-use crate::support::{Lab, files_below};
+use crate::support::{Gate, Lab, Running, files_below};
 
 #[test]
 fn a_run_makes_four_requests_on_one_connection_and_leaves_nothing() {
@@ -247,18 +247,12 @@ environments:
 #[test]
 fn two_runs_at_once_have_their_own_directories_and_leases() {
     let lab = Lab::new();
-    let mut first = crate::support::Running::start(lab.command(&[
-        "exec",
-        "-t",
-        "prod",
-        "--",
-        "sh",
-        "-c",
-        "echo up; read line <&3 3<$0",
-        "/dev/null",
-    ]));
+    let gate = Gate::new(&lab);
+    let mut first = Running::start(lab.command(&gate.held("echo $DBT_PROFILES_DIR; echo up")));
     first.wait_for_line("up");
-    lab.exec_script("ls $DBT_PROFILES_DIR").success();
+    let second = lab.exec_script("echo $DBT_PROFILES_DIR").success();
+    assert!(second.contains("/profiles"), "{second}");
+    gate.open();
     first.end().success();
     assert_eq!(lab.record().len(), 4);
     lab.assert_nothing_left();
@@ -296,7 +290,8 @@ fn help_version_and_usage_errors_run_at_once_and_unleased() {
         (vec!["no-such-command"], 2),
     ] {
         let command: Vec<&str> = ["exec", "--", "dbt"].into_iter().chain(arguments).collect();
-        let _ = lab.run(&command).code(code).silent();
+        let ran = lab.run(&command).code(code);
+        assert!(!ran.stderr.contains("dbt-lease:"), "{}", ran.stderr);
     }
     assert!(lab.requests().is_empty());
 }

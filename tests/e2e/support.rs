@@ -59,6 +59,13 @@ impl Lab {
         command
     }
 
+    /// Another program, in the project's directory and environment.
+    pub(crate) fn in_its_environment(&self, program: &str) -> Command {
+        let mut command = self.home.command(program);
+        command.current_dir(&self.project).stdin(Stdio::null());
+        command
+    }
+
     /// Runs the tool in the project's directory.
     pub(crate) fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Ran {
         ran(self.command(arguments).output().expect("the tool starts"))
@@ -95,6 +102,34 @@ impl Lab {
         self.world.assert_nothing_left();
         let left = files_below(&self.home.runtime());
         assert!(left.is_empty(), "left in the runtime directory: {left:?}");
+    }
+}
+
+/// A named pipe that holds a child until the test lets it go.
+pub(crate) struct Gate {
+    path: PathBuf,
+    /// Both ends are held, so that neither side's opening waits.
+    held: std::fs::File,
+}
+
+impl Gate {
+    pub(crate) fn new(lab: &Lab) -> Self {
+        let path = lab.home.directory().join("gate");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a named pipe");
+        let held = std::fs::OpenOptions::new().read(true).write(true).open(&path).expect("opened");
+        Self { path, held }
+    }
+
+    /// The arguments of an `exec` on `prod` that runs a script and then waits for [`Gate::open`].
+    pub(crate) fn held(&self, script: &str) -> Vec<String> {
+        let script = format!("{script}; read line < {}", self.path.display());
+        ["exec", "-t", "prod", "--", "bash", "-c", &script].map(str::to_owned).to_vec()
+    }
+
+    /// Lets one waiting child go.
+    pub(crate) fn open(&self) {
+        use std::io::Write;
+        (&self.held).write_all(b"\n").expect("written");
     }
 }
 
