@@ -70,11 +70,11 @@ impl Owned {
                 format!("the role id in {} of `auth/{mount}`", file.display())
             }
             Self::Role(_, mount, Identity::Variable(name)) => {
-                format!("the role id in {name} of `auth/{mount}`")
+                format!("the role id in the variable {name} of `auth/{mount}`")
             }
             Self::Path(_, path) => format!("the secret's path `{path}`"),
-            Self::File(file) => format!("the file {} that it logs in with", file.display()),
-            Self::Variable(name) => format!("the variable {name} that it logs in with"),
+            Self::File(file) => format!("the secret id in {}", file.display()),
+            Self::Variable(name) => format!("the secret id in the variable {name}"),
             Self::UserToken => "the user's own token (`method: token`)".to_owned(),
         }
     }

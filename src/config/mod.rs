@@ -16,6 +16,8 @@ mod literal;
 mod load;
 mod names;
 mod path;
+#[cfg(test)]
+mod refusals;
 mod server;
 mod target;
 mod template;
