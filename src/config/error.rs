@@ -239,11 +239,17 @@ impl ConfigError {
             Self::Misnamed { found, expected } => {
                 Some(format!("mv {} {}", found.display(), expected.display()))
             }
-            Self::Unreadable { .. } => None,
+            Self::Unreadable { .. } => {
+                Some("name a dbt-lease.yml that this user can read".to_owned())
+            }
             Self::Empty { .. } => Some(format!("the shortest that works:\n{SHORTEST}")),
             Self::Syntax { problem, .. } => Some(
                 if problem.starts_with("duplicate") {
                     "a key stands once in a mapping: remove one of the two"
+                } else if problem.starts_with("more than one") {
+                    "keep one: remove the line `---` and what follows"
+                } else if problem == "not UTF-8" {
+                    "save the file as UTF-8"
                 } else {
                     "quote what holds `: `, `#`, `{` or `*`; indent by spaces, not tabs"
                 }

@@ -17,8 +17,9 @@ enum Owned {
     Role(Reach, String, Identity),
     /// Server and the path below the root namespace.
     Path(String, String),
-    /// A file or a variable that a login's secret is read from.
+    /// A file that a login's secret is read from.
     File(PathBuf),
+    /// A variable that it is read from.
     Variable(String),
     /// VAULT_TOKEN, BAO_TOKEN, the token file: one source, the user.
     UserToken,
@@ -122,6 +123,10 @@ fn owned(environment: &Environment) -> Vec<(Owned, Place)> {
             }
             let source = match secret_id {
                 SecretId::File(file) | SecretId::WrappedFile(file) => Owned::File(real(file)),
+                // The user's own token, under a name that hides it.
+                SecretId::Variable(name) if name == "VAULT_TOKEN" || name == "BAO_TOKEN" => {
+                    Owned::UserToken
+                }
                 SecretId::Variable(name) => Owned::Variable(name.clone()),
             };
             owned.push((source, environment.auth_at.clone()));

@@ -21,6 +21,8 @@ mod refusals;
 mod server;
 mod target;
 mod template;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 pub use error::{ConfigError, Place, Twice};

@@ -182,6 +182,12 @@ impl<'a> Cursor<'a> {
                 "write the name of the variable that holds it",
             ));
         }
+        if text == "PATH" || text == "HOME" {
+            return Err(self.bad(
+                "a variable that the child needs, but a login's source is kept from it",
+                "name a variable that holds nothing else",
+            ));
+        }
         if is_variable_name(text) {
             return Ok(text.to_owned());
         }

@@ -18,6 +18,8 @@ use crate::variables::Variables;
 mod env_vars;
 mod error;
 mod policy;
+#[cfg(test)]
+mod tests;
 
 pub use error::PlanError;
 
@@ -272,12 +274,6 @@ fn session(
     lent: &Lent,
 ) -> Result<Session, PlanError> {
     let name = || environment.name.clone();
-    let (Some(server), Some(auth)) = (&environment.server, &environment.auth) else {
-        return Err(PlanError::NoAddress {
-            environment: name(),
-            at: environment.at.clone(),
-        });
-    };
     if environment.protected {
         let target = resolved.sources.as_ref().map(|sources| &sources.target);
         if !target.is_some_and(|source| source.named) {
@@ -292,6 +288,14 @@ fn session(
                 is_dbt: resolved.is_dbt,
             });
         }
+    }
+    let (Some(server), Some(auth)) = (&environment.server, &environment.auth) else {
+        return Err(PlanError::NoAddress {
+            environment: name(),
+            at: environment.at.clone(),
+        });
+    };
+    if environment.protected {
         if server.address.starts_with("http://") && !is_loopback(&server.address) {
             return Err(PlanError::PlainHttp {
                 environment: name(),
