@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::config::{
-    Auth, BridgeName, Config, Delivery, Environment, Lending, Lent, LentSecret, Operation, RoleId,
-    SecretId, SecretRequest, Server, Target, Twice, bridge_name, login_variables,
+    Auth, BridgeName, Config, Environment, Lending, Lent, LentSecret, Operation, RoleId, SecretId,
+    SecretRequest, Server, Target, Twice, bridge_name, login_variables,
 };
 use crate::dbt::{Need, Profile, Resolved};
 use crate::variables::Variables;
@@ -20,8 +20,10 @@ mod error;
 mod policy;
 #[cfg(test)]
 mod tests;
+mod view;
 
 pub use error::PlanError;
+pub use view::{DeliveryView, LoginView, ProjectView, Request, SecretView};
 
 /// What would be used for a command, and why. Its JSON is `plan --json`, whose keys and order are an interface.
 #[derive(Clone, Debug, Serialize)]
@@ -90,54 +92,6 @@ pub enum Lease {
     Placeholder,
     /// Nothing: the command reads no profile, or the target is `none`.
     None,
-}
-
-/// `project` of the JSON.
-#[derive(Clone, Debug, Serialize)]
-pub struct ProjectView {
-    /// `name:` of dbt_project.yml.
-    pub name: String,
-    /// Its directory, absolute.
-    pub dir: PathBuf,
-}
-
-/// `login` of the JSON.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct LoginView {
-    /// `approle` or `token`.
-    pub method: &'static str,
-    /// Where it is mounted, below `auth/`; a token has none.
-    pub mount: Option<String>,
-    /// The role's name where dbt-lease.yml says it, else its literal id.
-    pub role: Option<String>,
-}
-
-/// An entry of `secrets` of the JSON.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct SecretView {
-    /// Its name in dbt-lease.yml.
-    pub name: String,
-    /// The API path below `/v1/`.
-    pub path: String,
-}
-
-/// `delivery` of the JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DeliveryView {
-    /// In the private profiles.yml.
-    File,
-    /// In variables.
-    Env,
-}
-
-/// An entry of `requests` of the JSON.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Request {
-    /// `GET`, `POST` or `PUT`.
-    pub method: &'static str,
-    /// The API path below `/v1/`.
-    pub path: String,
 }
 
 /// Plans a command: which environment its target belongs to, what is asked of Vault, and whether that may be.
@@ -437,48 +391,5 @@ fn login_source(auth: &Auth) -> String {
             format!("{role_id}, {secret_id}")
         }
         Auth::Token => "the user's own token: BAO_TOKEN, VAULT_TOKEN or the token file".to_owned(),
-    }
-}
-
-impl LoginView {
-    fn of(auth: &Auth) -> Self {
-        match auth {
-            Auth::AppRole {
-                mount,
-                role_id,
-                role,
-                ..
-            } => Self {
-                method: "approle",
-                mount: Some(mount.clone()),
-                role: role.clone().or_else(|| match role_id {
-                    RoleId::Literal(id) => Some(id.clone()),
-                    RoleId::File(_) | RoleId::Variable(_) => None,
-                }),
-            },
-            Auth::Token => Self {
-                method: "token",
-                mount: None,
-                role: None,
-            },
-        }
-    }
-}
-
-impl SecretView {
-    fn of(secret: &LentSecret) -> Self {
-        Self {
-            name: secret.request.name.clone(),
-            path: secret.request.path.clone(),
-        }
-    }
-}
-
-impl DeliveryView {
-    fn of(delivery: Delivery) -> Self {
-        match delivery {
-            Delivery::File => Self::File,
-            Delivery::Env => Self::Env,
-        }
     }
 }

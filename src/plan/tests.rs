@@ -486,3 +486,29 @@ fn an_output_that_reads_what_logs_us_in_is_refused() {
         );
     }
 }
+
+#[test]
+fn the_table_says_the_same_to_people() {
+    let rows = planned(&prod(true), CONFIG).expect("a plan").rows();
+    let text: String = rows
+        .into_iter()
+        .map(|(word, lines)| format!("{word}: {}\n", lines.join(" | ")))
+        .collect();
+    assert_eq!(
+        text,
+        "project: shop_project in /p (the working directory)
+profiles file: /home/u/.dbt/profiles.yml (by default)
+profile: shop (from dbt_project.yml)
+target: prod (from --target)
+environment: production, protected (from /p/dbt-lease.yml:12)
+lease: needed
+login: approle at auth/machines, role dbt (role id from the variable DBT_ROLE_ID, wrapped secret id from /run/wrapped)
+vault: https://vault.example.com:8200
+secrets: warehouse: database/creds/dbt-prod | fixed: database/static-creds/dbt | tls: pki/issue/dbt
+delivery: env: in variables alone
+requests: PUT sys/wrapping/lookup | PUT sys/wrapping/unwrap | POST auth/machines/login | GET database/creds/dbt-prod | \
+         GET database/static-creds/dbt | POST pki/issue/dbt | PUT sys/leases/revoke | PUT sys/leases/revoke | \
+         POST auth/token/revoke-self
+"
+    );
+}
