@@ -40,10 +40,15 @@ const APPROLE: Keys = Keys {
         "wrapped_secret_id_file",
     ],
     later: &["keep"],
+    elsewhere: &[(
+        "token",
+        "`method: token` takes the user's own token; approle takes a role id and a secret id",
+    )],
 };
 const TOKEN: Keys = Keys {
     known: &["method"],
     later: &["keep", "mount"],
+    elsewhere: &[("role", "the token has its role already")],
 };
 
 const ROLE_IDS: [&str; 3] = ["role_id", "role_id_file", "role_id_env"];
@@ -56,7 +61,7 @@ pub(super) fn read(cursor: &Cursor<'_>, home: Option<&Path>) -> Result<Auth, Con
     let Some((_, method)) = entries.iter().find(|(key, _)| *key == "method") else {
         return Err(ConfigError::Missing {
             at: cursor.at(),
-            key: "method".to_owned(),
+            what: "`method`".to_owned(),
             parent: cursor.key(),
             hint: format!("methods: {}", METHODS.join(", ")),
         });

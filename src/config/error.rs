@@ -124,12 +124,12 @@ pub enum ConfigError {
         hint: String,
     },
     /// A key that must be there is not.
-    #[error("{at}: `{key}` is missing{}", inside(parent))]
+    #[error("{at}: {what} is missing{}", inside(parent))]
     Missing {
         /// Where the mapping begins.
         at: Place,
-        /// The key, or the keys of which one is needed.
-        key: String,
+        /// `` `version` `` or ``one of `role_id`, `role_id_file` ``.
+        what: String,
         /// The key path of the mapping, empty at the top.
         parent: String,
         /// What to write.
@@ -239,10 +239,21 @@ impl ConfigError {
             Self::Misnamed { found, expected } => {
                 Some(format!("mv {} {}", found.display(), expected.display()))
             }
-            Self::Unreadable { .. } => None,
+            Self::Unreadable { .. } => {
+                Some("name a dbt-lease.yml that this user can read".to_owned())
+            }
             Self::Empty { .. } => Some(format!("the shortest that works:\n{SHORTEST}")),
-            Self::Syntax { .. } => Some(
-                "quote what holds `: `, `#`, `{` or `*`; indent by spaces, not tabs".to_owned(),
+            Self::Syntax { problem, .. } => Some(
+                if problem.starts_with("duplicate") {
+                    "a key stands once in a mapping: remove one of the two"
+                } else if problem.starts_with("more than one") {
+                    "keep one: remove the line `---` and what follows"
+                } else if problem == "not UTF-8" {
+                    "save the file as UTF-8"
+                } else {
+                    "quote what holds `: `, `#`, `{` or `*`; indent by spaces, not tabs"
+                }
+                .to_owned(),
             ),
             Self::UnknownKey { hint, .. }
             | Self::NotYet { hint, .. }
@@ -267,8 +278,7 @@ impl ConfigError {
     }
 }
 
-const SHORTEST: &str = "\
-    version: 1
+const SHORTEST: &str = "    version: 1
     environments:
       production:
         protected: true

@@ -17,8 +17,9 @@ enum Owned {
     Role(Reach, String, Identity),
     /// Server and the path below the root namespace.
     Path(String, String),
-    /// A file or a variable that a login's secret is read from.
+    /// A file that a login's secret is read from.
     File(PathBuf),
+    /// A variable that it is read from.
     Variable(String),
     /// VAULT_TOKEN, BAO_TOKEN, the token file: one source, the user.
     UserToken,
@@ -70,11 +71,11 @@ impl Owned {
                 format!("the role id in {} of `auth/{mount}`", file.display())
             }
             Self::Role(_, mount, Identity::Variable(name)) => {
-                format!("the role id in {name} of `auth/{mount}`")
+                format!("the role id in the variable {name} of `auth/{mount}`")
             }
             Self::Path(_, path) => format!("the secret's path `{path}`"),
-            Self::File(file) => format!("the file {} that it logs in with", file.display()),
-            Self::Variable(name) => format!("the variable {name} that it logs in with"),
+            Self::File(file) => format!("the secret id in {}", file.display()),
+            Self::Variable(name) => format!("the secret id in the variable {name}"),
             Self::UserToken => "the user's own token (`method: token`)".to_owned(),
         }
     }
@@ -122,6 +123,10 @@ fn owned(environment: &Environment) -> Vec<(Owned, Place)> {
             }
             let source = match secret_id {
                 SecretId::File(file) | SecretId::WrappedFile(file) => Owned::File(real(file)),
+                // The user's own token, under a name that hides it.
+                SecretId::Variable(name) if name == "VAULT_TOKEN" || name == "BAO_TOKEN" => {
+                    Owned::UserToken
+                }
                 SecretId::Variable(name) => Owned::Variable(name.clone()),
             };
             owned.push((source, environment.auth_at.clone()));

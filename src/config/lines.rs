@@ -7,7 +7,11 @@ use libyaml_safer::{EventData, Parser};
 
 /// Key path → line of the key (of the value in a list), 1-based.
 #[derive(Debug, Default)]
-pub(super) struct Lines(HashMap<Vec<String>, usize>);
+pub(super) struct Lines {
+    lines: HashMap<Vec<String>, usize>,
+    /// The line of the first key that stands a second time in its mapping.
+    pub(super) repeated: Option<usize>,
+}
 
 /// What is open while the events are walked.
 enum Frame {
@@ -67,7 +71,7 @@ impl Lines {
     pub(super) fn line(&self, path: &[String]) -> Option<usize> {
         (0..=path.len())
             .rev()
-            .find_map(|length| self.0.get(&path[..length]))
+            .find_map(|length| self.lines.get(&path[..length]))
             .copied()
     }
 
@@ -80,7 +84,9 @@ impl Lines {
         {
             let mut full = path.clone();
             full.push(value.clone());
-            self.0.insert(full, line);
+            if self.lines.insert(full, line).is_some() {
+                self.repeated = self.repeated.or(Some(line));
+            }
             *key = Some(value);
         } else {
             self.place(open, line);
@@ -91,7 +97,7 @@ impl Lines {
     fn place(&mut self, open: &mut [Frame], line: usize) -> Option<Vec<String>> {
         match open.last_mut() {
             None => {
-                self.0.insert(Vec::new(), line);
+                self.lines.insert(Vec::new(), line);
                 Some(Vec::new())
             }
             Some(Frame::Mapping { path, key }) => match key.take() {
@@ -110,7 +116,7 @@ impl Lines {
                 let mut full = path.clone();
                 full.push(next.to_string());
                 *next += 1;
-                self.0.insert(full.clone(), line);
+                self.lines.insert(full.clone(), line);
                 Some(full)
             }
             Some(Frame::Hidden) => None,

@@ -93,7 +93,7 @@ mod tests {
         }
         for text in [
             "7f1ad8b2-3c9e-4d55-9a2b-0d6f1f2a3b4c",
-            "Zm9vYmFyYmF6cXV4MTIz",
+            "Q7x9Lm2Pk4Rt8Vw1Qb3N",
         ] {
             assert!(instead_of_a_name(text), "{text}");
         }

@@ -27,6 +27,16 @@ const LARGEST: u64 = 1024 * 1024;
 const TOP: Keys = Keys {
     known: &["version", "vault", "environments"],
     later: &["extends", "parse_cache"],
+    elsewhere: &[
+        (
+            "targets",
+            "targets stand under their environment: `environments: {NAME: {targets: …}}`",
+        ),
+        (
+            "auth",
+            "a login stands under its environment: `environments: {NAME: {auth: …}}`",
+        ),
+    ],
 };
 const VERSION_HINT: &str = "write `version: 1` as the first line";
 

@@ -16,9 +16,13 @@ mod literal;
 mod load;
 mod names;
 mod path;
+#[cfg(test)]
+mod refusals;
 mod server;
 mod target;
 mod template;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 pub use error::{ConfigError, Place, Twice};

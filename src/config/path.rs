@@ -30,15 +30,18 @@ pub(super) fn problem(text: &str) -> Option<String> {
     }
     for segment in text.split('/') {
         match segment {
-            "" => return Some("an empty segment (`//`)".to_owned()),
-            "." | ".." => return Some(format!("the segment `{segment}`")),
+            "" => return Some("a path with an empty segment (`//`)".to_owned()),
+            "." | ".." => return Some(format!("a path with the segment `{segment}`")),
             _ => {}
         }
         if let Some(odd) = segment
             .chars()
             .find(|c| !c.is_ascii_alphanumeric() && !"._@-".contains(*c))
         {
-            return Some(format!("the character `{}`", odd.escape_debug()));
+            return Some(format!(
+                "a path with the character `{}`",
+                odd.escape_debug()
+            ));
         }
     }
     (text.split('/').next() == Some("v1") && text.contains('/'))

@@ -36,6 +36,10 @@ pub(super) const VAULT: Keys = Keys {
         "max_retries",
     ],
     later: LATER,
+    elsewhere: &[(
+        "auth",
+        "a login stands under its environment: `environments: {NAME: {auth: …}}`",
+    )],
 };
 /// An environment: its own keys and all of `vault:`.
 pub(super) const ENVIRONMENT: Keys = Keys {
@@ -65,6 +69,13 @@ pub(super) const ENVIRONMENT: Keys = Keys {
         "disable_redirects",
         "wrap_ttl",
         "addresses",
+    ],
+    elsewhere: &[
+        (
+            "vault",
+            "Vault's settings stand directly under the environment: `address: https://HOST:8200`",
+        ),
+        ("target", "write `targets: {NAME: database/creds/ROLE}`"),
     ],
 };
 

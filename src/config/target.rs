@@ -11,14 +11,31 @@ use super::{
 const TARGET: Keys = Keys {
     known: &["profile", "target", "secrets", "env", "fields", "delivery"],
     later: &["expect", "ttl", "parse_cache", "keep", "gate"],
+    elsewhere: &[
+        ("path", IN_A_SECRET),
+        ("engine", IN_A_SECRET),
+        ("mount", IN_A_SECRET),
+        ("data", IN_A_SECRET),
+        (
+            "auth",
+            "a login belongs to the environment, beside `targets`",
+        ),
+        (
+            "protected",
+            "an environment is protected, not a target: write it beside `targets`",
+        ),
+    ],
 };
 const SECRET: Keys = Keys {
     known: &["path", "engine", "mount", "data"],
     later: &["ttl", "version", "wrap"],
+    elsewhere: &[],
 };
+const IN_A_SECRET: &str = "a secret's keys stand under its name: `secrets: {warehouse: {path: …}}`";
 const FIELD: Keys = Keys {
     known: &["file"],
     later: &["mode"],
+    elsewhere: &[],
 };
 
 /// The secret of the short form.
@@ -295,6 +312,16 @@ fn field(
         return Ok((key.to_owned(), FieldValue::Text(template)));
     }
     let expected = "a text, or `{file: \"{{ vault.NAME.FIELD }}\"}` for a key that wants a path";
+    if cursor
+        .entries(expected)?
+        .iter()
+        .all(|(inner, _)| *inner != "file")
+    {
+        return Err(cursor.bad(
+            "a mapping below a key",
+            "write the key path with dots: `keyfile_json.private_key: \"…\"`",
+        ));
+    }
     let object = cursor.object(&FIELD, expected)?;
     let file = object.need("file", expected)?;
     let template = template::read(file, secrets)?;

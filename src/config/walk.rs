@@ -24,6 +24,8 @@ pub(super) struct Keys {
     pub(super) known: &'static [&'static str],
     /// What the design names and this version does not have yet.
     pub(super) later: &'static [&'static str],
+    /// What people write here that stands elsewhere, with where.
+    pub(super) elsewhere: &'static [(&'static str, &'static str)],
 }
 
 /// A value and the key path to it.
@@ -39,19 +41,22 @@ impl Document {
     pub(super) fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
         let file = file.to_owned();
         let syntax = |error: &serde_yaml::Error| {
-            let line = error.location().map(|location| location.line());
             let message = error.to_string();
-            let problem = message
-                .split(" at line ")
-                .next()
-                .unwrap_or_default()
-                .to_owned();
+            let problem = message.split(" at line ").next().unwrap_or_default();
+            let (line, problem) = if problem.contains("duplicate entry") {
+                // serde_yaml names the mapping's place, not the second key's.
+                (Lines::of(text).repeated, "duplicate key")
+            } else if problem.contains("more than one document") {
+                (None, "more than one document")
+            } else {
+                (error.location().map(|location| location.line()), problem)
+            };
             ConfigError::Syntax {
                 at: Place {
                     file: file.clone(),
                     line,
                 },
-                problem,
+                problem: problem.to_owned(),
             }
         };
         // `apply_merge` makes `<<:` what it is in dbt's own files.
@@ -177,6 +182,12 @@ impl<'a> Cursor<'a> {
                 "write the name of the variable that holds it",
             ));
         }
+        if text == "PATH" || text == "HOME" {
+            return Err(self.bad(
+                "a variable that the child needs, but a login's source is kept from it",
+                "name a variable that holds nothing else",
+            ));
+        }
         if is_variable_name(text) {
             return Ok(text.to_owned());
         }
@@ -229,7 +240,10 @@ impl<'a> Cursor<'a> {
                 return Err(self.unknown(key, cursor, keys));
             }
             if cursor.is_null() {
-                return Err(cursor.wrong("a value"));
+                return Err(cursor.bad(
+                    "nothing after the colon",
+                    "write its value, or remove the key",
+                ));
             }
         }
         Ok(Object {
@@ -240,9 +254,12 @@ impl<'a> Cursor<'a> {
 
     fn unknown(&self, key: &str, cursor: &Cursor<'_>, keys: &Keys) -> ConfigError {
         let takes = format!("keys here: {}", keys.known.join(", "));
-        let hint = match nearest(key, keys.known.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`? {takes}"),
-            None => takes,
+        let hint = match keys.elsewhere.iter().find(|(name, _)| *name == key) {
+            Some((_, hint)) => (*hint).to_owned(),
+            None => match nearest(key, keys.known.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`? {takes}"),
+                None => takes,
+            },
         };
         ConfigError::UnknownKey {
             at: cursor.at(),
@@ -388,7 +405,8 @@ impl<'a> Object<'a> {
 
     /// The value under a key that must be there.
     pub(super) fn need(&self, key: &str, hint: &str) -> Result<&Cursor<'a>, ConfigError> {
-        self.get(key).ok_or_else(|| self.missing(key, hint))
+        self.get(key)
+            .ok_or_else(|| self.missing(format!("`{key}`"), hint))
     }
 
     /// Exactly one of several keys.
@@ -402,7 +420,7 @@ impl<'a> Object<'a> {
             .filter_map(|key| self.get(key).map(|cursor| (*key, cursor)));
         let first = given
             .next()
-            .ok_or_else(|| self.missing(&keys.join("`, `"), hint))?;
+            .ok_or_else(|| self.missing(format!("one of `{}`", keys.join("`, `")), hint))?;
         match given.next() {
             None => Ok(first),
             Some((second, cursor)) => Err(ConfigError::Conflict {
@@ -414,10 +432,10 @@ impl<'a> Object<'a> {
         }
     }
 
-    fn missing(&self, key: &str, hint: &str) -> ConfigError {
+    fn missing(&self, what: String, hint: &str) -> ConfigError {
         ConfigError::Missing {
             at: self.cursor.at(),
-            key: key.to_owned(),
+            what,
             parent: self.cursor.key(),
             hint: hint.to_owned(),
         }

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::config::{
-    Auth, BridgeName, Config, Delivery, Environment, Lending, Lent, LentSecret, Operation, RoleId,
-    SecretId, SecretRequest, Server, Target, Twice, bridge_name, login_variables,
+    Auth, BridgeName, Config, Environment, Lending, Lent, LentSecret, Operation, RoleId, SecretId,
+    SecretRequest, Server, Target, Twice, bridge_name, login_variables,
 };
 use crate::dbt::{Need, Profile, Resolved};
 use crate::variables::Variables;
@@ -18,8 +18,12 @@ use crate::variables::Variables;
 mod env_vars;
 mod error;
 mod policy;
+#[cfg(test)]
+mod tests;
+mod view;
 
 pub use error::PlanError;
+pub use view::{DeliveryView, LoginView, ProjectView, Request, SecretView};
 
 /// What would be used for a command, and why. Its JSON is `plan --json`, whose keys and order are an interface.
 #[derive(Clone, Debug, Serialize)]
@@ -88,54 +92,6 @@ pub enum Lease {
     Placeholder,
     /// Nothing: the command reads no profile, or the target is `none`.
     None,
-}
-
-/// `project` of the JSON.
-#[derive(Clone, Debug, Serialize)]
-pub struct ProjectView {
-    /// `name:` of dbt_project.yml.
-    pub name: String,
-    /// Its directory, absolute.
-    pub dir: PathBuf,
-}
-
-/// `login` of the JSON.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct LoginView {
-    /// `approle` or `token`.
-    pub method: &'static str,
-    /// Where it is mounted, below `auth/`; a token has none.
-    pub mount: Option<String>,
-    /// The role's name where dbt-lease.yml says it, else its literal id.
-    pub role: Option<String>,
-}
-
-/// An entry of `secrets` of the JSON.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct SecretView {
-    /// Its name in dbt-lease.yml.
-    pub name: String,
-    /// The API path below `/v1/`.
-    pub path: String,
-}
-
-/// `delivery` of the JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DeliveryView {
-    /// In the private profiles.yml.
-    File,
-    /// In variables.
-    Env,
-}
-
-/// An entry of `requests` of the JSON.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Request {
-    /// `GET`, `POST` or `PUT`.
-    pub method: &'static str,
-    /// The API path below `/v1/`.
-    pub path: String,
 }
 
 /// Plans a command: which environment its target belongs to, what is asked of Vault, and whether that may be.
@@ -272,12 +228,6 @@ fn session(
     lent: &Lent,
 ) -> Result<Session, PlanError> {
     let name = || environment.name.clone();
-    let (Some(server), Some(auth)) = (&environment.server, &environment.auth) else {
-        return Err(PlanError::NoAddress {
-            environment: name(),
-            at: environment.at.clone(),
-        });
-    };
     if environment.protected {
         let target = resolved.sources.as_ref().map(|sources| &sources.target);
         if !target.is_some_and(|source| source.named) {
@@ -292,6 +242,14 @@ fn session(
                 is_dbt: resolved.is_dbt,
             });
         }
+    }
+    let (Some(server), Some(auth)) = (&environment.server, &environment.auth) else {
+        return Err(PlanError::NoAddress {
+            environment: name(),
+            at: environment.at.clone(),
+        });
+    };
+    if environment.protected {
         if server.address.starts_with("http://") && !is_loopback(&server.address) {
             return Err(PlanError::PlainHttp {
                 environment: name(),
@@ -433,48 +391,5 @@ fn login_source(auth: &Auth) -> String {
             format!("{role_id}, {secret_id}")
         }
         Auth::Token => "the user's own token: BAO_TOKEN, VAULT_TOKEN or the token file".to_owned(),
-    }
-}
-
-impl LoginView {
-    fn of(auth: &Auth) -> Self {
-        match auth {
-            Auth::AppRole {
-                mount,
-                role_id,
-                role,
-                ..
-            } => Self {
-                method: "approle",
-                mount: Some(mount.clone()),
-                role: role.clone().or_else(|| match role_id {
-                    RoleId::Literal(id) => Some(id.clone()),
-                    RoleId::File(_) | RoleId::Variable(_) => None,
-                }),
-            },
-            Auth::Token => Self {
-                method: "token",
-                mount: None,
-                role: None,
-            },
-        }
-    }
-}
-
-impl SecretView {
-    fn of(secret: &LentSecret) -> Self {
-        Self {
-            name: secret.request.name.clone(),
-            path: secret.request.path.clone(),
-        }
-    }
-}
-
-impl DeliveryView {
-    fn of(delivery: Delivery) -> Self {
-        match delivery {
-            Delivery::File => Self::File,
-            Delivery::Env => Self::Env,
-        }
     }
 }
