@@ -153,8 +153,17 @@ fn stdin_stdout_and_descriptors_are_those_of_a_bare_run() {
     let lab = Lab::new();
     let show = "bash -c 'cat; cat <&9; ls /proc/self/fd' 9<<<extra";
     let outputs = ["", "TOOL exec -t prod -- "].map(|before| {
-        let script = format!("echo in | {}{show}", before.replace("TOOL", crate::support::DBT_LEASE));
-        crate::support::ran(lab.in_its_environment("bash").args(["-c", &script]).output().expect("started")).success()
+        let script = format!(
+            "echo in | {}{show}",
+            before.replace("TOOL", crate::support::DBT_LEASE)
+        );
+        crate::support::ran(
+            lab.in_its_environment("bash")
+                .args(["-c", &script])
+                .output()
+                .expect("started"),
+        )
+        .success()
     });
     assert!(outputs[0].starts_with("in\nextra\n"), "{}", outputs[0]);
     assert_eq!(outputs[0], outputs[1]);

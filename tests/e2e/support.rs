@@ -116,14 +116,20 @@ impl Gate {
     pub(crate) fn new(lab: &Lab) -> Self {
         let path = lab.home.directory().join("gate");
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a named pipe");
-        let held = std::fs::OpenOptions::new().read(true).write(true).open(&path).expect("opened");
+        let held = std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .expect("opened");
         Self { path, held }
     }
 
     /// The arguments of an `exec` on `prod` that runs a script and then waits for [`Gate::open`].
     pub(crate) fn held(&self, script: &str) -> Vec<String> {
         let script = format!("{script}; read line < {}", self.path.display());
-        ["exec", "-t", "prod", "--", "bash", "-c", &script].map(str::to_owned).to_vec()
+        ["exec", "-t", "prod", "--", "bash", "-c", &script]
+            .map(str::to_owned)
+            .to_vec()
     }
 
     /// Lets one waiting child go.
