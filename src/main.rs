@@ -1,4 +1,5 @@
 //! The `dbt-lease` program: an exit code, nothing else.
+#![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 

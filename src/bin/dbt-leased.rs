@@ -1,4 +1,5 @@
 //! The shim `dbt-leased`: an exit code, nothing else.
+#![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 

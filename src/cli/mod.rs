@@ -1,4 +1,5 @@
 //! The command line: arguments, the order of the steps, messages, exit codes.
+#![forbid(unsafe_code)]
 
 mod arguments;
 mod exec;
