@@ -2,7 +2,7 @@
 //!
 //! | module | gives |
 //! | --- | --- |
-//! | [`venv`] | dbt, the `bao` server and, where the machine has none, PostgreSQL: a cached Python environment |
+//! | [`mod@venv`] | dbt, the `bao` server and, where the machine has none, PostgreSQL: a cached Python environment |
 //! | [`watchdog`] | one helper process that ends servers and removes directories, however this process ends |
 //! | [`openbao`] | one OpenBao server: http, https, unix socket; its API and its audit log |
 //! | [`postgres`] | one PostgreSQL cluster a process, one database a [`World`] |

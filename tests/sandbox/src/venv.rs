@@ -34,11 +34,11 @@ pub struct Venv {
 /// # Panics
 /// Where it cannot be built; the text says what failed and what to do.
 pub fn venv() -> &'static Venv {
-    static VENV: OnceLock<Venv> = OnceLock::new();
-    VENV.get_or_init(|| {
-        let cache = cache_directory().unwrap_or_else(|message| panic!("{message}"));
-        Venv::ensure(&cache).unwrap_or_else(|message| panic!("{message}"))
-    })
+    // The failure is kept too: a hundred tests need not each wait for the same pip.
+    static VENV: OnceLock<Result<Venv, String>> = OnceLock::new();
+    VENV.get_or_init(|| Venv::ensure(&cache_directory()?))
+        .as_ref()
+        .unwrap_or_else(|message| panic!("{message}"))
 }
 
 impl Venv {
