@@ -151,8 +151,6 @@ impl SelectionArguments {
 /// `exec`
 #[derive(Debug, Default, Args)]
 pub(crate) struct Exec {
-    #[command(flatten)]
-    pub(crate) selection: SelectionArguments,
     /// How the command gets the credentials; by default as dbt-lease.yml says
     #[arg(long, value_enum, env = "DBT_LEASE_DELIVERY")]
     pub(crate) delivery: Option<Delivery>,
@@ -171,6 +169,8 @@ pub(crate) struct Exec {
     /// The command with its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
+    #[command(flatten)]
+    pub(crate) selection: SelectionArguments,
 }
 
 /// `--delivery`
@@ -185,21 +185,19 @@ pub(crate) enum Delivery {
 /// `plan`
 #[derive(Debug, Args)]
 pub(crate) struct Plan {
-    #[command(flatten)]
-    pub(crate) selection: SelectionArguments,
     /// Print JSON
     #[arg(long, env = "DBT_LEASE_JSON", value_parser = FalseyValueParser::new())]
     pub(crate) json: bool,
     /// The command that would run
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
+    #[command(flatten)]
+    pub(crate) selection: SelectionArguments,
 }
 
 /// `render`
 #[derive(Debug, Args)]
 pub(crate) struct Render {
-    #[command(flatten)]
-    pub(crate) selection: SelectionArguments,
     /// Print JSON
     #[arg(long, env = "DBT_LEASE_JSON", value_parser = FalseyValueParser::new())]
     pub(crate) json: bool,
@@ -209,6 +207,8 @@ pub(crate) struct Render {
     /// The command that would run
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
+    #[command(flatten)]
+    pub(crate) selection: SelectionArguments,
 }
 
 fn not_there_yet(_value: &str) -> Result<String, String> {
