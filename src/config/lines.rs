@@ -27,7 +27,7 @@ enum Frame {
 }
 
 impl Lines {
-    /// Walks a document that serde_yaml has accepted. Where the walk cannot go on, what was seen so far still serves.
+    /// Walks a document that serde_yaml has accepted (it bounds the nesting), or refused for a repeated key. Where the walk cannot go on, what was seen so far still serves.
     pub(super) fn of(text: &str) -> Self {
         let mut lines = Self::default();
         let Ok(mut parser) = Parser::new(text) else {
@@ -62,6 +62,10 @@ impl Lines {
                     open.pop();
                 }
                 _ => {}
+            }
+            // A document with a repeated key is refused for it, and what follows may nest without bounds.
+            if lines.repeated.is_some() {
+                break;
             }
         }
         lines

@@ -32,9 +32,9 @@ pub(super) fn gives_away(text: &str) -> Option<&'static str> {
 }
 
 /// Whether a text that should name a file or a variable looks like the secret itself: a UUID (Vault's secret ids), or a long
-/// mix of digits, capitals and small letters without a path's separators.
+/// mix of digits, capitals and small letters without a path's separators. What [`gives_away`] knows is refused before.
 pub(super) fn instead_of_a_name(text: &str) -> bool {
-    gives_away(text).is_some() || is_uuid(text) || is_random(text)
+    is_uuid(text) || is_random(text)
 }
 
 /// Whether a key's name says that its value is a secret.

@@ -462,6 +462,26 @@ fn no_refusal_quotes_what_looks_like_a_secret() {
     }
 }
 
+#[test]
+fn bombs_are_refused() {
+    let brackets = "[".repeat(100_000);
+    let dashes = "- ".repeat(100_000);
+    let keys = "? ".repeat(100_000);
+    let aliases = (1..40).fold("a0: &a0 [x]\n".to_owned(), |text, at| {
+        format!("{text}a{at}: &a{at} [*a{0}, *a{0}, *a{0}]\n", at - 1)
+    });
+    for text in [
+        brackets,
+        dashes.clone(),
+        keys,
+        format!("a: 1\na: 2\nb:\n  {dashes}"),
+        aliases,
+    ] {
+        let refused = parse_with(&text, &[]).expect_err("a bomb");
+        assert_eq!(refused.kind(), "config_syntax", "{refused}");
+    }
+}
+
 /// YAML made of the file's own words, so that the walk gets deep.
 fn yaml() -> impl Strategy<Value = serde_json::Value> {
     let word = prop::sample::select(vec![

@@ -40,6 +40,16 @@ impl Document {
     /// Parses the text of a file. Refused: what is no YAML, nothing at all, and what looks like a secret wherever it stands.
     pub(super) fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
         let file = file.to_owned();
+        if let Some(line) = too_deep(text) {
+            let at = Place {
+                file,
+                line: Some(line),
+            };
+            return Err(ConfigError::Syntax {
+                at,
+                problem: "brackets nested too deeply".to_owned(),
+            });
+        }
         let syntax = |error: &serde_yaml::Error| {
             let message = error.to_string();
             let problem = message.split(" at line ").next().unwrap_or_default();
@@ -458,6 +468,25 @@ pub(super) fn is_variable_name(text: &str) -> bool {
         && text
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// The line where more brackets are open than serde_yaml would take. libyaml's time grows with the square of their number,
+/// so they are counted before it sees them; quotes and comments do not matter at this number.
+fn too_deep(text: &str) -> Option<usize> {
+    const DEEPEST: usize = 128;
+    let mut open: usize = 0;
+    text.lines()
+        .position(|line| {
+            line.bytes().any(|byte| {
+                match byte {
+                    b'[' | b'{' => open += 1,
+                    b']' | b'}' => open = open.saturating_sub(1),
+                    _ => {}
+                }
+                open > DEEPEST
+            })
+        })
+        .map(|line| line + 1)
 }
 
 fn kind_of(value: &Value) -> &'static str {

@@ -252,6 +252,33 @@ fn the_users_own_token_is_looked_at_and_never_revoked_and_kv_has_no_lease() {
 }
 
 #[test]
+fn a_path_that_is_read_twice_stands_once_in_the_policy() {
+    let config = CONFIG.replace(
+        "fixed: database/static-creds/dbt",
+        "again: database/creds/dbt-prod",
+    );
+    let plan = planned(&prod(true), &config).expect("a plan");
+    let policy = plan.policy.expect("a policy");
+    assert_eq!(
+        policy.matches("path \"database/creds/dbt-prod\"").count(),
+        1,
+        "{policy}"
+    );
+    assert!(
+        policy.contains("[\"database/creds/dbt-prod/*\", \"pki/issue/dbt/*\"]"),
+        "{policy}"
+    );
+    let requests = plan.requests.expect("requests");
+    assert_eq!(
+        requests
+            .iter()
+            .filter(|request| request.path == "sys/leases/revoke")
+            .count(),
+        3
+    );
+}
+
+#[test]
 fn a_placeholder_asks_vault_nothing_and_needs_no_name() {
     let resolved = Resolved {
         need: Need::Placeholder,
