@@ -230,7 +230,7 @@ async fn answers_without_an_end_are_bounded_in_size() {
             .expect_err("too much");
         assert_eq!(
             said(&error, &stub).0,
-            "read secret `warehouse`: the answer of GET http://HOST/v1/database/creds/dbt-prod is longer than 1048576 bytes"
+            "read secret `warehouse`: GET http://HOST/v1/database/creds/dbt-prod: the answer is longer than 1048576 bytes"
         );
         assert_eq!(stub.requests().len(), 1, "it is not asked for again");
     }
@@ -294,7 +294,7 @@ async fn what_is_not_vault_is_said_to_be_none() {
     assert!(
         error
             .to_string()
-            .ends_with("cannot be used: it is not JSON (line 1, column 1)"),
+            .ends_with("the answer cannot be used: it is not JSON (line 1, column 1)"),
         "{error}"
     );
     let error = read(&client, &token(true), &warehouse())

@@ -7,7 +7,8 @@ use reqwest::Method;
 
 use super::answer::Answer;
 use super::auth::Token;
-use super::client::{Call, Client, Repeat, Reply};
+use super::call::{Call, Repeat, Reply};
+use super::client::Client;
 use super::error::{Missing, VaultError, Wanted};
 use super::fields::{Field, Fields};
 use super::lease::{Lease, LeaseId};
@@ -67,13 +68,11 @@ pub async fn read(
     let reply = client.send(&call).await?;
     match reply.code {
         200..300 => {}
-        404 => return Err(absent(client, &call, &reply, request)),
+        404 => return Err(absent(client, &call, &reply)),
         _ => return Err(client.refusal(&call, &reply)),
     }
     let missing = |why| VaultError::NoData {
-        wanted: call.wanted.clone(),
-        method: call.verb(),
-        url: client.shown(&request.path),
+        asked: Box::new(client.asked(&call)),
         why,
     };
     // A write may be answered by 204 alone, and then gives no secret.
@@ -127,7 +126,7 @@ pub async fn read(
 }
 
 /// A 404 says nothing, or (KV version 2) tells of a version that was deleted, or of a path in version 1's form.
-fn absent(client: &Client, call: &Call<'_>, reply: &Reply, request: &SecretRequest) -> VaultError {
+fn absent(client: &Client, call: &Call<'_>, reply: &Reply) -> VaultError {
     let why = client.parse(call, reply).ok().and_then(|answer| {
         let warnings = answer.warnings.unwrap_or_default();
         if is_versioned_kv(&warnings) {
@@ -148,9 +147,7 @@ fn absent(client: &Client, call: &Call<'_>, reply: &Reply, request: &SecretReque
     });
     match why {
         Some(why) => VaultError::NoData {
-            wanted: call.wanted.clone(),
-            method: call.verb(),
-            url: client.shown(&request.path),
+            asked: Box::new(client.asked(call)),
             why,
         },
         None => client.refusal(call, reply),
