@@ -3,13 +3,16 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::auth::{Token, TokenKind, login};
 use super::error::{Cause, VaultError};
 use super::lease::{Lease, LeaseId};
 use super::secret::read;
 use super::stub::Step::{Answer, AnswerThenClose, Close, Endless, Hang};
 use super::stub::{Stub, client, credentials, json, no_content, refusal, token, warehouse};
 use super::take_back::{Returned, TokenEnd, take_back};
-use crate::config::Server;
+use crate::config::{Auth, Operation, RoleId, SecretId, SecretRequest, Server};
+use crate::secret::Secret;
+use crate::variables::Variables;
 
 fn patient(stub: &Stub) -> Server {
     Server {
@@ -507,6 +510,119 @@ async fn debug_of_what_was_lent_shows_no_value() {
         assert!(!shown.contains(secret), "{shown}");
     }
     assert!(shown.contains("password"), "names may show: {shown}");
+}
+
+#[tokio::test]
+async fn a_run_that_outlived_its_token_is_told_from_a_missing_policy() {
+    let denied = || Answer(refusal(403, "permission denied"));
+    let stub = Stub::start([denied(), denied()]);
+    let ended = Token {
+        lifetime: Some(Duration::ZERO),
+        ..token(true)
+    };
+    let back = take_back(
+        &client(&stub.server()).0,
+        &ended,
+        vec![lease()],
+        Duration::from_secs(5),
+    )
+    .await;
+    assert_eq!(back.token, TokenEnd::Expired);
+    let Returned::EndedWithToken { hint, .. } = &back.leases[0].returned else {
+        panic!("{back:?}")
+    };
+    assert_eq!(
+        hint.as_deref(),
+        Some("the run outlived its login: raise the role's `token_ttl` and `token_max_ttl`")
+    );
+}
+
+#[tokio::test]
+async fn what_the_end_of_the_token_does_not_sweep_is_not_asked_for_twice() {
+    let write = SecretRequest {
+        operation: Operation::Write(serde_json::Map::new()),
+        ..warehouse()
+    };
+    let batch = Token {
+        kind: TokenKind::Batch,
+        ..token(true)
+    };
+    for (token, request) in [(token(true), write), (batch, warehouse())] {
+        let stub = Stub::start([Close, Answer(credentials())]);
+        read(&client(&patient(&stub)).0, &token, &request)
+            .await
+            .expect_err("a lost answer");
+        assert_eq!(stub.requests().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn logins_that_give_no_token_are_refused() {
+    let auth = Auth::AppRole {
+        mount: "approle".to_owned(),
+        role_id: RoleId::Literal("role".to_owned()),
+        secret_id: SecretId::Variable("SECRET_ID".to_owned()),
+        role: None,
+    };
+    let variables: Variables = [("SECRET_ID", "s3cret-id"), ("VAULT_TOKEN", "s.t\u{f6}ken")]
+        .into_iter()
+        .collect();
+    let no_token = r#"{"request_id":"q","auth":null}"#;
+    let factor = r#"{"auth":{"client_token":"","mfa_requirement":{"mfa_request_id":"x"}}}"#;
+    let stub = Stub::start([
+        Answer(json(200, "", no_token)),
+        Answer(json(200, "", factor)),
+        Answer(refusal(400, "secret id s3cret-id is wrong")),
+    ]);
+    let (client, _) = client(&stub.server());
+    let error = login(&client, &auth, &variables)
+        .await
+        .expect_err("no token");
+    assert_eq!(
+        said(&error, &stub),
+        (
+            "log in by approle at `auth/approle`: POST http://HOST/v1/auth/approle/login: the answer cannot be used: it holds no \
+             token"
+                .to_owned(),
+            "is that address Vault's? `curl ADDRESS/v1/sys/health` answers with its version".to_owned()
+        )
+    );
+    let error = login(&client, &auth, &variables)
+        .await
+        .expect_err("a second factor");
+    assert_eq!(
+        said(&error, &stub),
+        (
+            "log in by approle at `auth/approle`: Vault asks for multi-factor authentication, which a run cannot give".to_owned(),
+            "exempt this role from the login enforcement (`identity/mfa/login-enforcement`), or use another method".to_owned()
+        )
+    );
+    let error = login(&client, &auth, &variables)
+        .await
+        .expect_err("a refusal");
+    assert!(
+        error
+            .to_string()
+            .ends_with("answered 400: secret id … is wrong"),
+        "{error}"
+    );
+    let odd = Token {
+        value: Secret::new("s.\n".to_owned()),
+        ..token(true)
+    };
+    let error = read(&client, &odd, &warehouse())
+        .await
+        .expect_err("no header can carry it");
+    assert_eq!(
+        error.to_string(),
+        "use token `…`: it holds characters that no HTTP header can carry"
+    );
+    let bodies: Vec<_> = stub
+        .requests()
+        .iter()
+        .filter_map(|request| request.lines().last().map(str::to_owned))
+        .collect();
+    assert_eq!(bodies, [r#"{"role_id":"role","secret_id":"s3cret-id"}"#; 3]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use reqwest::Method;
 
 use super::answer::Answer;
-use super::auth::Token;
+use super::auth::{Token, TokenKind};
 use super::call::{Call, Repeat, Reply};
 use super::client::Client;
 use super::error::{Missing, VaultError, Wanted};
@@ -38,7 +38,8 @@ pub struct Lent {
 /// Reads one secret, by one request.
 ///
 /// Reading credentials makes a database user each time, so it is tried again only where nothing was done; or, with a
-/// token of our own, also after a lost answer, since the end of that token sweeps what the lost answer left.
+/// service token of our own, also after a lost answer, since the end of that token sweeps what the lost answer left. It
+/// does not sweep what a write leaves (a certificate, a key), nor can a batch token be ended.
 ///
 /// # Errors
 /// [`VaultError::NoData`] for deleted versions and empty answers; what the client gives.
@@ -58,7 +59,7 @@ pub async fn read(
         Operation::Write(data) => Call::new(wanted, Method::POST, &request.path).with_body(data),
     }
     .with_token(&token.value);
-    call.repeat = if token.own {
+    call.repeat = if token.own && token.kind == TokenKind::Service && !write {
         Repeat::Always
     } else {
         Repeat::WhenNothingWasDone
