@@ -82,11 +82,14 @@ pub async fn read(
     }
     let answer = client.parse(&call, &reply)?;
     let lease = lease(&answer, request, issued);
+    let hidden: Vec<&str> = std::iter::once(token.value.expose())
+        .chain(lease.as_ref().map(|lease| lease.id.expose()))
+        .collect();
     let warnings: Vec<String> = answer
         .warnings
         .iter()
         .flatten()
-        .map(|text| words::tame(text, &[token.value.expose()]))
+        .map(|text| words::tame(text, &hidden))
         .collect();
     let fields = match (request.shape, answer.data) {
         (Shape::Plain, Some(Field::Map(fields))) => fields,
