@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::hint;
+pub use super::reason::{Cause, Missing, Place, SourceProblem, Tampering, TlsProblem};
 
 /// A failure of the layer that talks to Vault.
 #[derive(Debug, thiserror::Error)]
@@ -16,16 +17,10 @@ pub enum VaultError {
     #[error(transparent)]
     Transport(Box<Transport>),
     /// The answer points elsewhere, and we do not go there.
-    #[error(
-        "{wanted}: {method} {url} answered {code} and points to `{to}`, which is not followed: {why}"
-    )]
+    #[error("{asked} answered {code} and points to `{to}`, which is not followed: {why}")]
     Redirected {
-        /// What was wanted.
-        wanted: Wanted,
-        /// The HTTP method.
-        method: &'static str,
-        /// The address that was asked.
-        url: String,
+        /// What was asked.
+        asked: Box<Asked>,
         /// The HTTP status.
         code: u16,
         /// Where it points.
@@ -34,38 +29,26 @@ pub enum VaultError {
         why: &'static str,
     },
     /// The answer is longer than any of Vault's.
-    #[error("{wanted}: the answer of {method} {url} is longer than {limit} bytes")]
+    #[error("{asked}: the answer is longer than {limit} bytes")]
     TooLarge {
-        /// What was wanted.
-        wanted: Wanted,
-        /// The HTTP method.
-        method: &'static str,
-        /// The address that was asked.
-        url: String,
+        /// What was asked.
+        asked: Box<Asked>,
         /// The bound in bytes.
         limit: usize,
     },
     /// The answer says yes, but is not what Vault's API promises.
-    #[error("{wanted}: the answer of {method} {url} cannot be used: {problem}")]
+    #[error("{asked}: the answer cannot be used: {problem}")]
     BadAnswer {
-        /// What was wanted.
-        wanted: Wanted,
-        /// The HTTP method.
-        method: &'static str,
-        /// The address that was asked.
-        url: String,
+        /// What was asked.
+        asked: Box<Asked>,
         /// What is wrong with it.
         problem: String,
     },
     /// The secret is there in name, and holds nothing.
-    #[error("{wanted}: {method} {url}: {why}")]
+    #[error("{asked}: {why}")]
     NoData {
-        /// What was wanted.
-        wanted: Wanted,
-        /// The HTTP method.
-        method: &'static str,
-        /// The address that was asked.
-        url: String,
+        /// What was asked.
+        asked: Box<Asked>,
         /// Why.
         why: Missing,
     },
@@ -245,15 +228,28 @@ impl fmt::Display for Wanted {
     }
 }
 
-/// A refusal, with all that an administrator of Vault asks for.
-#[derive(Clone, Debug)]
-pub struct Refusal {
-    /// What was wanted.
+/// One request, as messages name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// What it was made for.
     pub wanted: Wanted,
     /// The HTTP method.
     pub method: &'static str,
-    /// The address that was asked.
+    /// The address.
     pub url: String,
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {} {}", self.wanted, self.method, self.url)
+    }
+}
+
+/// A refusal, with all that an administrator of Vault asks for.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// What was asked.
+    pub asked: Asked,
     /// The HTTP status.
     pub code: u16,
     /// The namespace that was asked in.
@@ -290,11 +286,7 @@ impl std::error::Error for Refusal {}
 
 impl fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "{}: {} {} answered {}",
-            self.wanted, self.method, self.url, self.code
-        )?;
+        write!(formatter, "{} answered {}", self.asked, self.code)?;
         if let Some(namespace) = &self.namespace {
             write!(formatter, " in namespace `{namespace}`")?;
         }
@@ -314,12 +306,8 @@ impl fmt::Display for Refusal {
 /// A request without a complete answer.
 #[derive(Clone, Debug)]
 pub struct Transport {
-    /// What was wanted.
-    pub wanted: Wanted,
-    /// The HTTP method.
-    pub method: &'static str,
-    /// The address that was asked.
-    pub url: String,
+    /// What was asked.
+    pub asked: Asked,
     /// Why.
     pub cause: Cause,
     /// How often it was tried.
@@ -330,240 +318,10 @@ impl std::error::Error for Transport {}
 
 impl fmt::Display for Transport {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "{}: {} {}: {}",
-            self.wanted, self.method, self.url, self.cause
-        )?;
+        write!(formatter, "{}: {}", self.asked, self.cause)?;
         if self.attempts > 1 {
             write!(formatter, " (tried {} times)", self.attempts)?;
         }
         Ok(())
-    }
-}
-
-/// Why no complete answer came.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// The host's name cannot be resolved.
-    Name(String),
-    /// No connection: refused, unreachable, no such socket.
-    Connect(String),
-    /// The two sides do not agree on TLS.
-    Tls(TlsProblem),
-    /// The request went out, and its answer did not end in time.
-    NoAnswer {
-        /// The bound in milliseconds.
-        millis: u128,
-    },
-    /// The connection ended before the answer did.
-    Lost(String),
-}
-
-impl Cause {
-    /// Whether it is certain that the server saw nothing of the request.
-    pub fn is_before_request(&self) -> bool {
-        matches!(self, Self::Name(_) | Self::Connect(_))
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name(words) => write!(formatter, "the host's name cannot be resolved: {words}"),
-            Self::Connect(words) => write!(formatter, "no connection: {words}"),
-            Self::Tls(problem) => write!(formatter, "no TLS connection: {problem}"),
-            Self::NoAnswer { millis } => {
-                write!(formatter, "no complete answer within {}", seconds(*millis))
-            }
-            Self::Lost(words) => write!(
-                formatter,
-                "the connection was lost before the answer's end: {words}"
-            ),
-        }
-    }
-}
-
-/// Why two sides do not agree on TLS.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TlsProblem {
-    /// The certificate stems from nobody that we trust.
-    UnknownIssuer,
-    /// The certificate is another host's.
-    WrongName(String),
-    /// The certificate's time is over, or has not come.
-    Expired(String),
-    /// Any other flaw of the certificate.
-    Certificate(String),
-    /// What answers does not speak TLS.
-    NotTls,
-    /// The server wants a client certificate, or another one.
-    ClientCertificate(String),
-    /// Anything else.
-    Other(String),
-}
-
-impl fmt::Display for TlsProblem {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UnknownIssuer => formatter
-                .write_str("the server's certificate stems from no authority that is trusted here"),
-            Self::WrongName(words) => write!(
-                formatter,
-                "the server's certificate is another host's: {words}"
-            ),
-            Self::Expired(words) => write!(
-                formatter,
-                "the server's certificate is out of its time: {words}"
-            ),
-            Self::Certificate(words) => {
-                write!(formatter, "the server's certificate is refused: {words}")
-            }
-            Self::NotTls => formatter.write_str("what answers there does not speak TLS"),
-            Self::ClientCertificate(words) => write!(
-                formatter,
-                "the server refuses our client certificate, or wants one: {words}"
-            ),
-            Self::Other(words) => formatter.write_str(words),
-        }
-    }
-}
-
-/// Why a secret holds nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Missing {
-    /// KV version 2: the newest version was deleted; it can be restored.
-    Deleted {
-        /// The version.
-        version: u64,
-        /// When, in the server's words.
-        at: String,
-    },
-    /// KV version 2: the newest version was destroyed for good.
-    Destroyed {
-        /// The version.
-        version: u64,
-    },
-    /// A KV version 2 was read as if it were version 1.
-    IsKvV2,
-    /// A version 1 was read as if it were version 2.
-    IsNotKvV2,
-    /// An answer without any field.
-    Empty,
-}
-
-impl fmt::Display for Missing {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Deleted { version, at } => write!(
-                formatter,
-                "its newest version {version} was deleted at {at}"
-            ),
-            Self::Destroyed { version } => {
-                write!(formatter, "its newest version {version} was destroyed")
-            }
-            Self::IsKvV2 => {
-                formatter.write_str("this is a KV version 2, read as if it were another engine")
-            }
-            Self::IsNotKvV2 => formatter
-                .write_str("the answer is not a KV version 2's: it has no data below its data"),
-            Self::Empty => formatter.write_str("the answer holds no field"),
-        }
-    }
-}
-
-/// What is wrong with a wrapped secret id.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Tampering {
-    /// Vault does not know the wrapping token (any more).
-    Spent,
-    /// It wraps something else.
-    Foreign {
-        /// The path that it should have been made at.
-        expected: String,
-        /// Where it was made, in the server's words.
-        found: String,
-    },
-}
-
-impl fmt::Display for Tampering {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Spent => formatter.write_str(
-                "Vault does not know its wrapping token: it has expired, or was unwrapped before, by us or by somebody else",
-            ),
-            Self::Foreign { expected, found } => {
-                write!(formatter, "it was made at `{found}`, not at `{expected}`: it was exchanged, or is meant for something else")
-            }
-        }
-    }
-}
-
-/// Where a part of the login stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// A file.
-    File(PathBuf),
-    /// An environment variable.
-    Variable(String),
-    /// dbt-lease.yml itself.
-    Literal,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => write!(formatter, "`{}`", path.display()),
-            Self::Variable(name) => write!(formatter, "the variable {name}"),
-            Self::Literal => formatter.write_str("dbt-lease.yml"),
-        }
-    }
-}
-
-/// What is wrong with a place that holds a part of the login.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SourceProblem {
-    /// There is no such file.
-    NoFile,
-    /// The variable is not set.
-    NotSet,
-    /// The file may not be read by us.
-    NotAllowed,
-    /// A directory, pipe, socket or device.
-    NotAFile,
-    /// Nothing in it, or white space alone.
-    Empty,
-    /// Longer than any such thing.
-    TooLong {
-        /// The bound in bytes.
-        limit: u64,
-    },
-    /// Not UTF-8, or with control characters or several lines in it.
-    NotText,
-    /// Any other trouble of the system.
-    Io(String),
-}
-
-impl fmt::Display for SourceProblem {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoFile => formatter.write_str("there is no such file"),
-            Self::NotSet => formatter.write_str("it is not set"),
-            Self::NotAllowed => formatter.write_str("permission denied"),
-            Self::NotAFile => formatter.write_str("it is not a regular file"),
-            Self::Empty => formatter.write_str("it is empty"),
-            Self::TooLong { limit } => write!(formatter, "it is longer than {limit} bytes"),
-            Self::NotText => formatter.write_str("it is not one line of text"),
-            Self::Io(words) => formatter.write_str(words),
-        }
-    }
-}
-
-/// `1.5 s`, `60 s`.
-fn seconds(millis: u128) -> String {
-    if millis.is_multiple_of(1000) {
-        format!("{} s", millis / 1000)
-    } else {
-        format!("{}.{:03} s", millis / 1000, millis % 1000)
     }
 }

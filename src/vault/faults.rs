@@ -3,13 +3,16 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::auth::{Token, TokenKind, login};
 use super::error::{Cause, VaultError};
 use super::lease::{Lease, LeaseId};
 use super::secret::read;
 use super::stub::Step::{Answer, AnswerThenClose, Close, Endless, Hang};
 use super::stub::{Stub, client, credentials, json, no_content, refusal, token, warehouse};
 use super::take_back::{Returned, TokenEnd, take_back};
-use crate::config::Server;
+use crate::config::{Auth, Operation, RoleId, SecretId, SecretRequest, Server};
+use crate::secret::Secret;
+use crate::variables::Variables;
 
 fn patient(stub: &Stub) -> Server {
     Server {
@@ -20,7 +23,7 @@ fn patient(stub: &Stub) -> Server {
 
 fn impatient(stub: &Stub) -> Server {
     Server {
-        timeout: Duration::from_millis(300),
+        timeout: Duration::from_secs(1),
         ..stub.server()
     }
 }
@@ -230,7 +233,7 @@ async fn answers_without_an_end_are_bounded_in_size() {
             .expect_err("too much");
         assert_eq!(
             said(&error, &stub).0,
-            "read secret `warehouse`: the answer of GET http://HOST/v1/database/creds/dbt-prod is longer than 1048576 bytes"
+            "read secret `warehouse`: GET http://HOST/v1/database/creds/dbt-prod: the answer is longer than 1048576 bytes"
         );
         assert_eq!(stub.requests().len(), 1, "it is not asked for again");
     }
@@ -245,7 +248,7 @@ async fn answers_without_an_end_are_bounded_in_time() {
     assert_eq!(
         said(&error, &stub),
         (
-            "read secret `warehouse`: GET http://HOST/v1/database/creds/dbt-prod: no complete answer within 0.300 s".to_owned(),
+            "read secret `warehouse`: GET http://HOST/v1/database/creds/dbt-prod: no complete answer within 1 s".to_owned(),
             "Vault, or the database behind it, is slow or hangs; `vault.timeout` is the bound".to_owned()
         )
     );
@@ -294,7 +297,7 @@ async fn what_is_not_vault_is_said_to_be_none() {
     assert!(
         error
             .to_string()
-            .ends_with("cannot be used: it is not JSON (line 1, column 1)"),
+            .ends_with("the answer cannot be used: it is not JSON (line 1, column 1)"),
         "{error}"
     );
     let error = read(&client, &token(true), &warehouse())
@@ -450,7 +453,7 @@ async fn taking_back_ends_in_time_though_nothing_answers() {
     )
     .await;
     assert!(
-        start.elapsed() < Duration::from_millis(1500),
+        start.elapsed() < Duration::from_secs(4),
         "{:?}",
         start.elapsed()
     );
@@ -495,6 +498,16 @@ async fn a_lease_id_shows_in_no_text() {
 }
 
 #[tokio::test]
+async fn a_warning_is_tamed_too() {
+    let answer = r#"{"lease_id":"database/creds/dbt-prod/LeaseId123","data":{"a":"b"},"warnings":["TTL of \u001b[1mdatabase/creds/dbt-prod/LeaseId123 is capped"]}"#;
+    let stub = Stub::start([Answer(json(200, "", answer))]);
+    let lent = read(&client(&stub.server()).0, &token(true), &warehouse())
+        .await
+        .expect("it is answered");
+    assert_eq!(lent.warnings, ["TTL of \\u{1b}[1m… is capped"]);
+}
+
+#[tokio::test]
 async fn debug_of_what_was_lent_shows_no_value() {
     let stub = Stub::start([Answer(credentials())]);
     let (client, _) = client(&stub.server());
@@ -507,6 +520,119 @@ async fn debug_of_what_was_lent_shows_no_value() {
         assert!(!shown.contains(secret), "{shown}");
     }
     assert!(shown.contains("password"), "names may show: {shown}");
+}
+
+#[tokio::test]
+async fn a_run_that_outlived_its_token_is_told_from_a_missing_policy() {
+    let denied = || Answer(refusal(403, "permission denied"));
+    let stub = Stub::start([denied(), denied()]);
+    let ended = Token {
+        lifetime: Some(Duration::ZERO),
+        ..token(true)
+    };
+    let back = take_back(
+        &client(&stub.server()).0,
+        &ended,
+        vec![lease()],
+        Duration::from_secs(5),
+    )
+    .await;
+    assert_eq!(back.token, TokenEnd::Expired);
+    let Returned::EndedWithToken { hint, .. } = &back.leases[0].returned else {
+        panic!("{back:?}")
+    };
+    assert_eq!(
+        hint.as_deref(),
+        Some("the run outlived its login: raise the role's `token_ttl` and `token_max_ttl`")
+    );
+}
+
+#[tokio::test]
+async fn what_the_end_of_the_token_does_not_sweep_is_not_asked_for_twice() {
+    let write = SecretRequest {
+        operation: Operation::Write(serde_json::Map::new()),
+        ..warehouse()
+    };
+    let batch = Token {
+        kind: TokenKind::Batch,
+        ..token(true)
+    };
+    for (token, request) in [(token(true), write), (batch, warehouse())] {
+        let stub = Stub::start([Close, Answer(credentials())]);
+        read(&client(&patient(&stub)).0, &token, &request)
+            .await
+            .expect_err("a lost answer");
+        assert_eq!(stub.requests().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn logins_that_give_no_token_are_refused() {
+    let auth = Auth::AppRole {
+        mount: "approle".to_owned(),
+        role_id: RoleId::Literal("role".to_owned()),
+        secret_id: SecretId::Variable("SECRET_ID".to_owned()),
+        role: None,
+    };
+    let variables: Variables = [("SECRET_ID", "s3cret-id"), ("VAULT_TOKEN", "s.t\u{f6}ken")]
+        .into_iter()
+        .collect();
+    let no_token = r#"{"request_id":"q","auth":null}"#;
+    let factor = r#"{"auth":{"client_token":"","mfa_requirement":{"mfa_request_id":"x"}}}"#;
+    let stub = Stub::start([
+        Answer(json(200, "", no_token)),
+        Answer(json(200, "", factor)),
+        Answer(refusal(400, "secret id s3cret-id is wrong")),
+    ]);
+    let (client, _) = client(&stub.server());
+    let error = login(&client, &auth, &variables)
+        .await
+        .expect_err("no token");
+    assert_eq!(
+        said(&error, &stub),
+        (
+            "log in by approle at `auth/approle`: POST http://HOST/v1/auth/approle/login: the answer cannot be used: it holds no \
+             token"
+                .to_owned(),
+            "is that address Vault's? `curl ADDRESS/v1/sys/health` answers with its version".to_owned()
+        )
+    );
+    let error = login(&client, &auth, &variables)
+        .await
+        .expect_err("a second factor");
+    assert_eq!(
+        said(&error, &stub),
+        (
+            "log in by approle at `auth/approle`: Vault asks for multi-factor authentication, which a run cannot give".to_owned(),
+            "exempt this role from the login enforcement (`identity/mfa/login-enforcement`), or use another method".to_owned()
+        )
+    );
+    let error = login(&client, &auth, &variables)
+        .await
+        .expect_err("a refusal");
+    assert!(
+        error
+            .to_string()
+            .ends_with("answered 400: secret id … is wrong"),
+        "{error}"
+    );
+    let odd = Token {
+        value: Secret::new("s.\n".to_owned()),
+        ..token(true)
+    };
+    let error = read(&client, &odd, &warehouse())
+        .await
+        .expect_err("no header can carry it");
+    assert_eq!(
+        error.to_string(),
+        "use token `…`: it holds characters that no HTTP header can carry"
+    );
+    let bodies: Vec<_> = stub
+        .requests()
+        .iter()
+        .filter_map(|request| request.lines().last().map(str::to_owned))
+        .collect();
+    assert_eq!(bodies, [r#"{"role_id":"role","secret_id":"s3cret-id"}"#; 3]);
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub enum Field {
     Null,
     /// `true` or `false`
     Bool(bool),
-    /// A number as it was written.
+    /// A number; beyond 64 bits it is a float, as serde_json reads it.
     Number(serde_json::Number),
     /// A text.
     Text(Secret),

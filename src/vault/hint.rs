@@ -18,7 +18,7 @@ pub(crate) fn of(error: &VaultError) -> Option<String> {
         VaultError::TooLarge { .. } | VaultError::BadAnswer { .. } => {
             Some("is that address Vault's? `curl ADDRESS/v1/sys/health` answers with its version".to_owned())
         }
-        VaultError::NoData { why, wanted, .. } => no_data(why, wanted),
+        VaultError::NoData { why, asked } => no_data(why, &asked.wanted),
         VaultError::Wrapping { file, tampering } => Some(match tampering {
             Tampering::Spent => format!(
                 "if no run of yours unwrapped it, treat the secret id as stolen: destroy it by the accessor that its \
@@ -58,7 +58,7 @@ fn refused(refusal: &Refusal) -> Option<String> {
         404 if refusal.says("namespace not found") => {
             Some(format!("check `vault.namespace`{}", refusal.namespace.as_ref().map_or(String::new(), |name| format!(": Vault has no `{name}`"))))
         }
-        _ => match &refusal.wanted {
+        _ => match &refusal.asked.wanted {
             Wanted::Login { method, mount } => login(refusal, method, mount),
             wanted @ Wanted::Secret { .. } => secret(refusal, wanted),
             wanted if refusal.code == 403 => denied(wanted),

@@ -10,7 +10,8 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::auth::Token;
-use super::client::{Call, Client};
+use super::call::Call;
+use super::client::Client;
 use super::error::{VaultError, Wanted};
 use crate::secret::Secret;
 

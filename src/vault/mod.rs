@@ -26,7 +26,9 @@ pub mod secret;
 pub mod take_back;
 
 mod answer;
+mod call;
 mod hint;
+mod reason;
 mod route;
 mod tls;
 mod transport;

@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime};
 use reqwest::Method;
 
 use super::answer::Answer;
-use super::auth::Token;
-use super::client::{Call, Client, Repeat, Reply};
+use super::auth::{Token, TokenKind};
+use super::call::{Call, Repeat, Reply};
+use super::client::Client;
 use super::error::{Missing, VaultError, Wanted};
 use super::fields::{Field, Fields};
 use super::lease::{Lease, LeaseId};
@@ -37,7 +38,8 @@ pub struct Lent {
 /// Reads one secret, by one request.
 ///
 /// Reading credentials makes a database user each time, so it is tried again only where nothing was done; or, with a
-/// token of our own, also after a lost answer, since the end of that token sweeps what the lost answer left.
+/// service token of our own, also after a lost answer, since the end of that token sweeps what the lost answer left. It
+/// does not sweep what a write leaves (a certificate, a key), nor can a batch token be ended.
 ///
 /// # Errors
 /// [`VaultError::NoData`] for deleted versions and empty answers; what the client gives.
@@ -57,7 +59,7 @@ pub async fn read(
         Operation::Write(data) => Call::new(wanted, Method::POST, &request.path).with_body(data),
     }
     .with_token(&token.value);
-    call.repeat = if token.own {
+    call.repeat = if token.own && token.kind == TokenKind::Service && !write {
         Repeat::Always
     } else {
         Repeat::WhenNothingWasDone
@@ -67,13 +69,11 @@ pub async fn read(
     let reply = client.send(&call).await?;
     match reply.code {
         200..300 => {}
-        404 => return Err(absent(client, &call, &reply, request)),
+        404 => return Err(absent(client, &call, &reply)),
         _ => return Err(client.refusal(&call, &reply)),
     }
     let missing = |why| VaultError::NoData {
-        wanted: call.wanted.clone(),
-        method: call.verb(),
-        url: client.shown(&request.path),
+        asked: Box::new(client.asked(&call)),
         why,
     };
     // A write may be answered by 204 alone, and then gives no secret.
@@ -82,11 +82,14 @@ pub async fn read(
     }
     let answer = client.parse(&call, &reply)?;
     let lease = lease(&answer, request, issued);
+    let hidden: Vec<&str> = std::iter::once(token.value.expose())
+        .chain(lease.as_ref().map(|lease| lease.id.expose()))
+        .collect();
     let warnings: Vec<String> = answer
         .warnings
         .iter()
         .flatten()
-        .map(|text| words::tame(text, &[token.value.expose()]))
+        .map(|text| words::tame(text, &hidden))
         .collect();
     let fields = match (request.shape, answer.data) {
         (Shape::Plain, Some(Field::Map(fields))) => fields,
@@ -127,7 +130,7 @@ pub async fn read(
 }
 
 /// A 404 says nothing, or (KV version 2) tells of a version that was deleted, or of a path in version 1's form.
-fn absent(client: &Client, call: &Call<'_>, reply: &Reply, request: &SecretRequest) -> VaultError {
+fn absent(client: &Client, call: &Call<'_>, reply: &Reply) -> VaultError {
     let why = client.parse(call, reply).ok().and_then(|answer| {
         let warnings = answer.warnings.unwrap_or_default();
         if is_versioned_kv(&warnings) {
@@ -148,9 +151,7 @@ fn absent(client: &Client, call: &Call<'_>, reply: &Reply, request: &SecretReque
     });
     match why {
         Some(why) => VaultError::NoData {
-            wanted: call.wanted.clone(),
-            method: call.verb(),
-            url: client.shown(&request.path),
+            asked: Box::new(client.asked(call)),
             why,
         },
         None => client.refusal(call, reply),

@@ -8,6 +8,7 @@
 //! | 403: the policy lacks `sys/leases/revoke` | the end of our own token ends its leases, somewhat later | [`Returned::EndedWithToken`] |
 //! | the same, and the token is a batch token or the user's own | a renewal to one second, which the default policy allows | [`Returned::Shortened`] |
 //! | 400, 500: the engine refuses (the user owns objects, the database is down) | sync is given up: Vault's queue tries on | [`Returned::Queued`] |
+//! | 403, and the token's time is over | its leases ended with it | [`Returned::EndedWithToken`] |
 //! | no answer | once more, then a lookup: a lease that Vault does not know is gone | by what that says |
 //!
 //! The user's own token is never revoked. A batch token cannot be.
@@ -56,7 +57,7 @@ pub struct Taken {
 pub enum Returned {
     /// Gone: Vault said so. The only case that may be called revoked.
     Revoked,
-    /// Its token was revoked, and Vault ends it with that; whether the database followed is not known.
+    /// Its token was revoked or has ended, and Vault ends it with that; whether the database followed is not known.
     EndedWithToken {
         /// Why it could not be revoked by itself.
         why: String,
@@ -95,6 +96,8 @@ pub enum TokenEnd {
     NotOurs,
     /// A batch token: it ends by its time alone.
     Batch,
+    /// Its time was over before.
+    Expired,
     /// It lives on.
     Failed {
         /// Why.
@@ -134,6 +137,7 @@ pub async fn take_back(
     } else {
         match lease::revoke_self_by(client, token, Some(end)).await {
             Ok(()) => TokenEnd::Revoked,
+            Err(error) if error.code() == Some(403) && has_ended(token) => TokenEnd::Expired,
             Err(error) => TokenEnd::Failed {
                 why: error.to_string(),
                 hint: error.hint(),
@@ -203,6 +207,13 @@ async fn one(client: &Client, token: &Token, ours: bool, lease: &Lease, end: Ins
 fn settle(error: &VaultError, token: &TokenEnd) -> Returned {
     let (why, hint) = (error.to_string(), error.hint());
     match (token, error) {
+        (TokenEnd::Expired, _) => Returned::EndedWithToken {
+            why,
+            hint: Some(
+                "the run outlived its login: raise the role's `token_ttl` and `token_max_ttl`"
+                    .to_owned(),
+            ),
+        },
         // The engine refuses; with the token gone, Vault itself goes on trying.
         (TokenEnd::Revoked, VaultError::Refused(refusal)) if is_the_engines(refusal) => {
             Returned::Queued { why, hint }
@@ -210,6 +221,13 @@ fn settle(error: &VaultError, token: &TokenEnd) -> Returned {
         (TokenEnd::Revoked, _) => Returned::EndedWithToken { why, hint },
         _ => Returned::Failed { why, hint },
     }
+}
+
+/// Vault answers 403 to a token that is no more, as to one whose policy lacks something; the clock tells them apart.
+fn has_ended(token: &Token) -> bool {
+    token
+        .expires()
+        .is_some_and(|expires| expires <= SystemTime::now())
 }
 
 /// Whether Vault took the request, and the engine behind it did not do it.

@@ -202,7 +202,6 @@ async fn a_batch_token_is_three_requests_and_is_not_said_to_be_revoked() {
     let client = client_of(&world);
     let policy =
         format!(r#"{CREDS_ONLY} path "sys/leases/revoke" {{ capabilities = ["update"] }}"#);
-    // The role's counters are for service tokens alone.
     let settings = json!({"token_type": "batch", "token_no_default_policy": true});
     let token = login_with(&world, &client, &policy, settings).await;
     assert_eq!(token.kind, TokenKind::Batch);
@@ -219,6 +218,27 @@ async fn a_batch_token_is_three_requests_and_is_not_said_to_be_revoked() {
         ]
     );
     world.assert_nothing_left();
+}
+
+#[tokio::test]
+async fn a_batch_token_without_the_policy_shortens_its_lease() {
+    let world = World::start();
+    let client = client_of(&world);
+    let token = login_with(
+        &world,
+        &client,
+        CREDS_ONLY,
+        json!({"token_type": "batch", "token_no_default_policy": false}),
+    )
+    .await;
+    let lent = lent(&client, &token).await;
+    let back = take_back(&client, &token, vec![lease(&lent)], WITHIN).await;
+    assert!(
+        matches!(&back.leases[0].returned, Returned::Shortened { hint: Some(hint), .. } if hint == LACKS_REVOKE),
+        "{back:?}"
+    );
+    assert_eq!(back.token, TokenEnd::Batch);
+    eventually("the lease ends", || world.database_users().is_empty());
 }
 
 #[tokio::test]

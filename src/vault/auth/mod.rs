@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime};
 pub use source::Note;
 
 use super::answer::Answer;
-use super::client::{Call, Client};
+use super::call::Call;
+use super::client::Client;
 use super::error::{VaultError, Wanted};
 use super::fields::Field;
 use crate::config::Auth;

@@ -9,7 +9,8 @@ use reqwest::Method;
 use super::source::{self, Found};
 use super::{Token, kind};
 use crate::variables::Variables;
-use crate::vault::client::{Call, Client};
+use crate::vault::call::Call;
+use crate::vault::client::Client;
 use crate::vault::error::{Place, SourceProblem, VaultError, Wanted};
 use crate::vault::fields::{Field, Fields};
 
