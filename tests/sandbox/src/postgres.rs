@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -151,7 +151,8 @@ fn psql(
     database: &str,
     sql: &str,
 ) -> Result<Vec<Vec<String>>, String> {
-    let output = Command::new(venv().postgres().join("psql"))
+    let mut command = Command::new(venv().postgres().join("psql"));
+    command
         .args([
             "--no-psqlrc",
             "--no-align",
@@ -176,9 +177,21 @@ fn psql(
         .current_dir("/")
         .stdin(Stdio::null())
         // Ctrl-C is for the caller to answer, not for psql.
-        .process_group(0)
-        .output()
-        .map_err(|error| format!("cannot run psql: {error}"))?;
+        .process_group(0);
+    let mut run = || {
+        command
+            .output()
+            .map_err(|error| format!("cannot run psql: {error}"))
+    };
+    let mut output = run()?;
+    // A child joins its own group a moment after it was born; a Ctrl-C in that moment kills it before it is psql, so the
+    // SQL has not run.
+    for _ in 0..20 {
+        if output.status.signal() != Some(Signal::SIGINT as i32) {
+            break;
+        }
+        output = run()?;
+    }
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
     }
