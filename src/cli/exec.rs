@@ -297,7 +297,7 @@ pub(crate) fn deliver(
 
 /// Runs a future on this thread: signals, requests and timers in one loop.
 pub(crate) fn in_loop<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| {
@@ -306,8 +306,11 @@ pub(crate) fn in_loop<T>(work: impl Future<Output = Result<T, Failure>>) -> Resu
                 format!("the event loop cannot be started: {error}"),
                 None,
             )
-        })?
-        .block_on(work)
+        })?;
+    let outcome = runtime.block_on(work);
+    // A name look-up that hangs has a thread of its own, and nobody waits for it.
+    runtime.shutdown_background();
+    outcome
 }
 
 pub(crate) fn watch_signals() -> Result<Signals, Failure> {

@@ -78,6 +78,7 @@ impl Back {
                 Some(TokenEnd::Revoked) => "revoked".to_owned(),
                 Some(TokenEnd::NotOurs) => "kept: the user's own".to_owned(),
                 Some(TokenEnd::Batch) => "expires: a batch token cannot be revoked".to_owned(),
+                Some(TokenEnd::Expired) => "expired: it had ended before".to_owned(),
                 Some(TokenEnd::Failed { why, .. }) => format!("not revoked: {why}"),
             },
         }

@@ -346,9 +346,9 @@ fn show_record(home: &Home, world: &World, run: &Run, story: &mut Story) {
     story.claim(
         !session.is_empty() && ended["session"] == session,
         &format!(
-            "ended  session {session}: result {}, revocation {}",
+            "ended  session {session}: result {}, lease {}",
             word(&ended["result"]),
-            word(&ended["revocation"])
+            word(&ended["leases"][0]["result"])
         ),
     );
     let requests: Vec<_> = world
