@@ -160,7 +160,7 @@ fn enclosing_session(variables: &Variables) -> Option<&str> {
 fn run_alone(command: &[OsString], variables: &Variables, is_dbt: bool) -> Result<End, Failure> {
     in_loop(async {
         let signals = watch_signals()?;
-        Ok(wait(Child::start(command, variables, is_dbt)?, &signals).await?)
+        wait(Child::start(command, variables, is_dbt)?, &signals).await
     })
 }
 
