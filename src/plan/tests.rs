@@ -82,6 +82,7 @@ fn command(need: Need, target: &str, named: bool, output: &[(&str, &str)]) -> Re
                 source("from profiles.yml", false)
             },
         }),
+        usage: None,
     }
 }
 
