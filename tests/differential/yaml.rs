@@ -10,7 +10,8 @@ use zeroize::Zeroizing;
 use crate::oracle::ask;
 
 /// What profiles.yml files do not show, and YAML allows.
-const SYNTHETIC: [&str; 8] = [
+const SYNTHETIC: [&str; 9] = [
+    "a: [!!str, y, !!null ]\nb: |\n  x\u{2028}  y\nc: 'x\u{2028}y \u{85} z'\nd: x\u{2029}  y\ne: x\u{85}  y\r  z\r\n",
     "a: &a {x: 1, y: 2, <<: {z: 3, x: 9}}\nb: {<<: *a, y: 5}\nc: {<<: [*a, {w: 1, x: 0}], v: 1}\nd: {\"<<\": *a, <<: {}}\n",
     "=: lone\n1: a\n1.0: b\ntrue: c\n'1': d\nnull: e\n~: f\n0x1: g\n2024-01-01: h\n2024-01-01 00:00:00: i\n.nan: j\n.NaN: k\n-0.0: l\n0: m\n",
     "ints: [0, -0, 017, 0x1F, 0b101, 1_000, 1:30, 190:20:30, 08, 0o17, 12345678901234567890123, +1, 0_, -0x_f]\n\
