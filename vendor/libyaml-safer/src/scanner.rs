@@ -1447,7 +1447,7 @@ impl<'input> Scanner<'input> {
                                     return self.set_scanner_error(
                                         "while parsing a quoted scalar",
                                         start_mark,
-                                        "did not find expected hexdecimal number",
+                                        "did not find expected hexadecimal number",
                                     );
                                 }
                                 value = (value << 4) + AS_HEX_AT!(self.buffer, k);
