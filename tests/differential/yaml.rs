@@ -138,6 +138,28 @@ fn the_fixtures_and_the_corners_of_yaml_load_as_in_pyyaml() {
     }
 }
 
+/// libyaml takes a key without `?` up to 1024 characters, not bytes.
+#[test]
+fn long_keys_end_where_they_end_in_pyyaml() {
+    let mut accepted = 0;
+    for length in [100, 600, 1_000].into_iter().chain(1_018..1_032) {
+        for sign in ["a", "\u{e9}", "\u{1f600}"] {
+            let key = sign.repeat(length);
+            for document in [
+                format!("{key}: x"),
+                format!("\"{key}\": x"),
+                format!("{{{key}: x}}"),
+                format!("[{key}]: x"),
+            ] {
+                let compared = compare(document.as_bytes());
+                assert!(compared.is_ok(), "{length} x {sign}: {compared:?}");
+                accepted += usize::from(compared == Ok(true));
+            }
+        }
+    }
+    assert!((30..180).contains(&accepted), "{accepted}");
+}
+
 /// Words in every case that matters, and 6,000 random texts of the signs that numbers and dates are made of; plain and
 /// under each tag that converts.
 #[test]
