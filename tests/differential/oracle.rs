@@ -54,7 +54,7 @@ impl Oracle {
 }
 
 /// Asks the real thing; `kind` chooses the question (see oracle.py).
-pub fn ask(request: &Value) -> Value {
+pub(crate) fn ask(request: &Value) -> Value {
     ORACLE
         .lock()
         .unwrap_or_else(PoisonError::into_inner)

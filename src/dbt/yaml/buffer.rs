@@ -12,18 +12,23 @@ impl Buffer {
     }
 
     pub(super) fn push_str(&mut self, text: &str) {
-        let needed = self.0.len() + text.len();
+        self.reserve(text.len());
+        self.0.push_str(text);
+    }
+
+    pub(super) fn push(&mut self, ch: char) {
+        self.reserve(ch.len_utf8());
+        self.0.push(ch);
+    }
+
+    fn reserve(&mut self, more: usize) {
+        let needed = self.0.len() + more;
         if needed > self.0.capacity() {
             let mut larger =
                 Zeroizing::new(String::with_capacity(needed.max(self.0.capacity() * 2)));
             larger.push_str(&self.0);
             self.0 = larger;
         }
-        self.0.push_str(text);
-    }
-
-    pub(super) fn push(&mut self, ch: char) {
-        self.push_str(ch.encode_utf8(&mut [0; 4]));
     }
 
     pub(super) fn len(&self) -> usize {

@@ -133,7 +133,12 @@ impl Constructor<'_> {
                 let Kind::Sequence(items) = self.kind(id) else {
                     return Err(self.error(id, Problem::WrongShape("a list")));
                 };
-                for item in items.clone() {
+                let items = items.clone();
+                if items.is_empty() {
+                    // Python makes a list of pairs of it; without a pair it is a list like any other.
+                    self.built[id as usize] = Some(Built::List(Vec::new()));
+                }
+                for item in items {
                     match self.kind(item) {
                         Kind::Mapping(pairs) if pairs.len() == 1 => {
                             let (key, value) = pairs[0];

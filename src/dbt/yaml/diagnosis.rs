@@ -45,11 +45,16 @@ pub(super) fn yaml_error(text: &str, error: &Error) -> YamlError {
     YamlError::new(problem, mark)
 }
 
-/// Whether the `{` of a map that was found as a key is the second one of `{{`.
-pub(super) fn is_second_brace(text: &str, mark: Mark) -> bool {
-    let line = line_of(text, mark.line);
-    let before: String = line.chars().take(mark.column.saturating_sub(1)).collect();
-    line.chars().nth(mark.column.saturating_sub(1)) == Some('{') && before.trim_end().ends_with('{')
+/// Where the template begins, if the `{` of a map that was found as a key is the second one of `{{`.
+pub(super) fn template_around(text: &str, mark: Mark) -> Option<Mark> {
+    let mut line = line_of(text, mark.line).chars();
+    let before: String = line.by_ref().take(mark.column.saturating_sub(1)).collect();
+    let before = before.trim_end();
+    let twice = line.next() == Some('{') && before.ends_with('{');
+    twice.then(|| Mark {
+        line: mark.line,
+        column: before.chars().count(),
+    })
 }
 
 /// Where on this line a value begins with `{{` or `{%`.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::composer::{Document, Id, Kind, compose};
 use super::constructor::{Built, construct};
-use super::diagnosis::is_second_brace;
+use super::diagnosis::template_around;
 use super::error::{Problem, YamlError};
 use super::limits::{MAX_BYTES, MAX_DEPTH};
 use super::{Mapping, Mark, Node, Value};
@@ -23,14 +23,17 @@ pub fn load(bytes: &[u8]) -> Result<Rc<Node>, YamlError> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         YamlError::new(Problem::NotUtf8, mark_after(&bytes[..error.valid_up_to()]))
     })?;
+    // libyaml's reader takes one mark off before it counts, the scanner lets others begin a line.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut document = compose(text)?;
     if document.nodes.is_empty() {
         return Ok(Rc::new(Node::of(Value::Null)));
     }
     let built = construct(&mut document).map_err(|error| match error.problem {
-        Problem::UnhashableKey if is_second_brace(text, error.mark) => {
-            YamlError::new(Problem::UnquotedTemplate, error.mark)
-        }
+        Problem::UnhashableKey => match template_around(text, error.mark) {
+            Some(mark) => YamlError::new(Problem::UnquotedTemplate, mark),
+            None => error,
+        },
         _ => error,
     })?;
     let slots = std::iter::repeat_with(|| Slot::Untouched)

@@ -19,6 +19,9 @@ mod quoting;
 mod resolver;
 mod timestamp;
 
+#[cfg(test)]
+mod tests;
+
 pub use emitter::emit;
 pub use error::{EmitError, Problem, YamlError};
 pub use loader::load;
