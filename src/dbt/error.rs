@@ -74,6 +74,12 @@ pub enum DbtError {
         /// The profile that is wanted.
         profile: String,
     },
+    /// Nothing says where profiles.yml is, and the directory where dbt then looks is not there.
+    #[error("no profiles.yml in the working directory, and no directory `{}`", dir.display())]
+    NoProfilesDir {
+        /// `~/.dbt`.
+        dir: PathBuf,
+    },
     /// profiles.yml holds nothing.
     #[error("`{}` is empty", path.display())]
     EmptyProfilesFile {
@@ -218,6 +224,7 @@ impl DbtError {
             Self::ProjectNotMapping { .. } => "project_not_mapping",
             Self::NoProfileNamed { .. } => "no_profile_named",
             Self::NoProfilesFile { .. } => "no_profiles_file",
+            Self::NoProfilesDir { .. } => "no_profiles_dir",
             Self::EmptyProfilesFile { .. } => "empty_profiles_file",
             Self::UnknownProfile { .. } => "unknown_profile",
             Self::UnknownTarget { .. } => "unknown_target",
@@ -245,7 +252,7 @@ impl DbtError {
             }
             Self::NoProject { .. } => "go to the project's directory, or pass `--project-dir`".to_owned(),
             Self::NoProfileNamed { .. } => "add `profile: NAME` to it, or pass `--profile`".to_owned(),
-            Self::NoProfilesFile { .. } => {
+            Self::NoProfilesFile { .. } | Self::NoProfilesDir { .. } => {
                 "dbt looks in `--profiles-dir`, DBT_PROFILES_DIR, the working directory and ~/.dbt, \
                  not in the project's directory"
                     .to_owned()

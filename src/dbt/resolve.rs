@@ -138,6 +138,21 @@ impl Given<'_> {
     }
 }
 
+/// The user named an option in this call.
+fn named(option: &str) -> Source {
+    Source {
+        said: format!("from --{}", option.replace('_', "-")),
+        named: true,
+    }
+}
+
+/// Whether click wants the directory to be there.
+fn must_exist(command: &Command, name: &str) -> bool {
+    command
+        .named(name)
+        .is_some_and(|option| option.accepts == Accepts::Existing)
+}
+
 /// A directory that was chosen.
 struct Directory {
     path: PathBuf,
@@ -313,17 +328,26 @@ impl<'a> Resolver<'a> {
         given: Given<'_>,
         name: &str,
     ) -> Result<Option<Choice>, DbtError> {
-        let option = format!("--{}", name.replace('_', "-"));
+        match self.checked(command, given, name)? {
+            Some(choice) => Ok(Some(choice)),
+            None => self.setting(name),
+        }
+    }
+
+    /// What click itself finds, and checks: words, then variables.
+    fn checked(
+        &self,
+        command: &Command,
+        given: Given<'_>,
+        name: &str,
+    ) -> Result<Option<Choice>, DbtError> {
         if let Some(value) = given.value(name) {
             let source = match given {
                 Given::Previous(previous) => Source {
                     said: format!("from the previous run in `{}`", previous.path.display()),
                     named: false,
                 },
-                Given::Words(_) | Given::Selection(_) => Source {
-                    said: format!("from {option}"),
-                    named: true,
-                },
+                Given::Words(_) | Given::Selection(_) => named(name),
             };
             return Ok(Some(Choice {
                 text: value.to_owned(),
@@ -334,22 +358,23 @@ impl<'a> Resolver<'a> {
             .named(name)
             .map(|option| option.variables)
             .unwrap_or_default();
-        if let Some(found) = self.environment.option(variables)? {
-            let source = match found.file {
-                None => Source {
-                    said: format!("from {}", found.name),
-                    named: true,
-                },
-                Some(file) => Source {
-                    said: format!("from {} in `{}`", found.name, file.display()),
-                    named: false,
-                },
+        Ok(self.environment.option(variables)?.map(|found| {
+            let said = match found.file {
+                None => format!("from {}", found.name),
+                Some(file) => format!("from {} in `{}`", found.name, file.display()),
             };
-            return Ok(Some(Choice {
+            Choice {
                 text: found.value.to_owned(),
-                source,
-            }));
-        }
+                source: Source {
+                    said,
+                    named: found.file.is_none(),
+                },
+            }
+        }))
+    }
+
+    /// What the user's settings say, which nothing checks.
+    fn setting(&self, name: &str) -> Result<Option<Choice>, DbtError> {
         Ok(self.settings.option(name)?.map(|value| Choice {
             text: value.to_owned(),
             source: Source {
@@ -371,20 +396,19 @@ impl<'a> Resolver<'a> {
             _ => None,
         };
         let (written, source) = match selected {
-            Some(path) => {
-                let said = format!("from --{}", name.replace('_', "-"));
-                (path.clone(), Source { said, named: true })
-            }
-            None => match self.choice(command, given, name)? {
+            Some(path) => (path.clone(), named(name)),
+            None => match self.checked(command, given, name)? {
                 Some(choice) => (PathBuf::from(choice.text), choice.source),
-                None => return Ok(None),
+                None => {
+                    return Ok(self.setting(name)?.map(|choice| Directory {
+                        path: self.cwd.join(choice.text),
+                        source: choice.source,
+                    }));
+                }
             },
         };
         let path = self.cwd.join(&written);
-        let must_exist = command
-            .named(name)
-            .is_some_and(|option| option.accepts == Accepts::Existing);
-        if must_exist && (written.as_os_str().is_empty() || !path.exists()) {
+        if must_exist(command, name) && (written.as_os_str().is_empty() || !path.exists()) {
             return Err(DbtError::NoDirectory {
                 path: written,
                 said: source.said,
@@ -427,8 +451,12 @@ impl<'a> Resolver<'a> {
             });
         }
         let home = self.home.as_ref().ok_or(DbtError::NoHome)?;
+        let path = home.join(".dbt");
+        if must_exist(command, "profiles_dir") && !path.exists() {
+            return Err(DbtError::NoProfilesDir { dir: path });
+        }
         Ok(Directory {
-            path: home.join(".dbt"),
+            path,
             source: said("by default"),
         })
     }

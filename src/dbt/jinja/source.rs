@@ -5,7 +5,7 @@ use minijinja::machinery::ast::Stmt;
 use minijinja::machinery::{Token, parse, tokenize};
 use minijinja::syntax::SyntaxConfig;
 
-use super::JinjaError;
+use super::{JinjaError, filters};
 
 /// Jinja2's own preparation: every line end is a line feed, and one at the end goes.
 pub(super) fn prepared(text: &str) -> String {
@@ -33,11 +33,24 @@ pub(super) fn parsed(text: &str) -> Result<Stmt<'_>, JinjaError> {
         .map_err(|_| JinjaError::uncertain("Jinja's syntax"))?;
     let broken = || JinjaError::uncertain("syntax that cannot be parsed here");
     let mut in_block = false;
+    let mut operator = None;
     for token in tokenize(text, false, syntax.clone()) {
         let (token, span) = token.map_err(|_| broken())?;
         let written = text
             .get(span.start_offset as usize..span.end_offset as usize)
             .unwrap_or_default();
+        match (&token, operator) {
+            (Token::Ident(name), Some("|")) if !filters::FILTERS.contains(name) => {
+                return Err(JinjaError::uncertain(format!("the filter `{name}`")));
+            }
+            (Token::Ident("not"), Some("is")) => continue,
+            (Token::Ident(name), Some("is")) if !filters::TESTS.contains(name) => {
+                return Err(JinjaError::uncertain(format!("the test `{name}`")));
+            }
+            (Token::Pipe, _) => operator = Some("|"),
+            (Token::Ident("is"), _) => operator = Some("is"),
+            _ => operator = None,
+        }
         match token {
             Token::BlockStart => in_block = true,
             Token::Ident(word) if in_block => {
