@@ -372,7 +372,11 @@ impl World {
         let previous = |args: Json| {
             json!({
                 "metadata": {"dbt_schema_version": "https://schemas.getdbt.com/dbt/run-results/v6.json"},
-                "results": [], "elapsed_time": 0.1, "args": args,
+                "results": [{
+                    "status": "error", "timing": [], "thread_id": "t", "execution_time": 0.1, "message": "m",
+                    "adapter_response": {}, "failures": null, "unique_id": "model.shop.m", "compiled": true,
+                    "compiled_code": "", "relation_name": "r",
+                }], "elapsed_time": 0.1, "args": args,
             })
             .to_string()
         };
