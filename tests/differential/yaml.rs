@@ -137,6 +137,84 @@ fn the_fixtures_and_the_corners_of_yaml_load_as_in_pyyaml() {
     }
 }
 
+/// Words in every case that matters, and 6,000 random texts of the signs that numbers and dates are made of; plain and
+/// under each tag that converts.
+#[test]
+fn scalars_have_the_types_and_values_of_pyyaml() {
+    let words = [
+        "yes", "no", "true", "false", "on", "off", "null", "~", "y", "n", ".inf", ".nan", "-.inf",
+        "+.nan", "=", "<<", "none", "nan", "inf", "infinity",
+    ];
+    let mut scalars: Vec<String> = words
+        .iter()
+        .flat_map(|word| {
+            let (first, rest) = word.split_at(1);
+            [
+                word.to_string(),
+                word.to_uppercase(),
+                first.to_uppercase() + rest,
+                first.to_owned() + &rest.to_uppercase(),
+            ]
+        })
+        .collect();
+    let digits = [
+        "0", "1", "7", "8", "9", "00", "12", "59", "60", "2024", "_", "x", "b", "o", "e", "E",
+        "e+", "e-3", "-", "+", ".", ":", "f", "_0",
+    ];
+    let dates = [
+        "2024", "1999", "0000", "-01", "-1", "-12", "-13", "-31", "-29", "-02", "T", "t", " ", "1",
+        "01", "23", "24", ":00", ":5", ":59", ":60", ".", ".123", ".1234567", "Z", " Z", "+1",
+        "-05:30", "+23:59", "+24",
+    ];
+    let mut random = Random(3);
+    for _ in 0..3_000 {
+        let length = random.below(6) + 1;
+        scalars.push((0..length).map(|_| random.pick(&digits)).collect());
+        // Half of the dates have the right parts in the right order.
+        let length = random.below(9) + 1;
+        let date: String = (0..length).map(|_| random.pick(&dates)).collect();
+        let ordered = [
+            &dates[..3],
+            &dates[3..10],
+            &dates[3..10],
+            &dates[10..13],
+            &dates[13..17],
+            &dates[17..21],
+            &dates[17..21],
+            &dates[21..24],
+            &dates[24..],
+        ];
+        let time: String = ordered[..[3, 7, 8, 9][random.below(4)]]
+            .iter()
+            .map(|parts| random.pick(parts))
+            .collect();
+        scalars.push(if random.below(2) == 0 { date } else { time });
+    }
+    let mut failures = Vec::new();
+    for scalar in scalars {
+        let forms = [
+            format!("{scalar}\n"),
+            format!("a: {scalar}\n{scalar}: b\n1: c\n"),
+            format!("! \"{scalar}\\n\""),
+            format!("!!int '{scalar}'"),
+            format!("!!float '{scalar}'"),
+            format!("!!timestamp '{scalar}'"),
+            format!("!!bool '{scalar}'"),
+        ];
+        failures.extend(
+            forms
+                .into_iter()
+                .filter_map(|form| compare(form.as_bytes()).err().map(|error| (form, error))),
+        );
+    }
+    assert!(
+        failures.is_empty(),
+        "{} differ, first: {:#?}",
+        failures.len(),
+        &failures[..failures.len().min(12)]
+    );
+}
+
 /// 6,000 documents, each with one to three changes.
 #[test]
 fn mutated_documents_load_as_in_pyyaml_or_are_refused_as_there() {

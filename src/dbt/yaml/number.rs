@@ -144,12 +144,27 @@ fn python_int(text: &str, base: u32) -> Option<Whole> {
     Some(Whole { negative, natural })
 }
 
-/// `1:30` is 90. A part with a sign of its own, which only an explicit tag lets through, is refused.
+/// `1:30` is 90. Only an explicit tag lets a part have a sign of its own; then the sum must fit into 128 bits.
 fn sexagesimal(text: &str) -> Option<Whole> {
+    let parts: Vec<Whole> = text
+        .split(':')
+        .map(|part| python_int(part, 10))
+        .collect::<Option<_>>()?;
+    if parts.iter().any(|part| part.negative) {
+        let sum = parts.iter().try_fold(0_i128, |sum, part| {
+            let magnitude: i128 = part.natural.to_decimal().parse().ok()?;
+            sum.checked_mul(60)?
+                .checked_add(if part.negative { -magnitude } else { magnitude })
+        })?;
+        let magnitude = python_int(&sum.unsigned_abs().to_string(), 10)?;
+        return Some(Whole {
+            negative: sum < 0,
+            ..magnitude
+        });
+    }
     let mut sum = Natural::default();
-    for part in text.split(':') {
-        let part = python_int(part, 10)?;
-        if part.negative || sum.0.len() > MAX_DIGITS {
+    for part in &parts {
+        if sum.0.len() > MAX_DIGITS {
             return None;
         }
         sum.multiply_add(60, 0);
