@@ -35,7 +35,7 @@ pub fn resolve(
         })?;
     let program = recognise(command, context.variables, selection.target.is_some())?;
     let Program::Dbt { words, fusion } = program else {
-        return Resolver::of(context, &cwd)?.other(command, selection);
+        return Resolver::of(context, &cwd, false)?.other(command, selection);
     };
     let mut texts = Vec::new();
     for (place, word) in command[words..].iter().enumerate() {
@@ -52,7 +52,7 @@ pub fn resolve(
         Reading::Usage(why) => return Ok(unleased(command, None, Some(why))),
     };
     // `.env` is loaded before dbt reads anything: one that cannot be read ends every command.
-    let resolver = Resolver::of(context, &cwd)?;
+    let resolver = Resolver::of(context, &cwd, fusion)?;
     resolver.dbt(command, words, &invocation, selection)
 }
 
@@ -70,6 +70,7 @@ fn unleased(
         profile: None,
         sources: None,
         usage,
+        vars: Vars::Known(Vec::new()),
     }
 }
 
@@ -167,10 +168,19 @@ struct Resolver<'a> {
 }
 
 impl<'a> Resolver<'a> {
-    fn of(context: &Context<'a>, cwd: &'a Path) -> Result<Self, DbtError> {
-        let environment = Environment::of(context.variables, cwd)?;
+    fn of(context: &Context<'a>, cwd: &'a Path, fusion: bool) -> Result<Self, DbtError> {
+        let environment = if fusion {
+            Environment::of_fusion(context.variables, cwd)?
+        } else {
+            Environment::of(context.variables, cwd)?
+        };
         let home = settings::home(&environment, cwd);
-        let settings = Settings::read(home.as_deref())?;
+        // Fusion does not know the user's settings.
+        let settings = if fusion {
+            Settings::default()
+        } else {
+            Settings::read(home.as_deref())?
+        };
         Ok(Self {
             environment,
             settings,
@@ -297,11 +307,17 @@ impl<'a> Resolver<'a> {
             (None, None) => self.only_profile(profiles_dir, self.cwd.join(project::FILE))?,
         };
         let file = ProfilesFile::read(&profiles_dir.path, &profiles_dir.source, &name.text)?;
+        if project.is_some_and(|project| project.flags) && file.has_config() {
+            return Err(DbtError::ConfigAndFlags {
+                path: file.path().to_path_buf(),
+            });
+        }
         let (profile, target) = file.choose(&name, target, &scope(Secrets::Placeholder))?;
         Ok(Chosen {
             profile,
             profile_source: name.source,
             target_source: target,
+            vars: vars.clone(),
         })
     }
 
@@ -608,17 +624,9 @@ impl<'a> Resolver<'a> {
             }
         }
         match &selection.vars {
+            // Their text may hold a secret.
             Some(ours) if invocation.value("vars") != Some(ours) => {
-                let source = Source {
-                    said: "from --vars".to_owned(),
-                    named: true,
-                };
-                conflict(
-                    "--vars",
-                    ours,
-                    invocation.value("vars").unwrap_or("nothing"),
-                    &source,
-                )
+                conflict("--vars", "…", "others", &named("vars"))
             }
             _ => Ok(()),
         }
@@ -630,6 +638,7 @@ struct Chosen {
     profile: Profile,
     profile_source: Source,
     target_source: Source,
+    vars: Vars,
 }
 
 fn resolved(
@@ -654,6 +663,7 @@ fn resolved(
             target: chosen.target_source,
         }),
         usage: None,
+        vars: chosen.vars,
     }
 }
 
@@ -666,7 +676,12 @@ fn vars(text: Option<&str>) -> Result<Vars, String> {
     let Some(map) = root.map() else {
         return Err("`--vars` is not a mapping".to_owned());
     };
-    Ok(of_mapping(map, 0).map_or(Vars::Unknown, Vars::Known))
+    // A name that is no text can never be asked for.
+    let named = map
+        .0
+        .iter()
+        .filter_map(|(key, value)| Some((key.text()?.to_owned(), of_node(value, 0))));
+    Ok(Vars::Known(named.collect()))
 }
 
 /// Deeper vars are not known to us.
@@ -675,7 +690,10 @@ const MAX_DEPTH: usize = 30;
 fn of_mapping(map: &yaml::Mapping, depth: usize) -> Option<Vec<(jinja::Value, jinja::Value)>> {
     map.0
         .iter()
-        .map(|(key, value)| Some((of_node(key, depth + 1)?, of_node(value, depth + 1)?)))
+        .map(|(key, value)| {
+            let key = key.text().map(jinja::Value::text)?;
+            Some((key, of_node(value, depth + 1)?))
+        })
         .collect()
 }
 

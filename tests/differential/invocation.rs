@@ -9,6 +9,7 @@ use dbt_lease::variables::Variables;
 use serde_json::{Value as Json, json};
 
 use crate::oracle::ask;
+use crate::random::Random;
 
 /// dbt's words; `ROOT` stands for the world's directory.
 const LINES: &[&str] = &[
@@ -75,6 +76,13 @@ const LINES: &[&str] = &[
     "--profiles-dir ROOT/elsewhere run",
     "run --profiles-dir ROOT/elsewhere/profiles.yml",
     "run --profiles-dir ROOT/elsewhere --profiles-dir ROOT/project",
+    "run --project-dir ROOT/flagged",
+    "run --project-dir ROOT/flagged --profiles-dir ROOT/configured",
+    "run --profiles-dir ROOT/configured",
+    "run --project-dir ROOT/project/../nested",
+    "run --project-dir .",
+    "run --profiles-dir ..",
+    "run --profiles-dir .",
     "run --profiles-dir ROOT/bad/empty",
     "run --profiles-dir ROOT/bad/list",
     "run --profiles-dir ROOT/bad/syntax",
@@ -192,7 +200,7 @@ const LINES: &[&str] = &[
     "run --no-version-check",
     "run -m a -t prod",
     "run --models a --model b -t prod",
-    "run --state x -t prod",
+    "run --state st -t prod",
     "run --target -x",
     "run -t prod --",
     "-q -- run",
@@ -361,6 +369,17 @@ impl World {
             &project("profile: \"{{ nope }}\""),
         );
         world.write("listed/dbt_project.yml", "- 1");
+        world.write(
+            "flagged/dbt_project.yml",
+            &project("profile: shop\nflags: {quiet: true}"),
+        );
+        world.write(
+            "configured/profiles.yml",
+            &format!(
+                "{}config: {{quiet: true}}\n",
+                PROFILES.replace("TARGET", "ci")
+            ),
+        );
         world.write("none/dbt_project.yml", &project(""));
         world.write("number/dbt_project.yml", &project("profile: 5"));
         world.write("bad/empty/profiles.yml", "# nothing\n");
@@ -512,13 +531,7 @@ fn ours(resolved: &Result<Resolved, dbt_lease::dbt::DbtError>, project: &str) ->
 
 #[test]
 fn command_lines_choose_what_dbt_chooses() {
-    let mut number: u64 = 0x5eed;
-    let mut next = |below: usize| {
-        number ^= number << 13;
-        number ^= number >> 7;
-        number ^= number << 17;
-        usize::try_from(number % u64::try_from(below).expect("small")).expect("small")
-    };
+    let mut random = Random::new();
     let worlds: Vec<World> = FILES
         .iter()
         .map(|(dotenv, settings)| World::new(dotenv, settings))
@@ -531,9 +544,9 @@ fn command_lines_choose_what_dbt_chooses() {
             let (world, environment, directory) = match round {
                 0 => (&worlds[0], ENVIRONMENTS[0], DIRECTORIES[0]),
                 _ => (
-                    &worlds[next(worlds.len())],
-                    ENVIRONMENTS[next(ENVIRONMENTS.len())],
-                    DIRECTORIES[next(DIRECTORIES.len())],
+                    &worlds[random.below(worlds.len())],
+                    ENVIRONMENTS[random.below(ENVIRONMENTS.len())],
+                    DIRECTORIES[random.below(DIRECTORIES.len())],
                 ),
             };
             let mut variables: BTreeMap<String, String> = [

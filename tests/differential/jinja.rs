@@ -552,25 +552,37 @@ const LITERALS: &[&str] = &[
     "9999999999999999999999999999999999999999999",
 ];
 
-fn environment() -> BTreeMap<&'static str, &'static str> {
+pub(crate) fn environment() -> BTreeMap<&'static str, &'static str> {
     ENVIRONMENT.iter().copied().collect()
 }
 
-fn vars() -> (Json, Vars) {
+pub(crate) fn lookup_in<'a>(
+    environment: &'a BTreeMap<&'static str, &'static str>,
+) -> impl Fn(&str) -> LookupOwned + 'a {
+    |name| match environment.get(name) {
+        Some(value) => LookupOwned::Text((*value).to_owned()),
+        None => LookupOwned::Missing,
+    }
+}
+
+pub(crate) fn vars() -> (Json, Vars) {
     let json = json!({
         "s": "text", "i": 5, "n": null, "b": true, "l": [1, "two"], "m": {"k": "v"}, "f": 1.5, "t": "{{ 1 }}"
     });
     let text = Value::text;
-    let known = vec![
-        (text("s"), text("text")),
-        (text("i"), Value::Int(5)),
-        (text("n"), Value::None),
-        (text("b"), Value::Bool(true)),
-        (text("l"), Value::List(vec![Value::Int(1), text("two")])),
-        (text("m"), Value::Dict(vec![(text("k"), text("v"))])),
-        (text("f"), Value::Float(1.5)),
-        (text("t"), text("{{ 1 }}")),
+    let known = [
+        ("s", text("text")),
+        ("i", Value::Int(5)),
+        ("n", Value::None),
+        ("b", Value::Bool(true)),
+        ("l", Value::List(vec![Value::Int(1), text("two")])),
+        ("m", Value::Dict(vec![(text("k"), text("v"))])),
+        ("f", Value::Float(1.5)),
+        ("t", text("{{ 1 }}")),
     ];
+    let known = known
+        .map(|(name, value)| (name.to_owned(), Some(value)))
+        .to_vec();
     (json, Vars::Known(known))
 }
 
@@ -578,7 +590,7 @@ fn hex(value: f64) -> Json {
     ask(&json!({"kind": "literal", "text": format!("{value:e}")}))["value"].clone()
 }
 
-fn encoded(value: &Value) -> Json {
+pub(crate) fn encoded(value: &Value) -> Json {
     match value {
         Value::None => Json::Null,
         Value::Bool(value) => json!(value),
@@ -603,10 +615,7 @@ fn encoded(value: &Value) -> Json {
 #[test]
 fn templates_are_equal_or_refused() {
     let environment = environment();
-    let lookup = |name: &str| match environment.get(name) {
-        Some(value) => LookupOwned::Text((*value).to_owned()),
-        None => LookupOwned::Missing,
-    };
+    let lookup = lookup_in(&environment);
     let (vars_json, vars) = vars();
     let scope = Scope {
         env_var: &lookup,

@@ -7,6 +7,9 @@ use minijinja::syntax::SyntaxConfig;
 
 use super::{JinjaError, filters};
 
+/// A chain of operators becomes a tree as deep as it is long: longer ones could overflow the stack.
+const MOST_TOKENS: usize = 400;
+
 /// Jinja2's own preparation: every line end is a line feed, and one at the end goes.
 pub(super) fn prepared(text: &str) -> String {
     let mut text = text.replace("\r\n", "\n").replace('\r', "\n");
@@ -34,8 +37,13 @@ pub(super) fn parsed(text: &str) -> Result<Stmt<'_>, JinjaError> {
     let broken = || JinjaError::uncertain("syntax that cannot be parsed here");
     let mut in_block = false;
     let mut operator = None;
+    let mut tokens = 0;
     for token in tokenize(text, false, syntax.clone()) {
         let (token, span) = token.map_err(|_| broken())?;
+        tokens += 1;
+        if tokens > MOST_TOKENS {
+            return Err(JinjaError::uncertain("a very long expression"));
+        }
         let written = text
             .get(span.start_offset as usize..span.end_offset as usize)
             .unwrap_or_default();
