@@ -538,8 +538,10 @@ fn of_constant(value: &minijinja::Value) -> Result<Value, JinjaError> {
             .map(Value::Int)
             .map_err(|_| JinjaError::uncertain("a very large number")),
         ValueKind::Number => f64::try_from(value.clone())
+            .ok()
+            .filter(|number| number.is_finite())
             .map(Value::Float)
-            .map_err(|_| JinjaError::uncertain("a number")),
+            .ok_or_else(|| JinjaError::uncertain("a very large number")),
         _ => Err(JinjaError::uncertain("a literal")),
     }
 }
@@ -608,6 +610,10 @@ fn binary(op: BinOpKind, left: Value, right: Value) -> Result<Value, JinjaError>
 }
 
 fn arithmetic(op: BinOpKind, left: &Value, right: &Value) -> Result<Value, JinjaError> {
+    // Jinja writes a folded negative base without parentheses, so that Python takes `-1 ** 2` for `-(1 ** 2)`.
+    if matches!(op, BinOpKind::Pow) {
+        return Err(JinjaError::uncertain("`**`"));
+    }
     if let Value::Undefined(name) = left {
         return Err(undefined(name));
     }
@@ -648,9 +654,6 @@ fn arithmetic(op: BinOpKind, left: &Value, right: &Value) -> Result<Value, Jinja
                     rest
                 }
             }),
-            BinOpKind::Pow => u32::try_from(b)
-                .ok()
-                .and_then(|exponent| a.checked_pow(exponent)),
             _ => {
                 let (a, b) = (Number::Int(a).float()?, Number::Int(b).float()?);
                 return if b == 0.0 {

@@ -55,6 +55,16 @@ pub(super) fn parsed(text: &str) -> Result<Stmt<'_>, JinjaError> {
             (Token::Ident(name), Some("is")) if !filters::TESTS.contains(name) => {
                 return Err(JinjaError::uncertain(format!("the test `{name}`")));
             }
+            (Token::Ident(_), Some("|")) => operator = Some("filter"),
+            (Token::Ident(_), Some("is")) => operator = Some("test"),
+            (Token::Dot, Some("filter" | "test")) => {
+                return Err(JinjaError::uncertain(
+                    "a filter or test with a dot in its name",
+                ));
+            }
+            (Token::Ident("is"), Some("test")) => {
+                return Err(JinjaError::uncertain("one `is` after another"));
+            }
             (Token::Pipe, _) => operator = Some("|"),
             (Token::Ident("is"), _) => operator = Some("is"),
             _ => operator = None,
