@@ -8,6 +8,8 @@ import datetime
 import json
 import sys
 
+import resolution
+
 KINDS = {}
 
 # An alias bomb is small as objects and endless as JSON.
@@ -87,6 +89,9 @@ def profile_render(request):
         document[request["profile"]], request["profile"], request.get("target"), RENDERER["renderer"]
     )
     return {"target": target, "output": Encoder().encode(output)}
+
+
+KINDS.update(resolution.KINDS)
 
 
 def answer(request):
