@@ -24,7 +24,9 @@ impl Variables {
 
     /// The value where it is UTF-8 and not empty: dbt's click, Vault and we take an empty variable for an unset one.
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.os(name).and_then(OsStr::to_str).filter(|value| !value.is_empty())
+        self.os(name)
+            .and_then(OsStr::to_str)
+            .filter(|value| !value.is_empty())
     }
 
     /// Sets or replaces one variable.
@@ -39,13 +41,20 @@ impl Variables {
 
     /// All variables, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
-        self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }
 }
 
 impl<N: Into<OsString>, V: Into<OsString>> FromIterator<(N, V)> for Variables {
     fn from_iter<T: IntoIterator<Item = (N, V)>>(pairs: T) -> Self {
-        Self(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+        Self(
+            pairs
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        )
     }
 }
 

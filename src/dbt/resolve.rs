@@ -63,9 +63,10 @@ pub fn project_dir(
     context: &Context<'_>,
 ) -> Option<PathBuf> {
     let cwd = context.cwd.canonicalize().ok()?;
-    let resolver = Resolver::of(context, &cwd).ok()?;
     let run = COMMANDS.iter().find(|command| command.words == ["run"])?;
     let program = recognise(command, context.variables, selection.target.is_some()).ok()?;
+    let fusion = matches!(program, Program::Dbt { fusion: true, .. });
+    let resolver = Resolver::of(context, &cwd, fusion).ok()?;
     let found = match program {
         Program::Dbt { words, .. } => {
             let texts: Option<Vec<String>> = command[words..]
