@@ -26,7 +26,7 @@ mod tests;
 pub mod yaml;
 
 pub use environment::{Environment, Lookup};
-pub use error::DbtError;
+pub use error::{DbtError, UnknownTarget};
 pub use resolve::resolve;
 
 /// dbt's own options as they were given to us, before `--` (or without a command).

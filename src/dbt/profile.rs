@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::error::DbtError;
+use super::error::{DbtError, UnknownTarget};
 use super::jinja::{self, JinjaError, Scope};
 use super::project::{self, ProjectFile};
 use super::yaml::{Mapping, Node, Value};
@@ -216,7 +216,7 @@ impl ProfilesFile {
             ));
         };
         let Some((output_key, output)) = outputs.entry(&target.text) else {
-            return Err(DbtError::UnknownTarget {
+            return Err(DbtError::UnknownTarget(Box::new(UnknownTarget {
                 path: self.path.clone(),
                 line: key.mark.line,
                 profile: name.clone(),
@@ -228,7 +228,7 @@ impl ProfilesFile {
                     .filter_map(|(key, _)| key.text())
                     .map(str::to_owned)
                     .collect(),
-            });
+            })));
         };
         let Some(keys) = output.map() else {
             return Err(bad(
