@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use crate::variables::Variables;
 
+mod choices;
 mod dotenv;
 mod environment;
 mod error;
@@ -23,6 +24,7 @@ mod retry;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod vars;
 pub mod yaml;
 
 pub use environment::{Environment, Lookup};

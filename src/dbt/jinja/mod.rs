@@ -6,7 +6,9 @@
 
 mod evaluate;
 mod filters;
+mod items;
 mod literal;
+mod operators;
 mod source;
 mod value;
 
