@@ -54,17 +54,18 @@ pub(super) fn name(
         Err(DbtError::Uncertain { .. }) if given.is_some() => None,
         other => Some(other?),
     };
-    match (given, rendered) {
-        (Some(given), _) => Ok(given),
-        (None, Some(Some(text))) => Ok(Choice {
-            text,
-            source: said(node),
-        }),
-        (None, _) => Err(DbtError::Template {
+    match (rendered, given) {
+        // dbt refuses a project whose profile is no text, also where another one is given.
+        (Some(None), _) | (None, None) => Err(DbtError::Template {
             what: "profile",
             path,
             line: node.mark.line,
             why: "a profile's name must be a text".to_owned(),
+        }),
+        (_, Some(given)) => Ok(given),
+        (Some(Some(text)), None) => Ok(Choice {
+            text,
+            source: said(node),
         }),
     }
 }
