@@ -99,21 +99,8 @@ pub enum DbtError {
         known: Vec<String>,
     },
     /// The profile has no such target.
-    #[error("profile `{profile}` in `{}`, line {line}, has no target `{target}` ({said}); it has {}", path.display(), listed(known))]
-    UnknownTarget {
-        /// The file.
-        path: PathBuf,
-        /// Where the profile begins, 1-based.
-        line: usize,
-        /// The profile.
-        profile: String,
-        /// The target that is wanted.
-        target: String,
-        /// Where its name came from.
-        said: String,
-        /// The targets that there are.
-        known: Vec<String>,
-    },
+    #[error(transparent)]
+    UnknownTarget(Box<UnknownTarget>),
     /// The profile or its output has a form that dbt refuses.
     #[error("profile `{profile}` in `{}`, line {line}: {why}", path.display())]
     BadProfile {
@@ -217,6 +204,24 @@ pub enum DbtError {
     },
 }
 
+/// A target that the profile does not have.
+#[derive(Debug, thiserror::Error)]
+#[error("profile `{profile}` in `{}`, line {line}, has no target `{target}` ({said}); it has {}", path.display(), listed(known))]
+pub struct UnknownTarget {
+    /// profiles.yml.
+    pub path: PathBuf,
+    /// Where the profile begins, 1-based.
+    pub line: usize,
+    /// The profile.
+    pub profile: String,
+    /// The target that is wanted.
+    pub target: String,
+    /// Where its name came from.
+    pub said: String,
+    /// The targets that there are.
+    pub known: Vec<String>,
+}
+
 impl DbtError {
     /// A stable word for machines.
     pub fn kind(&self) -> &'static str {
@@ -233,7 +238,7 @@ impl DbtError {
             Self::NoProfilesDir { .. } => "no_profiles_dir",
             Self::EmptyProfilesFile { .. } => "empty_profiles_file",
             Self::UnknownProfile { .. } => "unknown_profile",
-            Self::UnknownTarget { .. } => "unknown_target",
+            Self::UnknownTarget(_) => "unknown_target",
             Self::BadProfile { .. } => "bad_profile",
             Self::Uncertain {
                 what: "profile", ..
@@ -270,9 +275,9 @@ impl DbtError {
             Self::UnknownProfile { profile, known, .. } => {
                 format!("did you mean `{}`?", nearest(profile, known)?)
             }
-            Self::UnknownTarget { target, known, .. } => match nearest(target, known) {
+            Self::UnknownTarget(unknown) => match nearest(&unknown.target, &unknown.known) {
                 Some(near) => format!("did you mean `--target {near}`?"),
-                None => format!("pass one of them: `--target {}`", known.first()?),
+                None => format!("pass one of them: `--target {}`", unknown.known.first()?),
             },
             Self::Uncertain { what, .. } => format!("say it: pass `--{what}`"),
             Self::EnvVarMissing { what, name, .. } => format!("set {name}, or pass `--{what}`"),

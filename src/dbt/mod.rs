@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use crate::variables::Variables;
 
+mod choices;
 mod dotenv;
 mod environment;
 mod error;
@@ -24,10 +25,11 @@ mod retry;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod vars;
 pub mod yaml;
 
 pub use environment::{Environment, Lookup};
-pub use error::DbtError;
+pub use error::{DbtError, UnknownTarget};
 pub use rendering::{Rendering, Vault};
 pub use resolve::{project_dir, resolve};
 

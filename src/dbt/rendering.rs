@@ -9,7 +9,7 @@ use super::invocation::{Reading, read};
 use super::jinja::{self, JinjaError, LookupOwned, Rendered, Scope, Secrets, Vars};
 use super::options_1_12::COMMANDS;
 use super::program::{Program, recognise};
-use super::resolve::vars;
+use super::vars::vars;
 use super::{Context, Selection};
 
 /// `vault.NAME.FIELD`, for a template.

@@ -2,19 +2,19 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::environment::Environment;
+use super::choices::{Choices, Directory, Given, named};
 use super::error::DbtError;
 use super::invocation::{Invocation, Reading, read};
 use super::jinja::{self, LookupOwned, Scope, Secrets, Vars};
-use super::options::{Accepts, Command};
+use super::options::Command;
 use super::options_1_12::COMMANDS;
 use super::profile::{self, Choice, ProfilesFile};
 use super::program::{Program, recognise};
 use super::project::{self, ProjectFile};
-use super::settings::{self, Settings};
-use super::yaml::{self, Node, Value};
+use super::vars::vars;
+use super::yaml::{Node, Value};
 use super::{Context, Need, Profile, Resolved, Selection, Source, Sources, retry};
 
 /// Says what dbt would use for a command; without a command, what our own options choose.
@@ -35,7 +35,7 @@ pub fn resolve(
         })?;
     let program = recognise(command, context.variables, selection.target.is_some())?;
     let Program::Dbt { words, fusion } = program else {
-        return Resolver::of(context, &cwd, false)?.other(command, selection);
+        return Choices::of(context, &cwd, false)?.other(command, selection);
     };
     let mut texts = Vec::new();
     for (place, word) in command[words..].iter().enumerate() {
@@ -52,7 +52,7 @@ pub fn resolve(
         Reading::Usage(why) => return Ok(unleased(command, None, Some(why))),
     };
     // `.env` is loaded before dbt reads anything: one that cannot be read ends every command.
-    let resolver = Resolver::of(context, &cwd, fusion)?;
+    let resolver = Choices::of(context, &cwd, fusion)?;
     resolver.dbt(command, words, &invocation, selection)
 }
 
@@ -66,7 +66,7 @@ pub fn project_dir(
     let run = COMMANDS.iter().find(|command| command.words == ["run"])?;
     let program = recognise(command, context.variables, selection.target.is_some()).ok()?;
     let fusion = matches!(program, Program::Dbt { fusion: true, .. });
-    let resolver = Resolver::of(context, &cwd, fusion).ok()?;
+    let resolver = Choices::of(context, &cwd, fusion).ok()?;
     let found = match program {
         Program::Dbt { words, .. } => {
             let texts: Option<Vec<String>> = command[words..]
@@ -141,85 +141,7 @@ fn need(invocation: &Invocation) -> Need {
     }
 }
 
-/// Where an option's value came from.
-#[derive(Clone, Copy)]
-enum Given<'a> {
-    /// dbt's own words.
-    Words(&'a Invocation),
-    /// Our options before `--`.
-    Selection(&'a Selection),
-    /// The previous run, for `dbt retry`.
-    Previous(&'a retry::Previous),
-}
-
-impl Given<'_> {
-    fn value(&self, name: &str) -> Option<&str> {
-        match self {
-            Self::Words(invocation) => invocation.value(name),
-            Self::Selection(selection) => match name {
-                "target" => selection.target.as_deref(),
-                "profile" => selection.profile.as_deref(),
-                _ => None,
-            },
-            Self::Previous(previous) => match name {
-                "target" => previous.target.as_deref(),
-                "profile" => previous.profile.as_deref(),
-                _ => None,
-            },
-        }
-    }
-}
-
-/// The user named an option in this call.
-fn named(option: &str) -> Source {
-    Source {
-        said: format!("from --{}", option.replace('_', "-")),
-        named: true,
-    }
-}
-
-/// Whether click wants the directory to be there.
-fn must_exist(command: &Command, name: &str) -> bool {
-    command
-        .named(name)
-        .is_some_and(|option| option.accepts == Accepts::Existing)
-}
-
-/// A directory that was chosen.
-struct Directory {
-    path: PathBuf,
-    source: Source,
-}
-
-struct Resolver<'a> {
-    environment: Environment<'a>,
-    settings: Settings,
-    home: Option<PathBuf>,
-    cwd: &'a Path,
-}
-
-impl<'a> Resolver<'a> {
-    fn of(context: &Context<'a>, cwd: &'a Path, fusion: bool) -> Result<Self, DbtError> {
-        let environment = if fusion {
-            Environment::of_fusion(context.variables, cwd)?
-        } else {
-            Environment::of(context.variables, cwd)?
-        };
-        let home = settings::home(&environment, cwd);
-        // Fusion does not know the user's settings.
-        let settings = if fusion {
-            Settings::default()
-        } else {
-            Settings::read(home.as_deref())?
-        };
-        Ok(Self {
-            environment,
-            settings,
-            home,
-            cwd,
-        })
-    }
-
+impl Choices<'_> {
     /// dbt itself.
     fn dbt(
         &self,
@@ -370,146 +292,6 @@ impl<'a> Resolver<'a> {
             }
             _ => Err(DbtError::NoProfileNamed { path }),
         }
-    }
-
-    /// An option's value: words, then variables, then the user's settings.
-    fn choice(
-        &self,
-        command: &Command,
-        given: Given<'_>,
-        name: &str,
-    ) -> Result<Option<Choice>, DbtError> {
-        match self.checked(command, given, name)? {
-            Some(choice) => Ok(Some(choice)),
-            None => self.setting(name),
-        }
-    }
-
-    /// What click itself finds, and checks: words, then variables.
-    fn checked(
-        &self,
-        command: &Command,
-        given: Given<'_>,
-        name: &str,
-    ) -> Result<Option<Choice>, DbtError> {
-        if let Some(value) = given.value(name) {
-            let source = match given {
-                Given::Previous(previous) => Source {
-                    said: format!("from the previous run in `{}`", previous.path.display()),
-                    named: false,
-                },
-                Given::Words(_) | Given::Selection(_) => named(name),
-            };
-            return Ok(Some(Choice {
-                text: value.to_owned(),
-                source,
-            }));
-        }
-        let variables = command
-            .named(name)
-            .map(|option| option.variables)
-            .unwrap_or_default();
-        Ok(self.environment.option(variables)?.map(|found| {
-            let said = match found.file {
-                None => format!("from {}", found.name),
-                Some(file) => format!("from {} in `{}`", found.name, file.display()),
-            };
-            Choice {
-                text: found.value.to_owned(),
-                source: Source {
-                    said,
-                    named: found.file.is_none(),
-                },
-            }
-        }))
-    }
-
-    /// What the user's settings say, which nothing checks.
-    fn setting(&self, name: &str) -> Result<Option<Choice>, DbtError> {
-        Ok(self.settings.option(name)?.map(|value| Choice {
-            text: value.to_owned(),
-            source: Source {
-                said: format!("from `{name}:` of `{}`", self.settings.path().display()),
-                named: false,
-            },
-        }))
-    }
-
-    fn directory(
-        &self,
-        command: &Command,
-        given: Given<'_>,
-        name: &str,
-    ) -> Result<Option<Directory>, DbtError> {
-        let selected = match (given, name) {
-            (Given::Selection(selection), "project_dir") => selection.project_dir.as_ref(),
-            (Given::Selection(selection), "profiles_dir") => selection.profiles_dir.as_ref(),
-            _ => None,
-        };
-        let (written, source) = match selected {
-            Some(path) => (path.clone(), named(name)),
-            None => match self.checked(command, given, name)? {
-                Some(choice) => (PathBuf::from(choice.text), choice.source),
-                None => {
-                    return Ok(self.setting(name)?.map(|choice| Directory {
-                        path: self.cwd.join(choice.text),
-                        source: choice.source,
-                    }));
-                }
-            },
-        };
-        let path = self.cwd.join(&written);
-        if must_exist(command, name) && (written.as_os_str().is_empty() || !path.exists()) {
-            return Err(DbtError::NoDirectory {
-                path: written,
-                said: source.said,
-            });
-        }
-        Ok(Some(Directory { path, source }))
-    }
-
-    fn project_dir(&self, command: &Command, given: Given<'_>) -> Result<Directory, DbtError> {
-        if let Some(found) = self.directory(command, given, "project_dir")? {
-            return Ok(found);
-        }
-        let path = project::nearest(self.cwd);
-        let said = if path == self.cwd {
-            "the working directory"
-        } else {
-            "the nearest project above the working directory"
-        };
-        Ok(Directory {
-            path,
-            source: Source {
-                said: said.to_owned(),
-                named: false,
-            },
-        })
-    }
-
-    fn profiles_dir(&self, command: &Command, given: Given<'_>) -> Result<Directory, DbtError> {
-        if let Some(found) = self.directory(command, given, "profiles_dir")? {
-            return Ok(found);
-        }
-        let said = |said: &str| Source {
-            said: said.to_owned(),
-            named: false,
-        };
-        if self.cwd.join("profiles.yml").exists() {
-            return Ok(Directory {
-                path: self.cwd.to_path_buf(),
-                source: said("the working directory"),
-            });
-        }
-        let home = self.home.as_ref().ok_or(DbtError::NoHome)?;
-        let path = home.join(".dbt");
-        if must_exist(command, "profiles_dir") && !path.exists() {
-            return Err(DbtError::NoProfilesDir { dir: path });
-        }
-        Ok(Directory {
-            path,
-            source: said("by default"),
-        })
     }
 
     /// `dbt retry` loads the profile again, by the previous run's arguments: both must choose the same.
@@ -705,56 +487,4 @@ fn resolved(
         usage: None,
         vars: chosen.vars,
     }
-}
-
-/// `--vars` as dbt reads it: a YAML mapping.
-pub(super) fn vars(text: Option<&str>) -> Result<Vars, String> {
-    let Some(text) = text else {
-        return Ok(Vars::Known(Vec::new()));
-    };
-    let root = yaml::load(text.as_bytes()).map_err(|_| "`--vars` is not YAML".to_owned())?;
-    let Some(map) = root.map() else {
-        return Err("`--vars` is not a mapping".to_owned());
-    };
-    // A name that is no text can never be asked for.
-    let named = map
-        .0
-        .iter()
-        .filter_map(|(key, value)| Some((key.text()?.to_owned(), of_node(value, 0))));
-    Ok(Vars::Known(named.collect()))
-}
-
-/// Deeper vars are not known to us.
-const MAX_DEPTH: usize = 30;
-
-fn of_mapping(map: &yaml::Mapping, depth: usize) -> Option<Vec<(jinja::Value, jinja::Value)>> {
-    map.0
-        .iter()
-        .map(|(key, value)| {
-            let key = key.text().map(jinja::Value::text)?;
-            Some((key, of_node(value, depth + 1)?))
-        })
-        .collect()
-}
-
-/// A YAML value as Python has it; `None` for what templates cannot be given for certain.
-fn of_node(node: &Node, depth: usize) -> Option<jinja::Value> {
-    if depth > MAX_DEPTH {
-        return None;
-    }
-    Some(match &node.value {
-        Value::Null => jinja::Value::None,
-        Value::Bool(value) => jinja::Value::Bool(*value),
-        Value::Int(digits) => jinja::Value::Int(digits.parse().ok()?),
-        Value::Float(value) => jinja::Value::Float(*value),
-        Value::Str(text) | Value::Literal(text) => jinja::Value::text(text.as_str()),
-        Value::List(items) => jinja::Value::List(
-            items
-                .iter()
-                .map(|item| of_node(item, depth + 1))
-                .collect::<Option<_>>()?,
-        ),
-        Value::Map(map) => jinja::Value::Dict(of_mapping(map, depth)?),
-        Value::Timestamp(_) | Value::Unusable(_) => return None,
-    })
 }

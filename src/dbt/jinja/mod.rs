@@ -6,7 +6,9 @@
 
 mod evaluate;
 mod filters;
+mod items;
 mod literal;
+mod operators;
 mod source;
 mod value;
 
@@ -43,8 +45,11 @@ pub struct Scope<'a> {
     /// `var()`.
     pub vars: &'a Vars,
     /// `vault.NAME.FIELD`; without it any mention of `vault` is uncertain.
-    pub vault: Option<&'a dyn Fn(&str, &str) -> Option<Value>>,
+    pub vault: Option<&'a Vault<'a>>,
 }
+
+/// Gives the value of `vault.NAME.FIELD`, where there is one.
+pub type Vault<'a> = dyn Fn(&str, &str) -> Option<Value> + 'a;
 
 /// A variable of the environment, owned.
 #[derive(Clone, Debug, PartialEq, Eq)]
