@@ -4,3 +4,4 @@ mod support;
 
 mod ends;
 mod exec;
+mod refusals;
