@@ -2,6 +2,8 @@
 
 mod support;
 
+mod dbt;
 mod ends;
 mod exec;
 mod refusals;
+mod shim;
