@@ -6,4 +6,6 @@ mod dbt;
 mod ends;
 mod exec;
 mod refusals;
+mod secrecy;
 mod shim;
+mod take_back;
