@@ -7,5 +7,6 @@ mod ends;
 mod exec;
 mod refusals;
 mod secrecy;
+mod servers;
 mod shim;
 mod take_back;
