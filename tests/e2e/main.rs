@@ -2,6 +2,12 @@
 
 mod support;
 
+mod dbt;
 mod ends;
 mod exec;
 mod readme;
+mod refusals;
+mod secrecy;
+mod servers;
+mod shim;
+mod take_back;
