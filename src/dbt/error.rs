@@ -74,6 +74,12 @@ pub enum DbtError {
         /// The profile that is wanted.
         profile: String,
     },
+    /// Nothing says where profiles.yml is, and the directory where dbt then looks is not there.
+    #[error("no profiles.yml in the working directory, and no directory `{}`", dir.display())]
+    NoProfilesDir {
+        /// `~/.dbt`.
+        dir: PathBuf,
+    },
     /// profiles.yml holds nothing.
     #[error("`{}` is empty", path.display())]
     EmptyProfilesFile {
@@ -177,6 +183,12 @@ pub enum DbtError {
     /// There is no home directory, where dbt looks for profiles.yml.
     #[error("no home directory: HOME is not set, so dbt has nowhere to look for profiles.yml")]
     NoHome,
+    /// Both files set dbt's flags, which dbt refuses.
+    #[error("`{}` has `config:` and dbt_project.yml has `flags:`; dbt takes only one of them", path.display())]
+    ConfigAndFlags {
+        /// profiles.yml.
+        path: PathBuf,
+    },
     /// `.env` or user_settings.yml cannot be read, or sets what we cannot follow.
     #[error("cannot follow `{}`: {why}", path.display())]
     SettingsFile {
@@ -218,6 +230,7 @@ impl DbtError {
             Self::ProjectNotMapping { .. } => "project_not_mapping",
             Self::NoProfileNamed { .. } => "no_profile_named",
             Self::NoProfilesFile { .. } => "no_profiles_file",
+            Self::NoProfilesDir { .. } => "no_profiles_dir",
             Self::EmptyProfilesFile { .. } => "empty_profiles_file",
             Self::UnknownProfile { .. } => "unknown_profile",
             Self::UnknownTarget { .. } => "unknown_target",
@@ -231,6 +244,7 @@ impl DbtError {
             Self::SelectionConflict { .. } => "selection_conflict",
             Self::BadVars { .. } => "bad_vars",
             Self::NoHome => "no_home",
+            Self::ConfigAndFlags { .. } => "config_and_flags",
             Self::SettingsFile { .. } => "settings_file",
             Self::RetryUnreadable { .. } => "retry_unreadable",
             Self::RetryDiffers { .. } => "retry_differs",
@@ -244,8 +258,11 @@ impl DbtError {
                 "put dbt-lease right before dbt, or name `--target` before `--`".to_owned()
             }
             Self::NoProject { .. } => "go to the project's directory, or pass `--project-dir`".to_owned(),
+            Self::ConfigAndFlags { .. } => {
+                "move what stands in `config:` to `flags:` of dbt_project.yml".to_owned()
+            }
             Self::NoProfileNamed { .. } => "add `profile: NAME` to it, or pass `--profile`".to_owned(),
-            Self::NoProfilesFile { .. } => {
+            Self::NoProfilesFile { .. } | Self::NoProfilesDir { .. } => {
                 "dbt looks in `--profiles-dir`, DBT_PROFILES_DIR, the working directory and ~/.dbt, \
                  not in the project's directory"
                     .to_owned()

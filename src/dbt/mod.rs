@@ -22,6 +22,8 @@ mod rendering;
 mod resolve;
 mod retry;
 mod settings;
+#[cfg(test)]
+mod tests;
 pub mod yaml;
 
 pub use environment::{Environment, Lookup};
@@ -143,4 +145,6 @@ pub struct Resolved {
     pub sources: Option<Sources>,
     /// Why dbt will refuse its own command line, where it will; `need` is then `None`, and dbt says it itself.
     pub usage: Option<String>,
+    /// `--vars`, for templates of the output.
+    pub vars: jinja::Vars,
 }

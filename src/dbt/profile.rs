@@ -156,6 +156,19 @@ impl ProfilesFile {
             .collect()
     }
 
+    /// Whether there is a top-level `config:` that says anything.
+    pub(super) fn has_config(&self) -> bool {
+        self.profiles
+            .get("config")
+            .and_then(|node| node.map())
+            .is_some_and(|config| !config.0.is_empty())
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Whether every key is a text, so that [`Self::names`] leaves none out.
     pub(super) fn all_named(&self) -> bool {
         self.profiles.0.iter().all(|(key, _)| key.text().is_some())

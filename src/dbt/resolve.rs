@@ -35,7 +35,7 @@ pub fn resolve(
         })?;
     let program = recognise(command, context.variables, selection.target.is_some())?;
     let Program::Dbt { words, fusion } = program else {
-        return Resolver::of(context, &cwd)?.other(command, selection);
+        return Resolver::of(context, &cwd, false)?.other(command, selection);
     };
     let mut texts = Vec::new();
     for (place, word) in command[words..].iter().enumerate() {
@@ -52,7 +52,7 @@ pub fn resolve(
         Reading::Usage(why) => return Ok(unleased(command, None, Some(why))),
     };
     // `.env` is loaded before dbt reads anything: one that cannot be read ends every command.
-    let resolver = Resolver::of(context, &cwd)?;
+    let resolver = Resolver::of(context, &cwd, fusion)?;
     resolver.dbt(command, words, &invocation, selection)
 }
 
@@ -63,9 +63,10 @@ pub fn project_dir(
     context: &Context<'_>,
 ) -> Option<PathBuf> {
     let cwd = context.cwd.canonicalize().ok()?;
-    let resolver = Resolver::of(context, &cwd).ok()?;
     let run = COMMANDS.iter().find(|command| command.words == ["run"])?;
     let program = recognise(command, context.variables, selection.target.is_some()).ok()?;
+    let fusion = matches!(program, Program::Dbt { fusion: true, .. });
+    let resolver = Resolver::of(context, &cwd, fusion).ok()?;
     let found = match program {
         Program::Dbt { words, .. } => {
             let texts: Option<Vec<String>> = command[words..]
@@ -100,6 +101,7 @@ fn unleased(
         profile: None,
         sources: None,
         usage,
+        vars: Vars::Known(Vec::new()),
     }
 }
 
@@ -168,6 +170,21 @@ impl Given<'_> {
     }
 }
 
+/// The user named an option in this call.
+fn named(option: &str) -> Source {
+    Source {
+        said: format!("from --{}", option.replace('_', "-")),
+        named: true,
+    }
+}
+
+/// Whether click wants the directory to be there.
+fn must_exist(command: &Command, name: &str) -> bool {
+    command
+        .named(name)
+        .is_some_and(|option| option.accepts == Accepts::Existing)
+}
+
 /// A directory that was chosen.
 struct Directory {
     path: PathBuf,
@@ -182,10 +199,19 @@ struct Resolver<'a> {
 }
 
 impl<'a> Resolver<'a> {
-    fn of(context: &Context<'a>, cwd: &'a Path) -> Result<Self, DbtError> {
-        let environment = Environment::of(context.variables, cwd)?;
+    fn of(context: &Context<'a>, cwd: &'a Path, fusion: bool) -> Result<Self, DbtError> {
+        let environment = if fusion {
+            Environment::of_fusion(context.variables, cwd)?
+        } else {
+            Environment::of(context.variables, cwd)?
+        };
         let home = settings::home(&environment, cwd);
-        let settings = Settings::read(home.as_deref())?;
+        // Fusion does not know the user's settings.
+        let settings = if fusion {
+            Settings::default()
+        } else {
+            Settings::read(home.as_deref())?
+        };
         Ok(Self {
             environment,
             settings,
@@ -315,12 +341,18 @@ impl<'a> Resolver<'a> {
             }
         };
         let file = ProfilesFile::read(&profiles_dir.path, &profiles_dir.source, &name.text)?;
+        if project.is_some_and(|project| project.flags) && file.has_config() {
+            return Err(DbtError::ConfigAndFlags {
+                path: file.path().to_path_buf(),
+            });
+        }
         let (profile, target) = file.choose(&name, target, &scope(Secrets::Placeholder))?;
         Ok(Chosen {
             profile,
             own_profile,
             profile_source: name.source,
             target_source: target,
+            vars: vars.clone(),
         })
     }
 
@@ -347,17 +379,26 @@ impl<'a> Resolver<'a> {
         given: Given<'_>,
         name: &str,
     ) -> Result<Option<Choice>, DbtError> {
-        let option = format!("--{}", name.replace('_', "-"));
+        match self.checked(command, given, name)? {
+            Some(choice) => Ok(Some(choice)),
+            None => self.setting(name),
+        }
+    }
+
+    /// What click itself finds, and checks: words, then variables.
+    fn checked(
+        &self,
+        command: &Command,
+        given: Given<'_>,
+        name: &str,
+    ) -> Result<Option<Choice>, DbtError> {
         if let Some(value) = given.value(name) {
             let source = match given {
                 Given::Previous(previous) => Source {
                     said: format!("from the previous run in `{}`", previous.path.display()),
                     named: false,
                 },
-                Given::Words(_) | Given::Selection(_) => Source {
-                    said: format!("from {option}"),
-                    named: true,
-                },
+                Given::Words(_) | Given::Selection(_) => named(name),
             };
             return Ok(Some(Choice {
                 text: value.to_owned(),
@@ -368,22 +409,23 @@ impl<'a> Resolver<'a> {
             .named(name)
             .map(|option| option.variables)
             .unwrap_or_default();
-        if let Some(found) = self.environment.option(variables)? {
-            let source = match found.file {
-                None => Source {
-                    said: format!("from {}", found.name),
-                    named: true,
-                },
-                Some(file) => Source {
-                    said: format!("from {} in `{}`", found.name, file.display()),
-                    named: false,
-                },
+        Ok(self.environment.option(variables)?.map(|found| {
+            let said = match found.file {
+                None => format!("from {}", found.name),
+                Some(file) => format!("from {} in `{}`", found.name, file.display()),
             };
-            return Ok(Some(Choice {
+            Choice {
                 text: found.value.to_owned(),
-                source,
-            }));
-        }
+                source: Source {
+                    said,
+                    named: found.file.is_none(),
+                },
+            }
+        }))
+    }
+
+    /// What the user's settings say, which nothing checks.
+    fn setting(&self, name: &str) -> Result<Option<Choice>, DbtError> {
         Ok(self.settings.option(name)?.map(|value| Choice {
             text: value.to_owned(),
             source: Source {
@@ -405,20 +447,19 @@ impl<'a> Resolver<'a> {
             _ => None,
         };
         let (written, source) = match selected {
-            Some(path) => {
-                let said = format!("from --{}", name.replace('_', "-"));
-                (path.clone(), Source { said, named: true })
-            }
-            None => match self.choice(command, given, name)? {
+            Some(path) => (path.clone(), named(name)),
+            None => match self.checked(command, given, name)? {
                 Some(choice) => (PathBuf::from(choice.text), choice.source),
-                None => return Ok(None),
+                None => {
+                    return Ok(self.setting(name)?.map(|choice| Directory {
+                        path: self.cwd.join(choice.text),
+                        source: choice.source,
+                    }));
+                }
             },
         };
         let path = self.cwd.join(&written);
-        let must_exist = command
-            .named(name)
-            .is_some_and(|option| option.accepts == Accepts::Existing);
-        if must_exist && (written.as_os_str().is_empty() || !path.exists()) {
+        if must_exist(command, name) && (written.as_os_str().is_empty() || !path.exists()) {
             return Err(DbtError::NoDirectory {
                 path: written,
                 said: source.said,
@@ -461,8 +502,12 @@ impl<'a> Resolver<'a> {
             });
         }
         let home = self.home.as_ref().ok_or(DbtError::NoHome)?;
+        let path = home.join(".dbt");
+        if must_exist(command, "profiles_dir") && !path.exists() {
+            return Err(DbtError::NoProfilesDir { dir: path });
+        }
         Ok(Directory {
-            path: home.join(".dbt"),
+            path,
             source: said("by default"),
         })
     }
@@ -614,17 +659,9 @@ impl<'a> Resolver<'a> {
             }
         }
         match &selection.vars {
+            // Their text may hold a secret.
             Some(ours) if invocation.value("vars") != Some(ours) => {
-                let source = Source {
-                    said: "from --vars".to_owned(),
-                    named: true,
-                };
-                conflict(
-                    "--vars",
-                    ours,
-                    invocation.value("vars").unwrap_or("nothing"),
-                    &source,
-                )
+                conflict("--vars", "…", "others", &named("vars"))
             }
             _ => Ok(()),
         }
@@ -638,6 +675,7 @@ struct Chosen {
     own_profile: Option<String>,
     profile_source: Source,
     target_source: Source,
+    vars: Vars,
 }
 
 fn resolved(
@@ -665,6 +703,7 @@ fn resolved(
             target: chosen.target_source,
         }),
         usage: None,
+        vars: chosen.vars,
     }
 }
 
@@ -677,7 +716,12 @@ pub(super) fn vars(text: Option<&str>) -> Result<Vars, String> {
     let Some(map) = root.map() else {
         return Err("`--vars` is not a mapping".to_owned());
     };
-    Ok(of_mapping(map, 0).map_or(Vars::Unknown, Vars::Known))
+    // A name that is no text can never be asked for.
+    let named = map
+        .0
+        .iter()
+        .filter_map(|(key, value)| Some((key.text()?.to_owned(), of_node(value, 0))));
+    Ok(Vars::Known(named.collect()))
 }
 
 /// Deeper vars are not known to us.
@@ -686,7 +730,10 @@ const MAX_DEPTH: usize = 30;
 fn of_mapping(map: &yaml::Mapping, depth: usize) -> Option<Vec<(jinja::Value, jinja::Value)>> {
     map.0
         .iter()
-        .map(|(key, value)| Some((of_node(key, depth + 1)?, of_node(value, depth + 1)?)))
+        .map(|(key, value)| {
+            let key = key.text().map(jinja::Value::text)?;
+            Some((key, of_node(value, depth + 1)?))
+        })
         .collect()
 }
 

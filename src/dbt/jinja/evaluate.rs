@@ -392,8 +392,9 @@ impl Evaluator<'_> {
         match (self.scope.env_var)(name) {
             LookupOwned::Text(_) if secret => Ok(Value::text(super::placeholder(name))),
             LookupOwned::Text(text) => Ok(Value::text(text)),
-            LookupOwned::NotText => {
-                Err(JinjaError::uncertain(format!("{name}, which is not UTF-8")))
+            LookupOwned::Unknown => {
+                let construct = format!("{name}, whose value is not certain");
+                Err(JinjaError::uncertain(construct))
             }
             LookupOwned::Missing => match default {
                 None | Some(Value::None) => Err(JinjaError::EnvVarMissing {
@@ -414,13 +415,14 @@ impl Evaluator<'_> {
                 "`var`, whose value cannot be known here",
             ));
         };
-        match entries.iter().find(|(key, _)| key.as_text() == Some(name)) {
-            Some((_, Value::Str(text, _))) if has_render_marks(text) => {
+        match entries.iter().find(|(known, _)| known == name.as_str()) {
+            Some((_, Some(Value::Str(text, _)))) if has_render_marks(text) => {
                 Err(JinjaError::uncertain("a template in `--vars`"))
             }
-            // The placeholder stands for a date, which YAML makes of `2024-01-01`.
-            Some((_, Value::Undefined(_))) => Err(JinjaError::uncertain("a date in `--vars`")),
-            Some((_, value)) => Ok(value.clone()),
+            Some((_, Some(value))) => Ok(value.clone()),
+            Some((_, None)) => Err(JinjaError::uncertain(
+                "a value of `--vars` that is no plain one",
+            )),
             None => match default {
                 Some(default) => Ok(default.clone()),
                 None => Err(JinjaError::failed(format!(
@@ -536,8 +538,10 @@ fn of_constant(value: &minijinja::Value) -> Result<Value, JinjaError> {
             .map(Value::Int)
             .map_err(|_| JinjaError::uncertain("a very large number")),
         ValueKind::Number => f64::try_from(value.clone())
+            .ok()
+            .filter(|number| number.is_finite())
             .map(Value::Float)
-            .map_err(|_| JinjaError::uncertain("a number")),
+            .ok_or_else(|| JinjaError::uncertain("a very large number")),
         _ => Err(JinjaError::uncertain("a literal")),
     }
 }
@@ -606,6 +610,10 @@ fn binary(op: BinOpKind, left: Value, right: Value) -> Result<Value, JinjaError>
 }
 
 fn arithmetic(op: BinOpKind, left: &Value, right: &Value) -> Result<Value, JinjaError> {
+    // Jinja writes a folded negative base without parentheses, so that Python takes `-1 ** 2` for `-(1 ** 2)`.
+    if matches!(op, BinOpKind::Pow) {
+        return Err(JinjaError::uncertain("`**`"));
+    }
     if let Value::Undefined(name) = left {
         return Err(undefined(name));
     }
@@ -646,9 +654,6 @@ fn arithmetic(op: BinOpKind, left: &Value, right: &Value) -> Result<Value, Jinja
                     rest
                 }
             }),
-            BinOpKind::Pow => u32::try_from(b)
-                .ok()
-                .and_then(|exponent| a.checked_pow(exponent)),
             _ => {
                 let (a, b) = (Number::Int(a).float()?, Number::Int(b).float()?);
                 return if b == 0.0 {
@@ -796,8 +801,9 @@ fn sliced(value: &Value, start: Option<&Value>, stop: Option<&Value>) -> Result<
         }
         Value::List(items) => Ok(Value::List(items[range(items.len())?].to_vec())),
         Value::Tuple(items) => Ok(Value::Tuple(items[range(items.len())?].to_vec())),
-        _ => Err(JinjaError::failed(format!(
-            "'{}' cannot be sliced",
+        // Jinja folds it to an undefined value in a constant, and Python fails when it runs.
+        _ => Err(JinjaError::uncertain(format!(
+            "a slice of a {}",
             value.type_name()
         ))),
     }
