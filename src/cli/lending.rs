@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 use super::arguments::Exec;
 use super::exec::{Material, Wanted, deliver, in_loop, profile, wait, watch_signals};
 use super::failure::Failure;
+use super::keeping::Keeper;
 use super::say::Say;
 use super::steps::Surroundings;
 use super::taking_back::{Back, report};
@@ -196,7 +197,38 @@ impl Session<'_> {
         let environ = for_child(variables, &wanted.plan.login_variables, &additions);
         let child = Child::start(&wanted.resolved.argv, &environ, wanted.resolved.is_dbt)?;
         drop((environ, bridge, secrets));
-        Ok(wait(child, signals).await?)
+        self.wait_and_renew(child, client, signals, borrowed).await
+    }
+
+    /// Waits for the command, and keeps token and leases alive meanwhile.
+    async fn wait_and_renew(
+        &self,
+        child: Child,
+        client: &Client,
+        signals: &Signals,
+        borrowed: &mut Borrowed,
+    ) -> Result<End, Stop> {
+        let Borrowed {
+            token: Some(token),
+            secrets,
+            ..
+        } = borrowed
+        else {
+            return Ok(wait(child, signals).await?);
+        };
+        let leases = secrets.iter().filter_map(|secret| secret.lease.as_ref());
+        let keeper = Keeper::new(self.say, client, token, leases.collect());
+        let end = tokio::select! {
+            end = wait(child, signals) => end,
+            never = keeper.keep() => match never {},
+        };
+        let (kept_token, kept) = (keeper.token(), keeper.leases());
+        let leased = secrets
+            .iter_mut()
+            .filter_map(|secret| secret.lease.as_mut());
+        leased.zip(kept).for_each(|(lease, kept)| *lease = kept);
+        *token = kept_token;
+        Ok(end?)
     }
 
     async fn log_in(

@@ -4,6 +4,7 @@
 mod arguments;
 mod exec;
 mod failure;
+mod keeping;
 mod lending;
 mod output;
 mod plan;

@@ -2,4 +2,5 @@
 
 pub mod child;
 pub mod inherited;
+pub mod renewal;
 pub mod signals;

@@ -7,6 +7,7 @@ mod ends;
 mod exec;
 mod readme;
 mod refusals;
+mod renewal;
 mod secrecy;
 mod servers;
 mod shim;

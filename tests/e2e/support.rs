@@ -260,6 +260,8 @@ impl Ran {
 pub(crate) struct Running {
     pub(crate) child: Child,
     stdout: Option<OwnedFd>,
+    /// What was read of stderr so far.
+    said: Vec<u8>,
 }
 
 impl Running {
@@ -270,7 +272,11 @@ impl Running {
             .spawn()
             .expect("the tool starts");
         let stdout = child.stdout.take().map(OwnedFd::from);
-        Self { child, stdout }
+        Self {
+            child,
+            stdout,
+            said: Vec::new(),
+        }
     }
 
     pub(crate) fn pid(&self) -> nix::unistd::Pid {
@@ -302,6 +308,22 @@ impl Running {
         );
     }
 
+    /// Reads what the tool says until these words come.
+    #[track_caller]
+    pub(crate) fn wait_for_words(&mut self, words: &str) {
+        let stderr = self.child.stderr.as_mut().expect("piped");
+        let mut byte = [0];
+        while !String::from_utf8_lossy(&self.said).contains(words) {
+            assert_eq!(
+                stderr.read(&mut byte).expect("stderr is read"),
+                1,
+                "ended without `{words}`:\n{}",
+                String::from_utf8_lossy(&self.said)
+            );
+            self.said.push(byte[0]);
+        }
+    }
+
     /// Waits for the end; what was printed since.
     pub(crate) fn end(mut self) -> Ran {
         let mut rest = String::new();
@@ -312,6 +334,7 @@ impl Running {
         }
         let mut ran = ran(self.child.wait_with_output().expect("the tool ends"));
         ran.stdout = rest;
+        ran.stderr = String::from_utf8_lossy(&self.said).into_owned() + &ran.stderr;
         ran
     }
 }
