@@ -40,6 +40,9 @@ const ATOMS: &[&str] = &[
     "{'a': 1}",
     "[]",
     "'True'",
+    "'{}-{}'",
+    "\"[1, 'a', null]\"",
+    "\"{'a': 1}\"",
     "'  p '",
 ];
 const BINARY: &[&str] = &[
@@ -53,6 +56,10 @@ const SUFFIXES: &[&str] = &[
     " | as_bool",
     " | as_native",
     " | as_text",
+    " | capitalize",
+    " | list",
+    ".capitalize()",
+    ".format(5, 'a')",
     " | lower",
     " | upper",
     " | trim",
