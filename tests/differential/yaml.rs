@@ -10,9 +10,10 @@ use zeroize::Zeroizing;
 use crate::oracle::ask;
 
 /// What profiles.yml files do not show, and YAML allows.
-const SYNTHETIC: [&str; 8] = [
+const SYNTHETIC: [&str; 9] = [
+    "a: [!!str, y, !!null ]\nb: |\n  x\u{2028}  y\nc: 'x\u{2028}y \u{85} z'\nd: x\u{2029}  y\ne: x\u{85}  y\r  z\r\n",
     "a: &a {x: 1, y: 2, <<: {z: 3, x: 9}}\nb: {<<: *a, y: 5}\nc: {<<: [*a, {w: 1, x: 0}], v: 1}\nd: {\"<<\": *a, <<: {}}\n",
-    "1: a\n1.0: b\ntrue: c\n'1': d\nnull: e\n~: f\n0x1: g\n2024-01-01: h\n2024-01-01 00:00:00: i\n.nan: j\n.NaN: k\n-0.0: l\n0: m\n",
+    "=: lone\n1: a\n1.0: b\ntrue: c\n'1': d\nnull: e\n~: f\n0x1: g\n2024-01-01: h\n2024-01-01 00:00:00: i\n.nan: j\n.NaN: k\n-0.0: l\n0: m\n",
     "ints: [0, -0, 017, 0x1F, 0b101, 1_000, 1:30, 190:20:30, 08, 0o17, 12345678901234567890123, +1, 0_, -0x_f]\n\
      floats: [1., .5, -.5, 1e3, 1.5e+3, 1_0.5, 190:20:30.15, .inf, -.INF, .NaN, +.5, 1.e+1, 1e+16, 0.1]\n\
      others: [yes, No, ON, off, y, n, ~, null, Null, 2001-12-14t21:59:43.10-05:00, 2001-1-1 1:2:3, 2024-02-29]\n",
@@ -135,6 +136,28 @@ fn the_fixtures_and_the_corners_of_yaml_load_as_in_pyyaml() {
     for text in SYNTHETIC {
         assert_eq!(compare(text.as_bytes()), Ok(true), "{text}");
     }
+}
+
+/// libyaml takes a key without `?` up to 1024 characters, not bytes.
+#[test]
+fn long_keys_end_where_they_end_in_pyyaml() {
+    let mut accepted = 0;
+    for length in [100, 600, 1_000].into_iter().chain(1_018..1_032) {
+        for sign in ["a", "\u{e9}", "\u{1f600}"] {
+            let key = sign.repeat(length);
+            for document in [
+                format!("{key}: x"),
+                format!("\"{key}\": x"),
+                format!("{{{key}: x}}"),
+                format!("[{key}]: x"),
+            ] {
+                let compared = compare(document.as_bytes());
+                assert!(compared.is_ok(), "{length} x {sign}: {compared:?}");
+                accepted += usize::from(compared == Ok(true));
+            }
+        }
+    }
+    assert!((30..180).contains(&accepted), "{accepted}");
 }
 
 /// Words in every case that matters, and 6,000 random texts of the signs that numbers and dates are made of; plain and
@@ -505,6 +528,48 @@ fn hostile_strings_reach_dbt_unchanged_at_password_user_nested_map_and_list() {
         failures.len(),
         failures.first()
     );
+}
+
+/// Random doubles of every magnitude, ints beyond 64 bits, dates: written by us, read by PyYAML.
+#[test]
+fn numbers_and_dates_that_are_written_keep_type_and_value() {
+    let mut random = Random(4);
+    let mut values = vec![
+        Value::Float(f64::NAN),
+        Value::Float(f64::INFINITY),
+        Value::Float(f64::NEG_INFINITY),
+        Value::Float(-0.0),
+    ];
+    for _ in 0..1_000 {
+        let bits = (random.below(usize::MAX) as u64) ^ ((random.below(2) as u64) << 63);
+        values.push(Value::Float(f64::from_bits(bits)));
+        let magnitude = 10_f64.powi(random.below(40) as i32 - 15);
+        values.push(Value::Float(magnitude * random.below(100) as f64));
+        values.push(Value::Int(format!(
+            "-{}{}",
+            random.below(9) + 1,
+            random.below(usize::MAX)
+        )));
+        let [day, hour, micros] = [
+            random.below(28) + 1,
+            random.below(24),
+            random.below(1_000_000),
+        ];
+        values.push(Value::Timestamp(format!("2024-02-{day:02}")));
+        values.push(Value::Timestamp(format!(
+            "0001-12-{day:02}T{hour:02}:00:59.{:06}-05:30",
+            micros.max(1)
+        )));
+    }
+    let list = Node::of(Value::List(
+        values
+            .into_iter()
+            .map(|value| Rc::new(Node::of(value)))
+            .collect(),
+    ));
+    let document = emit(&list).expect("it can be emitted");
+    let theirs = ask(&json!({"kind": "yaml_load", "document": base64(document.as_bytes())}));
+    assert_eq!(theirs, json!({"value": json_of(&list)}));
 }
 
 /// Keys are not rendered, so a template in one stays as it is.
