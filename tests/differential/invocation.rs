@@ -115,7 +115,7 @@ const LINES: &[&str] = &[
     "run --profiles-dir ROOT/bad/forms --profile dbttarget",
     "run --profiles-dir ROOT/bad/forms --profile undefined",
     "run --profiles-dir ROOT/bad/forms --profile twin",
-    "run --profiles-dir ROOT/bad/forms --profile niwt",
+    "run --profiles-dir ROOT/bad/forms --profile twin_of_old",
     "run --profiles-dir ROOT/bad/forms --profile prefix",
     "ls",
     "list -s x",
@@ -345,7 +345,7 @@ odd: {target: \"{{ modules.datetime.date.today() }}\", outputs: *outputs}
 dbttarget: {target: \"{{ env_var('DBT_TARGET', 'ci') }}\", outputs: *outputs}
 undefined: {target: \"{{ nope }}\", outputs: *outputs}
 twin: {target: \"{{ env_var('DBT_STATE', 'dev') }}\", outputs: *outputs}
-niwt: {target: \"{{ env_var('DBT_ENGINE_SAMPLE', 'dev') }}\", outputs: *outputs}
+twin_of_old: {target: \"{{ env_var('DBT_ENGINE_SAMPLE', 'dev') }}\", outputs: *outputs}
 prefix: {target: \"{{ env_var('T', 'd') }}ev\", outputs: *outputs}
 ";
 

@@ -607,7 +607,7 @@ pub(crate) fn environment() -> BTreeMap<&'static str, &'static str> {
 }
 
 pub(crate) fn lookup_in<'a>(
-    environment: &'a BTreeMap<&'static str, &'static str>,
+    environment: &'a BTreeMap<&str, &str>,
 ) -> impl Fn(&str) -> LookupOwned + 'a {
     |name| match environment.get(name) {
         Some(value) => LookupOwned::Text((*value).to_owned()),
