@@ -369,6 +369,7 @@ impl Choices<'_> {
         }
         if let Some(target) =
             self.choice(invocation.command, Given::Words(invocation), "target_path")?
+            && !target.text.is_empty()
         {
             return Ok(PathBuf::from(target.text));
         }
