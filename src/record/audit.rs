@@ -5,7 +5,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -203,9 +203,11 @@ impl Record {
         }
         let file = OpenOptions::new()
             .append(true)
+            .read(true)
             .create(true)
             .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
+            // O_NONBLOCK: opening a pipe that nobody reads would wait for ever. It changes nothing for a regular file.
+            .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK)
             .open(&path)
             .map_err(failed)?;
         let found = file.metadata().map_err(failed)?;
@@ -243,9 +245,20 @@ impl Record {
             session,
             kind,
         };
-        let mut line = serde_json::to_vec(&event)?;
+        let mut line = Vec::new();
+        if self.ends_in_half_a_line() {
+            line.push(b'\n');
+        }
+        serde_json::to_writer(&mut line, &event)?;
         line.push(b'\n');
         self.file.write_all(&line)
+    }
+
+    /// Whether a full disk once cut a line short: what comes next must not become a part of it.
+    fn ends_in_half_a_line(&self) -> bool {
+        let mut last = [b'\n'];
+        let length = self.file.metadata().map_or(0, |found| found.len());
+        length > 0 && self.file.read_at(&mut last, length - 1).is_ok() && last != [b'\n']
     }
 }
 
