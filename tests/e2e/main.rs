@@ -5,3 +5,4 @@ mod support;
 mod ends;
 mod exec;
 mod readme;
+mod robust;
