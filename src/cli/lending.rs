@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
+use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::Signal;
@@ -99,6 +101,9 @@ pub(super) fn run(
         },
     };
     session.refuse_what_is_certain()?;
+    // From here on secrets lie in our memory: no core dump, and nobody of this user's reads it. The child's own memory is its affair. A
+    // kernel that knows no such thing keeps nothing from working.
+    let _ = nix::sys::prctl::set_dumpable(false);
     let end = in_loop(session.run())?;
     match end {
         (End::Code(0), false) if exec.strict => Err(Failure::new(
@@ -134,9 +139,11 @@ impl Session<'_> {
         let client = Client::new(&self.wanted.session.server, &self.id)?;
         let started = Instant::now();
         let mut borrowed = Borrowed::default();
-        let way = self
-            .lend_and_run(&client, &signals, &mut borrowed, record.as_mut())
-            .await;
+        let work = self.lend_and_run(&client, &signals, &mut borrowed, record.as_mut());
+        let way = unless_it_panics(work).await.unwrap_or_else(|| {
+            let message = "dbt-lease has a bug (see above); please report it";
+            Err(Failure::new("bug", message, None).into())
+        });
         let within = if matches!(way, Ok(End::Signal(_)) | Err(Stop::Signal(_))) {
             HURRIED
         } else {
@@ -457,6 +464,20 @@ where
     }
 }
 
+/// What the work gives, or `None` where it panics: what was borrowed must be given back all the same.
+async fn unless_it_panics<T>(work: impl Future<Output = T>) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    std::future::poll_fn(|context| {
+        // After a panic the work is not polled again; it holds no lock and no half-made value that others look at.
+        let polled = AssertUnwindSafe(|| work.as_mut().poll(context));
+        match std::panic::catch_unwind(polled) {
+            Ok(polled) => polled.map(Some),
+            Err(_) => Poll::Ready(None),
+        }
+    })
+    .await
+}
+
 /// The next signal that asks us to end.
 async fn ending_signal(signals: &Signals) -> Signal {
     loop {
@@ -491,4 +512,25 @@ pub(super) fn new_id() -> Result<String, Failure> {
         .filter(|c| !matches!(c, '-' | ':'))
         .collect();
     Ok(format!("{time}-{:08x}", u32::from_be_bytes(random)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_in_the_work_is_caught_and_what_is_borrowed_is_still_there() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime");
+        let mut borrowed = Vec::new();
+        let work = async {
+            borrowed.push("a lease");
+            tokio::task::yield_now().await;
+            assert!(borrowed.is_empty(), "a bug");
+        };
+        assert_eq!(runtime.block_on(unless_it_panics(work)), None);
+        assert_eq!(borrowed, ["a lease"]);
+        assert_eq!(runtime.block_on(unless_it_panics(async { 7 })), Some(7));
+    }
 }

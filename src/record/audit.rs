@@ -154,6 +154,8 @@ pub enum RecordError {
         path: PathBuf,
         /// In what way.
         why: String,
+        /// Whether its mode is all that is wrong.
+        chmod_helps: bool,
     },
 }
 
@@ -166,10 +168,17 @@ impl RecordError {
     /// What to do next.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::NotPrivate { path, .. } => format!(
+            Self::NotPrivate {
+                path,
+                chmod_helps: true,
+                ..
+            } => format!(
                 "make it yours alone, `chmod 600 {}`, or set {DBT_LEASE_AUDIT_FILE} to another file",
                 path.display()
             ),
+            Self::NotPrivate { .. } => {
+                format!("set {DBT_LEASE_AUDIT_FILE} to a file of this user's own")
+            }
             Self::NoPlace | Self::Open { .. } => {
                 format!("set {DBT_LEASE_AUDIT_FILE} to a file that this user can write")
             }
@@ -211,23 +220,22 @@ impl Record {
             .open(&path)
             .map_err(failed)?;
         let found = file.metadata().map_err(failed)?;
-        let not_private = |why: String| {
+        let not_private = |why: String, chmod_helps| {
             Err(RecordError::NotPrivate {
                 path: path.clone(),
                 why,
+                chmod_helps,
             })
         };
         if !found.is_file() {
-            return not_private("is not a regular file".to_owned());
+            return not_private("is not a regular file".to_owned(), false);
         }
         if found.uid() != geteuid().as_raw() {
-            return not_private(format!("belongs to user {}", found.uid()));
+            return not_private(format!("belongs to user {}", found.uid()), false);
         }
         if found.mode() & 0o077 != 0 {
-            return not_private(format!(
-                "can be read by others (mode {:o})",
-                found.mode() & 0o777
-            ));
+            let mode = found.mode() & 0o777;
+            return not_private(format!("can be read by others (mode {mode:o})"), true);
         }
         Ok(Self { file, path })
     }

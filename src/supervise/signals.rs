@@ -19,7 +19,7 @@ static WRITER: AtomicI32 = AtomicI32::new(-1);
 
 /// What a job control shell, a terminal or an orchestrator may send, and the child's own end; and all that would otherwise end us
 /// before we have cleaned up: a timer that outlives exec (`perl -e 'alarm 60; exec …'`), a limit on the size of files.
-const WATCHED: [Signal; 17] = [
+const WATCHED: [Signal; 18] = [
     Signal::SIGINT,
     Signal::SIGQUIT,
     Signal::SIGTERM,
@@ -30,6 +30,8 @@ const WATCHED: [Signal; 17] = [
     Signal::SIGTSTP,
     Signal::SIGWINCH,
     Signal::SIGCHLD,
+    // A watchdog's; abort(3) itself ends us all the same, it does not ask the handler twice.
+    Signal::SIGABRT,
     Signal::SIGALRM,
     Signal::SIGVTALRM,
     Signal::SIGPROF,

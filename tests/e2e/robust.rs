@@ -130,6 +130,41 @@ fn a_timer_that_was_set_before_us_ends_the_child_and_we_clean_up() {
 }
 
 #[test]
+fn a_watchdog_s_abort_reaches_the_child_and_we_clean_up() {
+    let lab = Lab::new();
+    let ran = lab.exec_script("kill -ABRT $PPID; exec sleep 600");
+    assert_eq!(ran.signal, Some(Signal::SIGABRT as i32), "{}", ran.stderr);
+    lab.assert_nothing_left();
+}
+
+#[test]
+fn a_crash_of_ours_dumps_no_core() {
+    let dumped = |mut command: Command| {
+        let status = command.status().expect("started");
+        std::os::unix::process::ExitStatusExt::core_dumped(&status)
+    };
+    let lab = Lab::new();
+    let crash = |script: &str| {
+        let mut command = lab.in_its_environment("bash");
+        command.args(["-c", &format!("ulimit -c unlimited; {script}"), DBT_LEASE]);
+        command.current_dir(lab.home.tmp());
+        command
+    };
+    if !dumped(crash("kill -BUS $$")) {
+        println!("skipped: this machine dumps no cores");
+        return;
+    }
+    // Rust's handler lets the first one pass that is not about its stack.
+    let project = lab.project.display();
+    let ours = format!(
+        "exec $0 exec --project-dir {project} --profiles-dir {project} -t prod -- \
+         sh -c 'kill -BUS $PPID; kill -BUS $PPID; while kill -0 $PPID; do :; done' 2>/dev/null"
+    );
+    assert!(!dumped(crash(&ours)));
+    // Nothing catches this one: what is left ends with its TTL. The world goes, too.
+}
+
+#[test]
 fn a_child_that_another_process_stops_and_continues_is_waited_for() {
     let lab = Lab::new();
     let gate = Gate::new(&lab);
