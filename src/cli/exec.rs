@@ -76,7 +76,10 @@ fn outcome(say: &Say, global: &Global, exec: &Exec, unadopted: Unadopted) -> Res
             ..Additions::default()
         };
         let environ = for_child(variables, &BTreeSet::new(), &additions);
-        return run_alone(&exec.command, &environ, true);
+        // Without its `--profiles-dir`, which would win over the session's. What cannot be resolved is dbt's to refuse.
+        let resolved = surroundings.resolve(&exec.command, &exec.selection).ok();
+        let argv = resolved.map_or_else(|| exec.command.clone(), |resolved| resolved.argv);
+        return run_alone(&argv, &environ, true);
     }
     let Some((resolved, config)) = adopted(say, global, exec, &surroundings, unadopted)? else {
         return run_alone(&exec.command, variables, true);

@@ -131,18 +131,20 @@ impl PrivateDir {
         name: &str,
         may_exist: bool,
     ) -> io::Result<Self> {
-        let mut made = false;
-        match mkdirat(parent, name, Mode::S_IRWXU) {
-            // The umask may have taken our own bits away. The entry is the one that we have just made: in a shared place the
-            // sticky bit keeps others from exchanging it.
-            Ok(()) => {
-                fchmodat(parent, name, Mode::S_IRWXU, FchmodatFlags::FollowSymlink)?;
-                made = true;
-            }
-            Err(Errno::EEXIST) if may_exist => {}
+        let made = match mkdirat(parent, name, Mode::S_IRWXU) {
+            Ok(()) => true,
+            Err(Errno::EEXIST) if may_exist => false,
             Err(error) => return Err(error.into()),
-        }
-        let descriptor = open_directory(parent, OsStr::new(name)).inspect_err(|_| {
+        };
+        let open = || {
+            if made {
+                // The umask may have taken our own bits away. The entry is the one that we have just made: in a shared place the
+                // sticky bit keeps others from exchanging it.
+                fchmodat(parent, name, Mode::S_IRWXU, FchmodatFlags::FollowSymlink)?;
+            }
+            open_directory(parent, OsStr::new(name))
+        };
+        let descriptor = open().inspect_err(|_| {
             // Without a descriptor left, nobody would know of it.
             if made {
                 let _ = unlinkat(parent, name, UnlinkatFlags::RemoveDir);
