@@ -1,6 +1,7 @@
 //! `exec` and the shim: run a command on leased credentials.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
@@ -69,7 +70,16 @@ fn outcome(say: &Say, global: &Global, exec: &Exec, unadopted: Unadopted) -> Res
                 "the session {session} is already at work here; the command gets its credentials"
             )
         });
-        return run_alone(&exec.command, variables, true);
+        // A target that is asked for here must not be passed over: where the session does not have it, dbt says so.
+        let additions = Additions {
+            selection: exec.selection.as_variables(&surroundings.cwd),
+            ..Additions::default()
+        };
+        let environ = for_child(variables, &BTreeSet::new(), &additions);
+        // Without its `--profiles-dir`, which would win over the session's. What cannot be resolved is dbt's to refuse.
+        let resolved = surroundings.resolve(&exec.command, &exec.selection).ok();
+        let argv = resolved.map_or_else(|| exec.command.clone(), |resolved| resolved.argv);
+        return run_alone(&argv, &environ, true);
     }
     let Some((resolved, config)) = adopted(say, global, exec, &surroundings, unadopted)? else {
         return run_alone(&exec.command, variables, true);
@@ -179,34 +189,35 @@ fn run_on_placeholders(
     });
     let secrets = Secrets::placeholders(lent);
     let rendering = surroundings.rendering(&exec.command, &exec.selection)?;
-    let directory = deliver(
-        variables,
-        "placeholders",
-        &Material {
-            profile,
-            lent,
-            secrets: &secrets,
-            rendering: &rendering,
-        },
-    )?;
     let bridge = render::bridge(lent, &secrets)?;
-    let additions = Additions {
-        profiles_dir: Some(directory.profiles_dir()),
-        bridge: &bridge,
-        ..Additions::default()
+    let material = Material {
+        profile,
+        lent,
+        secrets: &secrets,
+        rendering: &rendering,
     };
-    let end = run_alone(
-        &resolved.argv,
-        &for_child(variables, &plan.login_variables, &additions),
-        resolved.is_dbt,
-    );
-    if let Err(error) = directory.remove() {
-        say.warning(
-            &format!("the profiles directory was not removed: {error}"),
-            None,
-        );
-    }
-    end
+    in_loop(async {
+        // Before the directory is there: a signal must not leave it behind.
+        let signals = watch_signals()?;
+        let directory = deliver(variables, &lending::new_id()?, &material)?;
+        let additions = Additions {
+            profiles_dir: Some(directory.profiles_dir()),
+            bridge: &bridge,
+            ..Additions::default()
+        };
+        let environ = for_child(variables, &plan.login_variables, &additions);
+        let end = match Child::start(&resolved.argv, &environ, resolved.is_dbt) {
+            Ok(child) => wait(child, &signals).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = directory.remove() {
+            say.warning(
+                &format!("the profiles directory was not removed: {error}"),
+                None,
+            );
+        }
+        end
+    })
 }
 
 /// What a command that needs a lease runs on.
@@ -281,15 +292,9 @@ pub(crate) fn deliver(
             user_yml: user_yml.clone(),
         })
     };
-    let id = format!("{session}-{}", std::process::id());
-    let name = if session == "placeholders" {
-        &id
-    } else {
-        session
-    };
     Ok(SessionDir::deliver(
         &private::places(variables),
-        name,
+        session,
         render::wants_files(lent),
         &make,
     )?)

@@ -17,9 +17,7 @@ mod taking_back;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use arguments::{Arguments, Command};
+use arguments::Command;
 use say::Say;
 
 pub use shim::shim;
@@ -27,7 +25,7 @@ pub use shim::shim;
 /// What `dbt-lease` does: parses the arguments of this process, runs the subcommand, and gives the exit code.
 pub fn main() -> ExitCode {
     let raw: Vec<OsString> = std::env::args_os().collect();
-    let arguments = match Arguments::try_parse_from(&raw) {
+    let arguments = match arguments::parse(&raw) {
         Ok(arguments) => arguments,
         Err(error) => return arguments::refused(&error, &raw),
     };

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, fchmod, fchmodat, fstat, mkdirat};
 use nix::sys::statfs::{self, fstatfs};
-use nix::unistd::{Uid, geteuid};
+use nix::unistd::{Uid, UnlinkatFlags, geteuid, unlinkat};
 
 use crate::variables::Variables;
 
@@ -131,14 +131,25 @@ impl PrivateDir {
         name: &str,
         may_exist: bool,
     ) -> io::Result<Self> {
-        match mkdirat(parent, name, Mode::S_IRWXU) {
-            // The umask may have taken our own bits away. The entry is the one that we have just made: in a shared place the
-            // sticky bit keeps others from exchanging it.
-            Ok(()) => fchmodat(parent, name, Mode::S_IRWXU, FchmodatFlags::FollowSymlink)?,
-            Err(Errno::EEXIST) if may_exist => {}
+        let made = match mkdirat(parent, name, Mode::S_IRWXU) {
+            Ok(()) => true,
+            Err(Errno::EEXIST) if may_exist => false,
             Err(error) => return Err(error.into()),
-        }
-        let descriptor = open_directory(parent, OsStr::new(name))?;
+        };
+        let open = || {
+            if made {
+                // The umask may have taken our own bits away. The entry is the one that we have just made: in a shared place the
+                // sticky bit keeps others from exchanging it.
+                fchmodat(parent, name, Mode::S_IRWXU, FchmodatFlags::FollowSymlink)?;
+            }
+            open_directory(parent, OsStr::new(name))
+        };
+        let descriptor = open().inspect_err(|_| {
+            // Without a descriptor left, nobody would know of it.
+            if made {
+                let _ = unlinkat(parent, name, UnlinkatFlags::RemoveDir);
+            }
+        })?;
         let found = fstat(&descriptor)?;
         if !owned(&found, false) {
             return Err(io::Error::other(format!(
@@ -178,15 +189,18 @@ impl PrivateDir {
         written
     }
 
-    /// Removes this directory's entry from `parent`, if it is empty.
+    /// Removes this directory's entry from `parent`, if it is empty. That it is gone already is as good.
     pub fn remove_from(self, parent: &Self) -> io::Result<()> {
         let name = self.path.file_name().unwrap_or_default();
-        nix::unistd::unlinkat(
-            &parent.descriptor,
-            name,
-            nix::unistd::UnlinkatFlags::RemoveDir,
-        )?;
-        Ok(())
+        match unlinkat(&parent.descriptor, name, UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Removes an empty directory below this one, where it is there.
+    pub fn remove_empty(&self, below: &str) {
+        let _ = unlinkat(&self.descriptor, below, UnlinkatFlags::RemoveDir);
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Contents {
 pub struct SessionDir {
     base: PrivateDir,
     parts: Option<Parts>,
+    /// Descriptors that are held for the removal: it must not fail because the process has no more.
+    reserve: [Option<OwnedFd>; 3],
 }
 
 struct Parts {
@@ -104,25 +106,44 @@ impl SessionDir {
     }
 
     fn make(place: &Place, session: &str, wants_files: bool) -> io::Result<Self> {
-        // Another session that ends may remove `dbt-lease-UID` between our opening it and our mkdir in it.
-        for _ in 0..16 {
-            let base = PrivateDir::in_shared(&place.path, &format!("dbt-lease-{}", geteuid()))?;
-            let made = {
-                let _guard = lock(&base, FlockArg::LockExclusive)?;
-                Self::parts(&base, session, wants_files)
-            };
-            match made {
-                Ok(parts) => {
-                    return Ok(Self {
-                        base,
-                        parts: Some(parts),
-                    });
+        let mut outcome = Self::try_to_make(place, session, wants_files);
+        // Another session that ends may remove `dbt-lease-UID` between any two of our steps.
+        for _ in 0..64 {
+            match outcome {
+                Err(error) if error.raw_os_error() == Some(Errno::ENOENT as i32) => {
+                    outcome = Self::try_to_make(place, session, wants_files);
                 }
-                Err(error) if error.raw_os_error() == Some(Errno::ENOENT as i32) => {}
-                Err(error) => return Err(error),
+                other => return other,
             }
         }
-        Err(io::Error::other("another process keeps removing it"))
+        outcome
+    }
+
+    fn try_to_make(place: &Place, session: &str, wants_files: bool) -> io::Result<Self> {
+        let base = PrivateDir::in_shared(&place.path, &format!("dbt-lease-{}", geteuid()))?;
+        let made = || {
+            let _guard = lock(&base, FlockArg::LockExclusive)?;
+            let parts = Self::parts(&base, session, wants_files)?;
+            let reserve = std::array::from_fn(|_| base.as_fd().try_clone_to_owned().ok());
+            if reserve.iter().any(Option::is_none) {
+                return Err(Errno::EMFILE.into());
+            }
+            Ok((parts, reserve))
+        };
+        match made() {
+            Ok((parts, reserve)) => Ok(Self {
+                base,
+                parts: Some(parts),
+                reserve,
+            }),
+            Err(error) => {
+                base.remove_empty(&format!("{session}/profiles"));
+                base.remove_empty(session);
+                // Empty unless others are in it.
+                let _ = std::fs::remove_dir(base.path());
+                Err(error)
+            }
+        }
     }
 
     fn parts(base: &PrivateDir, session: &str, wants_files: bool) -> io::Result<Parts> {
@@ -163,6 +184,7 @@ impl SessionDir {
         else {
             return Ok(());
         };
+        self.reserve = [const { None }; 3];
         let shredded = shred::contents(&profiles);
         let files_shredded = files
             .as_ref()
@@ -170,13 +192,12 @@ impl SessionDir {
         let _guard = lock(&self.base, FlockArg::LockExclusive)?;
         let removed = profiles
             .remove_from(&session.directory)
+            // What the command put beside it.
+            .and_then(|()| shred::contents(&session.directory))
             .and_then(|()| session.directory.remove_from(&self.base))
             .and_then(|()| files.map_or(Ok(()), |files| files.directory.remove_from(&self.base)));
         // Others may still have directories in it; then it stays.
-        let path = self.base.path();
-        if std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none()) {
-            let _ = std::fs::remove_dir(path);
-        }
+        let _ = std::fs::remove_dir(self.base.path());
         shredded.and(files_shredded).and(removed)
     }
 }
@@ -320,6 +341,31 @@ mod tests {
         assert!(
             refusal.contains("missing: no such file or directory"),
             "{refusal}"
+        );
+    }
+
+    #[test]
+    fn sessions_that_begin_and_end_at_once_find_their_place_each_time() {
+        let scratch = tempfile::tempdir().expect("a scratch directory");
+        let places = [place(&scratch)];
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let places = &places;
+                scope.spawn(move || {
+                    for round in 0..300 {
+                        SessionDir::deliver(places, &format!("s-{thread}-{round}"), false, &|_| {
+                            Ok(contents(Vec::new()))
+                        })
+                        .expect("delivered")
+                        .remove()
+                        .expect("removed");
+                    }
+                });
+            }
+        });
+        assert_eq!(
+            std::fs::read_dir(scratch.path()).expect("listed").count(),
+            0
         );
     }
 }

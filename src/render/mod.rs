@@ -139,6 +139,19 @@ impl RenderError {
         }
     }
 
+    /// Whether no answer of Vault's could cure it: then it is found with placeholders too, before anything is lent.
+    pub fn is_certain(&self) -> bool {
+        matches!(
+            self,
+            Self::UnknownSecret { .. }
+                | Self::UnknownAdapter { .. }
+                | Self::NoAdapter
+                | Self::TwoSpellings { .. }
+                | Self::NoMap { .. }
+                | Self::VaultInEnvDelivery
+        )
+    }
+
     /// A stable word for JSON.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -287,14 +300,15 @@ impl Output {
         let parts: Vec<&str> = path.split('.').collect();
         self.node = with(&self.node, &parts, value).map_err(|part| RenderError::NoMap {
             path: path.to_owned(),
-            part,
+            part: part.trim_end_matches('.').to_owned(),
         })?;
         self.leased.push((path.to_owned(), from));
         Ok(())
     }
 }
 
-/// A copy of `node` with the value at `path` set; on the way, maps that are missing are made. The error is the part that is no map.
+/// A copy of `node` with the value at `path` set; on the way, maps that are missing are made. The error is the path to what is
+/// no map, with a dot behind each part.
 fn with(node: &Node, path: &[&str], value: Rc<Node>) -> Result<Rc<Node>, String> {
     let Some((key, rest)) = path.split_first() else {
         return Ok(value);
@@ -302,14 +316,14 @@ fn with(node: &Node, path: &[&str], value: Rc<Node>) -> Result<Rc<Node>, String>
     let mut mapping = match &node.value {
         Value::Map(mapping) => mapping.clone(),
         Value::Null => Mapping::default(),
-        _ => return Err((*key).to_owned()),
+        _ => return Err(String::new()),
     };
     let missing = Rc::new(Node::of(Value::Null));
     let inner = mapping.get(key).unwrap_or(&missing);
     let inner = if rest.is_empty() {
         value
     } else {
-        with(inner, rest, value).map_err(|_| (*key).to_owned())?
+        with(inner, rest, value).map_err(|below| format!("{key}.{below}"))?
     };
     mapping.set(key, inner);
     Ok(Rc::new(Node {

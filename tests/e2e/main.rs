@@ -8,6 +8,7 @@ mod exec;
 mod readme;
 mod refusals;
 mod renewal;
+mod robust;
 mod secrecy;
 mod servers;
 mod shim;
