@@ -87,6 +87,22 @@ pub fn project_dir(
     found.ok().map(|directory| directory.path)
 }
 
+/// The files beside profiles.yml that decide what dbt uses: `.env` and the user's settings, where they are.
+///
+/// # Errors
+/// What [`resolve`] says of them.
+pub fn deciding_files(context: &Context<'_>) -> Result<Vec<PathBuf>, DbtError> {
+    let environment = Environment::of(context.variables, context.cwd)?;
+    let settings = Settings::read(settings::home(&environment, context.cwd).as_deref())?;
+    let of_user = Some(settings.path()).filter(|path| !path.as_os_str().is_empty());
+    Ok(environment
+        .file()
+        .into_iter()
+        .chain(of_user)
+        .map(Path::to_path_buf)
+        .collect())
+}
+
 /// A command that reads no profile.
 fn unleased(
     command: &[OsString],
