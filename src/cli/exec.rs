@@ -75,7 +75,7 @@ fn outcome(say: &Say, global: &Global, exec: &Exec, unadopted: Unadopted) -> Res
         return run_alone(&exec.command, variables, true);
     };
     let plan = surroundings.plan(&resolved, Some(&config))?;
-    surroundings.refuse_untrusted(&config, &plan)?;
+    surroundings.refuse_untrusted(&config, &plan, &exec.command, &exec.selection)?;
     surroundings.refuse_unexpected(&resolved, &plan, &exec.command, &exec.selection)?;
     let loan = match &plan.loan {
         Some(loan) => with_delivery(loan, exec.delivery)?,

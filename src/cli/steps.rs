@@ -125,7 +125,13 @@ impl Surroundings {
     }
 
     /// Refuses what the user has not allowed, see [`trust::check`].
-    pub(crate) fn refuse_untrusted(&self, config: &Config, plan: &Plan) -> Result<(), Failure> {
+    pub(crate) fn refuse_untrusted(
+        &self,
+        config: &Config,
+        plan: &Plan,
+        command: &[OsString],
+        selection: &SelectionArguments,
+    ) -> Result<(), Failure> {
         if plan.loan.is_none() {
             return Ok(());
         }
@@ -135,7 +141,7 @@ impl Surroundings {
             variables: &self.variables,
             cwd: &cwd,
         };
-        let files = dbt::deciding_files(&context)?;
+        let files = dbt::deciding_files(command, &selection.selection(), &context)?;
         Ok(trust::check(config, plan, &files, &self.variables)?)
     }
 

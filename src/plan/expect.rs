@@ -162,3 +162,207 @@ fn plain(found: &str) -> Option<String> {
             .all(|byte| byte.is_ascii_alphanumeric() || b".-_:/".contains(&byte));
     (is_plain && !found.is_empty()).then(|| found.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::dbt::{Context, Need, Selection};
+    use crate::plan::plan;
+    use crate::plan::tests::command;
+    use crate::variables::Variables;
+
+    const EXPECT: &str = "{host: db.example.com, port: 5432, sslmode: verify-full}";
+    const GOOD: [(&str, &str); 3] = [
+        ("host", "db.example.com"),
+        ("port", "{{ env_var('DB_PORT') | int }}"),
+        ("sslmode", "{{ env_var('DB_MODE', 'verify-full') }}"),
+    ];
+
+    /// What is said of an output, with `kind`; `extra` stands beside `expect` in the target.
+    fn compared(
+        output: &[(&str, &str)],
+        expect: &str,
+        extra: &str,
+        variables: &[(&str, &str)],
+        is_dbt: bool,
+    ) -> Result<(), (&'static str, String)> {
+        let text = format!(
+            "version: 1\nvault: {{address: 'https://v:8200'}}\nenvironments:\n  e:\n    auth: {{method: approle, role_id_env: \
+             ROLE_ID, secret_id_env: SECRET_ID}}\n    targets:\n      prod: {{secrets: {{warehouse: database/creds/x}}, \
+             expect: {expect}{extra}}}\n"
+        );
+        let variables: Variables = [("DB_PORT", "5432")]
+            .into_iter()
+            .chain(variables.iter().copied())
+            .collect();
+        let config =
+            Config::parse(Path::new("/p/dbt-lease.yml"), &text, &variables).expect("a good file");
+        let mut resolved = command(Need::Lease, "prod", true, output);
+        resolved.is_dbt = is_dbt;
+        let plan = plan(&resolved, Some(&config), &variables).expect("a plan");
+        let cwd = tempfile::tempdir().expect("a directory");
+        let context = Context {
+            variables: &variables,
+            cwd: cwd.path(),
+        };
+        let words: [OsString; 0] = [];
+        let rendering =
+            Rendering::of(&words, &Selection::default(), &context).expect("a rendering");
+        check(&resolved, &plan, &rendering).map_err(|error| (error.kind(), error.to_string()))
+    }
+
+    /// GOOD with one key another.
+    fn with(key: &str, value: &str) -> Result<(), (&'static str, String)> {
+        let output = GOOD.map(|(name, good)| (name, if name == key { value } else { good }));
+        compared(
+            &output,
+            EXPECT,
+            "",
+            &[("DBT_ENV_SECRET_HOST", "db.example.com")],
+            true,
+        )
+    }
+
+    #[test]
+    fn an_output_that_leads_where_it_should_is_lent_to() {
+        assert_eq!(compared(&GOOD, EXPECT, "", &[], true), Ok(()));
+        assert_eq!(with("port", "5432"), Ok(()));
+        assert_eq!(
+            compared(&[("host", "elsewhere")], "{port: 5432}", "", &[], true)
+                .expect_err("no port")
+                .0,
+            "output_not_comparable"
+        );
+        assert_eq!(
+            compared(
+                &[("port", "5432")],
+                "{port: 5432}",
+                "",
+                &[("PGHOSTADDR", "192.0.2.1")],
+                true
+            ),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn another_value_is_refused_with_both() {
+        assert_eq!(
+            with("host", "evil.example.com"),
+            Err((
+                "unexpected_output",
+                "/home/u/.dbt/profiles.yml:5: `host` is `evil.example.com`, and /p/dbt-lease.yml:7 expects `db.example.com`".to_owned()
+            ))
+        );
+        for (key, value) in [
+            ("host", "db.example.com,evil.example.com"),
+            ("host", "DB.example.com"),
+            ("host", "db.example.com "),
+            ("host", "{{ 'evil.' ~ 'db.example.com' }}"),
+            ("port", "5433"),
+            ("port", "05432"),
+            ("sslmode", "disable"),
+        ] {
+            assert_eq!(
+                with(key, value).expect_err(value).0,
+                "unexpected_output",
+                "{key}: {value}"
+            );
+        }
+        assert_eq!(
+            compared(&GOOD, EXPECT, "", &[("DB_MODE", "disable")], true)
+                .expect_err("refused")
+                .0,
+            "unexpected_output"
+        );
+    }
+
+    #[test]
+    fn a_value_that_may_be_a_secret_is_not_quoted() {
+        let (_, said) = with("host", "postgres://user:hunter2@db").expect_err("refused");
+        assert!(said.contains("`host` is something else"), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+
+    #[test]
+    fn what_is_not_known_for_certain_is_refused() {
+        for (value, why) in [
+            (
+                "{{ env_var('UNSET') }}",
+                "Env var required but not provided",
+            ),
+            (
+                "{{ env_var('DBT_ENV_SECRET_HOST') }}",
+                "it is made from a secret",
+            ),
+            ("{{ vault.warehouse.host }}", "it uses"),
+            ("{{ range(3) | sum }}", "it uses"),
+        ] {
+            let (kind, said) = with("host", value).expect_err(value);
+            assert_eq!(kind, "output_not_comparable", "{value}: {said}");
+            assert!(said.contains(why), "{value}: {said}");
+        }
+        let missing = compared(&GOOD[..2], EXPECT, "", &[], true).expect_err("refused");
+        assert!(missing.1.ends_with("it is not there"), "{}", missing.1);
+    }
+
+    #[test]
+    fn an_output_cannot_tell_that_it_is_only_looked_at() {
+        let cases = [
+            // What we set, what we take away, what the bridge brings.
+            (
+                "{{ 'evil' if env_var('DBT_LEASE_SESSION', '') else 'db.example.com' }}",
+                true,
+            ),
+            (
+                "{{ 'evil' if env_var('DBT_ENV_CUSTOM_ENV_LEASE_SESSION', '') else 'db.example.com' }}",
+                true,
+            ),
+            (
+                "{{ 'evil' if env_var('DBT_ENGINE_PROFILES_DIR', '') else 'db.example.com' }}",
+                true,
+            ),
+            (
+                "{{ 'db.example.com' if env_var('VAULT_' ~ 'TOKEN', '') else 'evil' }}",
+                true,
+            ),
+            ("{{ env_var('PGPASS' ~ 'WORD', 'db.example.com') }}", true),
+            ("{{ env_var('DBT_TARGET', 'db.example.com') }}", false),
+        ];
+        let extra = ", env: {PGPASSWORD: '{{ vault.warehouse.password }}'}";
+        for (value, is_dbt) in cases {
+            let (kind, said) = compared(
+                &[("host", value)],
+                "{host: db.example.com}",
+                extra,
+                &[("VAULT_TOKEN", "x")],
+                is_dbt,
+            )
+            .expect_err(value);
+            assert_eq!(kind, "output_not_comparable", "{value}: {said}");
+            assert!(
+                said.contains("which dbt does not get as it is now"),
+                "{value}: {said}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_variable_that_leads_past_the_host_is_refused_unless_the_trusted_file_sets_it() {
+        for name in LEADS_ELSEWHERE {
+            let (kind, said) =
+                compared(&GOOD, EXPECT, "", &[(name, "192.0.2.1")], true).expect_err(name);
+            assert_eq!(kind, "unexpected_output");
+            assert!(said.contains(name), "{said}");
+        }
+        let extra = ", env: {PGHOSTADDR: '192.0.2.7'}";
+        assert_eq!(
+            compared(&GOOD, EXPECT, extra, &[("PGHOSTADDR", "x")], true),
+            Ok(())
+        );
+    }
+}

@@ -46,7 +46,7 @@ fn string(text: &str, line: usize) -> Rc<Node> {
 }
 
 /// A command on a target of the project's own profile `shop`, whose output has these strings.
-fn command(need: Need, target: &str, named: bool, output: &[(&str, &str)]) -> Resolved {
+pub(super) fn command(need: Need, target: &str, named: bool, output: &[(&str, &str)]) -> Resolved {
     let pairs = output
         .iter()
         .enumerate()

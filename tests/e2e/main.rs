@@ -12,3 +12,4 @@ mod secrecy;
 mod servers;
 mod shim;
 mod take_back;
+mod trust;
