@@ -97,6 +97,8 @@ pub(crate) enum Command {
     Plan(Plan),
     /// Show the output as dbt will see it; no network
     Render(Render),
+    /// Say that this dbt-lease.yml may be obeyed
+    Trust(Trust),
 }
 
 /// dbt's own options. After `--`, a dbt command's own options decide, and these are only compared.
@@ -231,6 +233,17 @@ fn deliveries() -> impl TypedValueParser<Value = Delivery> {
             })
         },
     )
+}
+
+/// `trust`
+#[derive(Debug, Args)]
+pub(crate) struct Trust {
+    /// Only show what the file would do, and its hash (for DBT_LEASE_TRUST)
+    #[arg(long, env = "DBT_LEASE_SHOW", value_parser = FalseyValueParser::new())]
+    pub(crate) show: bool,
+    /// Do not ask
+    #[arg(short, long, conflicts_with = "show")]
+    pub(crate) yes: bool,
 }
 
 fn not_there_yet(_value: &str) -> Result<String, String> {

@@ -10,7 +10,7 @@ use super::arguments::{Delivery, Exec, Global};
 use super::failure::Failure;
 use super::lending;
 use super::say::Say;
-use super::steps::Surroundings;
+use super::steps::{Surroundings, no_config};
 use crate::config::{self, Config, Lent};
 use crate::dbt::{Need, Profile, Rendering, Resolved};
 use crate::delivery::environ::{Additions, for_child};
@@ -85,6 +85,8 @@ fn outcome(say: &Say, global: &Global, exec: &Exec, unadopted: Unadopted) -> Res
         return run_alone(&exec.command, variables, true);
     };
     let plan = surroundings.plan(&resolved, Some(&config))?;
+    surroundings.refuse_untrusted(&config, &plan, &exec.command, &exec.selection)?;
+    surroundings.refuse_unexpected(&resolved, &plan, &exec.command, &exec.selection)?;
     let loan = match &plan.loan {
         Some(loan) => with_delivery(loan, exec.delivery)?,
         None => {
@@ -142,16 +144,7 @@ fn adopted(
         .project
         .as_ref()
         .map_or_else(|| surroundings.cwd.clone(), |project| project.dir.clone());
-    Err(Failure::new(
-        "no_config",
-        format!(
-            "there is no dbt-lease.yml in `{}`, so it is not known what to lend for this command",
-            place.display()
-        ),
-        Some(
-            "write one beside dbt_project.yml (the README has the shortest that works), or name it: `--config FILE`, DBT_LEASE_CONFIG",
-        ),
-    ))
+    Err(no_config(&place))
 }
 
 /// The session that this process runs in, if that is one which is alive: its profiles directory is there and is ours.

@@ -10,6 +10,7 @@ use crate::plan::PlanError;
 use crate::record::audit::RecordError;
 use crate::render::RenderError;
 use crate::supervise::child::StartError;
+use crate::trust::TrustError;
 use crate::vault::error::VaultError;
 
 /// Why a subcommand gave up.
@@ -54,6 +55,7 @@ from_layer!(
     PlanError,
     RecordError,
     RenderError,
+    TrustError,
     VaultError
 );
 

@@ -13,6 +13,7 @@ mod say;
 mod shim;
 mod steps;
 mod taking_back;
+mod trust;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ pub fn main() -> ExitCode {
         Command::Exec(exec) => return exec::run(&say, &arguments.global, exec),
         Command::Plan(plan) => plan::run(&arguments.global, plan),
         Command::Render(render) => render::run(&arguments.global, render),
+        Command::Trust(trust) => trust::run(&say, &arguments.global, trust),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -177,6 +177,11 @@ impl<'a> Environment<'a> {
         }
     }
 
+    /// The `.env` that is loaded, where there is one.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.file.as_ref().map(|file| file.path.as_path())
+    }
+
     /// The `.env` that gives this variable, unless the process itself has it.
     pub fn file_of(&self, name: &str) -> Option<&Path> {
         let file = self.file.as_ref()?;

@@ -279,17 +279,7 @@ fn path(variables: &Variables) -> Option<PathBuf> {
     if let Some(file) = variables.text(DBT_LEASE_AUDIT_FILE) {
         return Some(PathBuf::from(file));
     }
-    // The XDG specification: a relative path is invalid and must be ignored.
-    let state = variables
-        .text("XDG_STATE_HOME")
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute());
-    let home = || {
-        variables
-            .text("HOME")
-            .map(|home| Path::new(home).join(".local/state"))
-    };
-    Some(state.or_else(home)?.join("dbt-lease/audit.jsonl"))
+    Some(variables.state_home()?.join("dbt-lease/audit.jsonl"))
 }
 
 #[cfg(test)]

@@ -13,3 +13,4 @@ mod secrecy;
 mod servers;
 mod shim;
 mod take_back;
+mod trust;
