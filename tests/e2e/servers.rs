@@ -504,7 +504,8 @@ fn the_login_s_ids_are_read_from_files() {
     configured(&lab, "", auth, "", CREDS);
     assert_eq!(
         refused(&lab, run(&lab, &[])),
-        "dbt-lease: error: read the secret id from `/no/such/file`: there is no such file\n"
+        "dbt-lease: error: read the secret id from `/no/such/file`: there is no such file\n\n  \
+         hint: write the value to `/no/such/file`, mode 0600, or correct the path in dbt-lease.yml\n"
     );
     lab.assert_nothing_left();
 }
