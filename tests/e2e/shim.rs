@@ -191,7 +191,7 @@ fn required_refuses_a_project_without_dbt_lease_yml() {
     assert_eq!(ran.stdout, "");
     assert_eq!(
         lab.shown(&ran.stderr),
-        "dbt-lease: error: there is no dbt-lease.yml in `PROJECT`, so it is not known what to lend\n\n  \
+        "dbt-lease: error: there is no dbt-lease.yml in `PROJECT`, so it is not known what to lend for this command\n\n  \
          hint: write one beside dbt_project.yml (the README has the shortest that works), or name it: `--config FILE`, \
          DBT_LEASE_CONFIG\n"
     );
