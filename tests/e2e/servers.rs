@@ -197,14 +197,14 @@ fn a_namespace_is_asked_in() {
     let tokens = bao.request("LIST", "auth/token/accessors", &headers, None);
     assert_eq!(tokens.status, 404, "left in the namespace: {tokens:?}");
 
-    configured(&lab, "vault: {namespace: tema}", APPROLE, "", prod);
+    configured(&lab, "vault: {namespace: crew}", APPROLE, "", prod);
     let said = refused(&lab, run(&lab, &ids));
     assert!(
-        said.contains("answered 404 in namespace `tema`: "),
+        said.contains("answered 404 in namespace `crew`: "),
         "{said}"
     );
     assert!(
-        said.contains("hint: check `vault.namespace`: Vault has no `tema`"),
+        said.contains("hint: check `vault.namespace`: Vault has no `crew`"),
         "{said}"
     );
     lab.assert_nothing_left();
