@@ -14,7 +14,7 @@ use crate::config::{self, Config, Lent};
 use crate::dbt::{Need, Profile, Rendering, Resolved};
 use crate::delivery::environ::{Additions, for_child};
 use crate::delivery::private;
-use crate::delivery::session::{Contents, SessionDir};
+use crate::delivery::session::{Contents, SessionDir, Step};
 use crate::plan::{self, Loan, Plan};
 use crate::render::secrets::Secrets;
 use crate::render::{self, RenderError};
@@ -177,6 +177,7 @@ fn run_on_placeholders(
     say.note(|| {
         "this command does not connect: it gets placeholders, and nothing is lent".to_owned()
     });
+    lending::sweep(say, variables);
     let secrets = Secrets::placeholders(lent);
     let rendering = surroundings.rendering(&exec.command, &exec.selection)?;
     let directory = deliver(
@@ -188,6 +189,8 @@ fn run_on_placeholders(
             secrets: &secrets,
             rendering: &rendering,
         },
+        // No secret is in it: the next start's sweep is enough.
+        &|_| {},
     )?;
     let bridge = render::bridge(lent, &secrets)?;
     let additions = Additions {
@@ -261,6 +264,7 @@ pub(crate) fn deliver(
     variables: &Variables,
     session: &str,
     material: &Material<'_>,
+    tell: &dyn Fn(Step<'_>),
 ) -> Result<SessionDir, Failure> {
     let Material {
         profile,
@@ -291,6 +295,7 @@ pub(crate) fn deliver(
         &private::places(variables),
         name,
         render::wants_files(lent),
+        tell,
         &make,
     )?)
 }

@@ -7,18 +7,26 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::sys::signal::Signal;
 
 use super::arguments::Exec;
+use super::dead;
 use super::exec::{Material, Wanted, deliver, in_loop, profile, wait, watch_signals};
 use super::failure::Failure;
 use super::say::Say;
 use super::steps::Surroundings;
-use super::taking_back::{Back, report};
+use super::taking_back::report;
 use crate::dbt::{Profile, Rendering};
 use crate::delivery::environ::{Additions, for_child};
+use crate::delivery::private;
 use crate::delivery::session::SessionDir;
+use crate::delivery::sweep::{self, Swept};
+use crate::failpoint;
 use crate::record::audit::{self, Kind, Record};
+use crate::record::back::Back;
+use crate::record::dead::{IN_PASSING, LONGEST_LEASE};
 use crate::render::secrets::Secrets;
 use crate::render::{self, RenderError};
 use crate::supervise::child::{Child, End, StartError};
+use crate::supervise::janitor::handle::{Janitor, JanitorError, without_variables};
+use crate::supervise::janitor::protocol::{About, Introduction, Proof};
 use crate::supervise::signals::Signals;
 use crate::variables::Variables;
 use crate::vault::auth::{self, Token};
@@ -35,6 +43,9 @@ const HURRIED: Duration = Duration::from_secs(3);
 /// How long a request that a signal finds under way may still take: its answer may hold a lease.
 const LAST_ANSWER: Duration = Duration::from_secs(2);
 
+/// How long taking back for killed sessions may delay our own end.
+const FOR_THE_DEAD: Duration = Duration::from_secs(5);
+
 /// What a session is made for.
 struct Session<'a> {
     say: &'a Say,
@@ -46,6 +57,7 @@ struct Session<'a> {
     environment: &'a str,
     protected: bool,
     selection: Vec<(&'static str, OsString)>,
+    swept: Swept,
 }
 
 /// What was borrowed so far: all that must be given back.
@@ -73,7 +85,16 @@ macro_rules! stops {
     )+};
 }
 
-stops!(Failure, VaultError, RenderError, StartError);
+stops!(Failure, VaultError, RenderError, StartError, JanitorError);
+
+/// Removes in passing what killed sessions left.
+pub(super) fn sweep(say: &Say, variables: &Variables) -> Swept {
+    let swept = sweep::sweep(&private::places(variables), false);
+    for path in &swept.removed {
+        say.note(|| format!("removed what a killed session had left: {}", path.display()));
+    }
+    swept
+}
 
 /// Runs the command of `exec` in a session.
 pub(super) fn run(
@@ -96,6 +117,7 @@ pub(super) fn run(
         } else {
             exec.selection.as_variables()
         },
+        swept: sweep(say, &surroundings.variables),
     };
     let end = in_loop(session.run())?;
     match end {
@@ -113,11 +135,14 @@ impl Session<'_> {
     async fn run(&self) -> Result<(End, bool), Failure> {
         let signals = watch_signals()?;
         let mut record = self.open_record()?;
+        let warn = |message: &str| self.say.warning(message, None);
+        // Before anything is lent, and before there is any thread.
+        let janitor = Janitor::start(self.introduction(), record.as_ref(), &warn)?;
         let client = Client::new(&self.wanted.session.server, &self.id)?;
         let started = Instant::now();
         let mut borrowed = Borrowed::default();
         let way = self
-            .lend_and_run(&client, &signals, &mut borrowed, record.as_mut())
+            .lend_and_run(&client, &signals, &janitor, &mut borrowed, record.as_mut())
             .await;
         let within = if matches!(way, Ok(End::Signal(_)) | Err(Stop::Signal(_))) {
             HURRIED
@@ -131,7 +156,13 @@ impl Session<'_> {
             Err(Stop::Signal(signal)) => format!("not started: {signal}"),
             Err(Stop::Failure(failure)) => format!("not started: {}", failure.kind),
         };
-        self.record_end(record.as_mut(), &back, &result, started.elapsed());
+        if !back.abandoned.is_empty() && janitor.is_there().is_ok() {
+            // Who wants us gone at once gets that; the janitor goes on, and tells the record.
+            janitor.leave(&result);
+        } else {
+            self.record_end(record.as_mut(), &back, &result, started.elapsed());
+            janitor.done(Proof::of(&back));
+        }
         report(
             self.say,
             &self.id,
@@ -150,7 +181,11 @@ impl Session<'_> {
     /// A protected environment lends nothing that is not on record.
     fn open_record(&self) -> Result<Option<Record>, Failure> {
         match Record::open(self.variables) {
-            Ok(record) => Ok(Some(record)),
+            Ok(record) => {
+                // Where locks do not work nobody can take this session for dead, either.
+                let _ = record.claim(&self.id);
+                Ok(Some(record))
+            }
             Err(error) if self.protected => Err(error.into()),
             Err(error) => {
                 self.say.warning(
@@ -166,14 +201,15 @@ impl Session<'_> {
         &self,
         client: &Client,
         signals: &Signals,
+        janitor: &Janitor<'_>,
         borrowed: &mut Borrowed,
-        record: Option<&mut Record>,
+        mut record: Option<&mut Record>,
     ) -> Result<End, Stop> {
         let Self {
             variables, wanted, ..
         } = self;
-        self.log_in(client, signals, borrowed).await?;
-        self.read(client, signals, borrowed).await?;
+        self.log_in(client, signals, janitor, borrowed).await?;
+        self.read(client, signals, janitor, borrowed).await?;
         let secrets = Secrets::leased(&borrowed.secrets);
         let bridge = render::bridge(wanted.lent, &secrets)?;
         let material = Material {
@@ -182,11 +218,14 @@ impl Session<'_> {
             secrets: &secrets,
             rendering: self.rendering,
         };
-        let directory = borrowed
-            .directory
-            .insert(deliver(variables, &self.id, &material)?);
+        let directory =
+            borrowed
+                .directory
+                .insert(deliver(variables, &self.id, &material, &|step| {
+                    janitor.directory(step)
+                })?);
         let profiles_dir = directory.profiles_dir().to_owned();
-        borrowed.recorded = self.record_start(record, borrowed)?;
+        borrowed.recorded = self.record_start(record.as_deref_mut(), borrowed)?;
         let additions = Additions {
             profiles_dir: Some(&profiles_dir),
             session: Some(&self.id),
@@ -194,19 +233,84 @@ impl Session<'_> {
             selection: self.selection.clone(),
         };
         let environ = for_child(variables, &wanted.plan.login_variables, &additions);
+        janitor.is_there()?;
         let child = Child::start(&wanted.resolved.argv, &environ, wanted.resolved.is_dbt)?;
+        janitor.child(&child);
         drop((environ, bridge, secrets));
-        Ok(wait(child, signals).await?)
+        let dead = self.take_back_for_the_dead(client, borrowed.token.as_ref(), record);
+        tokio::select! {
+            (end, ()) = async { tokio::join!(wait(child, signals), dead) } => Ok(end?),
+            never = janitor.watch() => match never {},
+        }
+    }
+
+    /// Takes back what killed sessions of this environment left, while the command runs.
+    async fn take_back_for_the_dead(
+        &self,
+        client: &Client,
+        token: Option<&Token>,
+        record: Option<&mut Record>,
+    ) {
+        let (Some(token), Some(record)) = (token, record) else {
+            return;
+        };
+        let recent = SystemTime::now() - LONGEST_LEASE;
+        let found = record.dead(IN_PASSING, |found| {
+            found.session != self.id
+                && found.lent > recent
+                && dead::is_of(
+                    found,
+                    self.environment,
+                    &self.wanted.session.server,
+                    &self.swept,
+                )
+        });
+        let Ok(found) = found else { return };
+        if found.is_empty() {
+            return;
+        }
+        let work = (found, FOR_THE_DEAD);
+        let outcome = dead::take_back(self.say, client, token, record, &self.swept, work).await;
+        for line in outcome.lines {
+            self.say.note(|| line);
+        }
+    }
+
+    fn introduction(&self) -> Introduction {
+        let Wanted {
+            resolved, session, ..
+        } = self.wanted;
+        Introduction {
+            about: About {
+                session: self.id.clone(),
+                project: resolved
+                    .project
+                    .as_ref()
+                    .map(|project| project.name.clone()),
+                profile: self.profile.name.clone(),
+                target: self.profile.target.clone(),
+                environment: self.environment.to_owned(),
+                since: SystemTime::now(),
+            },
+            server: without_variables(&session.server, self.variables),
+        }
     }
 
     async fn log_in(
         &self,
         client: &Client,
         signals: &Signals,
+        janitor: &Janitor<'_>,
         borrowed: &mut Borrowed,
     ) -> Result<(), Stop> {
+        janitor.token_coming();
         let work = auth::login(client, &self.wanted.session.auth, self.variables);
-        until_signal(signals, work, |token| borrowed.token = Some(token)).await?;
+        until_signal(signals, work, |token| {
+            janitor.token(&token);
+            borrowed.token = Some(token);
+        })
+        .await?;
+        failpoint::reached("logged_in");
         let Some(token) = &borrowed.token else {
             return Ok(());
         };
@@ -232,6 +336,7 @@ impl Session<'_> {
         &self,
         client: &Client,
         signals: &Signals,
+        janitor: &Janitor<'_>,
         borrowed: &mut Borrowed,
     ) -> Result<(), Stop> {
         let Borrowed {
@@ -243,11 +348,16 @@ impl Session<'_> {
             return Ok(());
         };
         for request in &self.wanted.session.secrets {
+            janitor.is_there()?;
             until_signal(signals, secret::read(client, token, request), |secret| {
-                secrets.push(secret)
+                if let Some(lease) = &secret.lease {
+                    janitor.lease(lease);
+                }
+                secrets.push(secret);
             })
             .await?;
         }
+        failpoint::reached("read");
         for secret in secrets.iter() {
             for warning in &secret.warnings {
                 self.say
@@ -456,7 +566,7 @@ async fn told_to_end(signals: &Signals) {
 }
 
 /// `20261124T101530Z-9f86d081`: readable, sortable, and no other session's.
-fn new_id() -> Result<String, Failure> {
+pub(super) fn new_id() -> Result<String, Failure> {
     let mut random = [0; 4];
     getrandom::fill(&mut random).map_err(|error| {
         Failure::new(

@@ -93,6 +93,27 @@ impl Surroundings {
         }
     }
 
+    /// The dbt-lease.yml of the project here, where there is one; dbt itself need not be able to use the project.
+    pub(crate) fn config_here(
+        &self,
+        global: &Global,
+        selection: &SelectionArguments,
+    ) -> Result<Option<Config>, Failure> {
+        let context = Context {
+            variables: &self.variables,
+            cwd: &self.cwd,
+        };
+        let project = dbt::project_dir(&[], &selection.selection(), &context);
+        match Config::find(
+            project.as_deref(),
+            global.config.as_deref(),
+            &self.variables,
+        )? {
+            Some(file) => Ok(Some(Config::load(&file, &self.variables)?)),
+            None => Ok(None),
+        }
+    }
+
     /// The plan for somebody who only looks: as if the command did not connect, so that no rule about lending stands in the way.
     pub(crate) fn plan_to_look_at(
         &self,

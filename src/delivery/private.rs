@@ -105,14 +105,19 @@ impl PrivateDir {
     /// Refused where somebody else could exchange it under us: a place that neither root nor we own, or that others may write to without
     /// the sticky bit; a link, another's directory, or one that others may enter, under our name.
     pub fn in_shared(place: &Path, name: &str) -> io::Result<Self> {
-        let parent = open_directory(AT_FDCWD, place.as_os_str())?;
-        let found = fstat(&parent)?;
-        let writable_by_others = found.st_mode & 0o022 != 0;
-        let sticky = found.st_mode & 0o1000 != 0;
-        if !owned(&found, true) || (writable_by_others && !sticky) {
-            return Err(io::Error::other("others could exchange what lies in it"));
-        }
+        let parent = shared(place)?;
         Self::make(parent.as_fd(), place.join(name), name, true)
+    }
+
+    /// Opens `name` in such a place, under the same conditions; an error of kind `NotFound` where it is not there.
+    pub fn open_in_shared(place: &Path, name: &str) -> io::Result<Self> {
+        let parent = shared(place)?;
+        Self::checked(parent.as_fd(), place.join(name), OsStr::new(name))
+    }
+
+    /// Opens `name` in this directory; an error of kind `NotFound` where it is not there.
+    pub fn open(&self, name: &OsStr) -> io::Result<Self> {
+        Self::checked(self.descriptor.as_fd(), self.path.join(name), name)
     }
 
     /// Makes `name` in this directory; it must not be there yet.
@@ -138,7 +143,11 @@ impl PrivateDir {
             Err(Errno::EEXIST) if may_exist => {}
             Err(error) => return Err(error.into()),
         }
-        let descriptor = open_directory(parent, OsStr::new(name))?;
+        Self::checked(parent, path, OsStr::new(name))
+    }
+
+    fn checked(parent: impl AsFd, path: PathBuf, name: &OsStr) -> io::Result<Self> {
+        let descriptor = open_directory(parent, name)?;
         let found = fstat(&descriptor)?;
         if !owned(&found, false) {
             return Err(io::Error::other(format!(
@@ -194,6 +203,18 @@ impl AsFd for PrivateDir {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.descriptor.as_fd()
     }
+}
+
+/// A place where others cannot exchange what we make.
+fn shared(place: &Path) -> io::Result<OwnedFd> {
+    let directory = open_directory(AT_FDCWD, place.as_os_str())?;
+    let found = fstat(&directory)?;
+    let writable_by_others = found.st_mode & 0o022 != 0;
+    let sticky = found.st_mode & 0o1000 != 0;
+    if !owned(&found, true) || (writable_by_others && !sticky) {
+        return Err(io::Error::other("others could exchange what lies in it"));
+    }
+    Ok(directory)
 }
 
 fn open_directory(parent: impl AsFd, name: &OsStr) -> io::Result<OwnedFd> {

@@ -2,4 +2,5 @@
 
 pub mod child;
 pub mod inherited;
+pub mod janitor;
 pub mod signals;
