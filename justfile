@@ -16,6 +16,10 @@ test *ARGS:
 demo *ARGS:
     cargo demo {{ ARGS }}
 
+# What a run costs, beside a shell script with curl. Builds the release binary: two minutes, once.
+bench:
+    cargo run --package dbt-lease-sandbox --bin bench
+
 # What CI checks beside the tests.
 lint:
     cargo fmt --check --package dbt-lease --package dbt-lease-sandbox

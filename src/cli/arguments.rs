@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::builder::FalseyValueParser;
+use clap::builder::{FalseyValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::dbt::Selection;
@@ -158,7 +158,7 @@ impl SelectionArguments {
 #[derive(Debug, Default, Args)]
 pub(crate) struct Exec {
     /// How the command gets the credentials; by default as dbt-lease.yml says
-    #[arg(long, value_enum, env = "DBT_LEASE_DELIVERY")]
+    #[arg(long, env = "DBT_LEASE_DELIVERY", value_parser = deliveries())]
     pub(crate) delivery: Option<Delivery>,
     /// Exit with 125 where a revocation failed, also if the command ended well
     #[arg(long, env = "DBT_LEASE_STRICT", value_parser = FalseyValueParser::new())]
@@ -245,6 +245,23 @@ pub(crate) struct End {
 pub(crate) struct Sweep {
     #[command(flatten)]
     pub(crate) selection: SelectionArguments,
+}
+
+/// `proxy` is known, so that it is refused for what it is.
+fn deliveries() -> impl TypedValueParser<Value = Delivery> {
+    let known = Delivery::value_variants()
+        .iter()
+        .filter_map(ValueEnum::to_possible_value);
+    PossibleValuesParser::new(known.chain([PossibleValue::new("proxy").hide(true)])).try_map(
+        |value| {
+            Delivery::from_str(&value, false).map_err(|_| {
+                format!(
+                    "`proxy` is not there yet in dbt-lease {}",
+                    env!("CARGO_PKG_VERSION")
+                )
+            })
+        },
+    )
 }
 
 fn not_there_yet(_value: &str) -> Result<String, String> {

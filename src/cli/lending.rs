@@ -10,6 +10,7 @@ use super::arguments::Exec;
 use super::dead;
 use super::exec::{Material, Wanted, deliver, in_loop, profile, wait, watch_signals};
 use super::failure::Failure;
+use super::keeping::Keeper;
 use super::say::Say;
 use super::steps::Surroundings;
 use super::taking_back::report;
@@ -237,23 +238,52 @@ impl Session<'_> {
         let child = Child::start(&wanted.resolved.argv, &environ, wanted.resolved.is_dbt)?;
         janitor.child(&child);
         drop((environ, bridge, secrets));
-        let dead = self.take_back_for_the_dead(client, borrowed.token.as_ref(), record);
         tokio::select! {
-            (end, ()) = async { tokio::join!(wait(child, signals), dead) } => Ok(end?),
+            end = self.wait_and_renew(child, client, signals, (janitor, borrowed, record)) => end,
             never = janitor.watch() => match never {},
         }
+    }
+
+    /// Waits for the command, and keeps token and leases alive meanwhile.
+    async fn wait_and_renew(
+        &self,
+        child: Child,
+        client: &Client,
+        signals: &Signals,
+        (janitor, borrowed, record): (&Janitor<'_>, &mut Borrowed, Option<&mut Record>),
+    ) -> Result<End, Stop> {
+        let Borrowed {
+            token: Some(token),
+            secrets,
+            ..
+        } = borrowed
+        else {
+            return Ok(wait(child, signals).await?);
+        };
+        let leases = secrets.iter().filter_map(|secret| secret.lease.as_ref());
+        let keeper = Keeper::new(self.say, client, token, leases.collect(), janitor);
+        let dead = self.take_back_for_the_dead(client, token, record);
+        let end = tokio::select! {
+            (end, ()) = async { tokio::join!(wait(child, signals), dead) } => end,
+            never = keeper.keep() => match never {},
+        };
+        let (kept_token, kept) = (keeper.token(), keeper.leases());
+        let leased = secrets
+            .iter_mut()
+            .filter_map(|secret| secret.lease.as_mut());
+        leased.zip(kept).for_each(|(lease, kept)| *lease = kept);
+        *token = kept_token;
+        Ok(end?)
     }
 
     /// Takes back what killed sessions of this environment left, while the command runs.
     async fn take_back_for_the_dead(
         &self,
         client: &Client,
-        token: Option<&Token>,
+        token: &Token,
         record: Option<&mut Record>,
     ) {
-        let (Some(token), Some(record)) = (token, record) else {
-            return;
-        };
+        let Some(record) = record else { return };
         let recent = SystemTime::now() - LONGEST_LEASE;
         let found = record.dead(IN_PASSING, |found| {
             found.session != self.id

@@ -6,6 +6,7 @@ mod dead;
 mod end;
 mod exec;
 mod failure;
+mod keeping;
 mod lending;
 mod output;
 mod plan;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use super::dotenv;
@@ -19,18 +20,26 @@ pub struct Environment<'a> {
 /// The `.env` that dbt would load.
 struct DotenvFile {
     path: PathBuf,
-    /// What it adds: no variable of the process's own is among them.
-    added: BTreeMap<String, String>,
+    content: Content,
+}
+
+/// What is known of a `.env`.
+enum Content {
+    /// What it adds, by python-dotenv's rules: no variable of the process's own is among them.
+    Added(BTreeMap<String, String>),
+    /// Its text: Fusion reads it by rules of its own, so that any name that stands in it is uncertain.
+    Unread(String),
 }
 
 /// Names only: a value may be a secret.
 impl std::fmt::Debug for DotenvFile {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("DotenvFile")
-            .field("path", &self.path)
-            .field("added", &self.added.keys())
-            .finish()
+        let mut shown = formatter.debug_struct("DotenvFile");
+        shown.field("path", &self.path);
+        if let Content::Added(added) = &self.content {
+            shown.field("added", &added.keys());
+        }
+        shown.finish_non_exhaustive()
     }
 }
 
@@ -39,8 +48,9 @@ impl std::fmt::Debug for DotenvFile {
 pub enum Lookup<'a> {
     /// It is set to this text, which may be empty.
     Text(&'a str),
-    /// It is set, and not UTF-8.
-    NotText,
+    /// It is set, or may be, and its value is not known for certain: it is not UTF-8, or stands in a `.env` that is
+    /// read by other rules.
+    Unknown,
     /// It is not set.
     Missing,
 }
@@ -57,7 +67,7 @@ pub struct FromVariable<'a> {
 }
 
 impl<'a> Environment<'a> {
-    /// Finds and reads `.env` as python-dotenv does: the nearest in `cwd` (which must be canonical) and its parents.
+    /// Finds and reads `.env` as python-dotenv does: the nearest in the working directory and its parents.
     ///
     /// # Errors
     /// A `.env` that cannot be read, with which dbt would not start either.
@@ -68,50 +78,52 @@ impl<'a> Environment<'a> {
         if disabled {
             return Ok(Self { real, file: None });
         }
-        let found = cwd.ancestors().map(|dir| dir.join(".env")).find(|path| {
-            use std::os::unix::fs::FileTypeExt;
-            std::fs::metadata(path)
-                .is_ok_and(|found| found.is_file() || found.file_type().is_fifo())
-        });
+        // Python's getcwd() knows no symbolic links.
+        let cwd = cwd.canonicalize().map_err(|error| DbtError::Unreadable {
+            path: cwd.to_path_buf(),
+            why: error.to_string(),
+        })?;
+        let found = cwd
+            .ancestors()
+            .map(|dir| dir.join(".env"))
+            .find(|path| is_found(path));
         let Some(path) = found else {
             return Ok(Self { real, file: None });
         };
-        let unreadable = |why: String| DbtError::SettingsFile {
-            path: path.clone(),
-            why,
-        };
-        if !path.is_file() {
-            return Err(unreadable(
-                "it is a named pipe, which can be read only once".to_owned(),
-            ));
-        }
-        let bytes = std::fs::read(&path).map_err(|error| unreadable(error.to_string()))?;
-        let text =
-            String::from_utf8(bytes).map_err(|_| unreadable("it is not UTF-8".to_owned()))?;
-        if text.contains('\0') {
-            return Err(unreadable("it holds a NUL character".to_owned()));
-        }
-        let added = dotenv::added(&text, real);
+        let content = Content::Added(dotenv::added(&text_of(&path)?, real));
         Ok(Self {
             real,
-            file: Some(DotenvFile { path, added }),
+            file: Some(DotenvFile { path, content }),
         })
     }
 
-    /// The process's variables alone, where no `.env` counts.
-    pub fn without_file(real: &'a Variables) -> Self {
-        Self { real, file: None }
+    /// For Fusion, which reads the `.env` of the working directory alone, by rules that we do not know.
+    ///
+    /// # Errors
+    /// A `.env` that cannot be read.
+    pub fn of_fusion(real: &'a Variables, cwd: &Path) -> Result<Self, DbtError> {
+        let path = cwd.join(".env");
+        if !is_found(&path) {
+            return Ok(Self { real, file: None });
+        }
+        let content = Content::Unread(text_of(&path)?);
+        Ok(Self {
+            real,
+            file: Some(DotenvFile { path, content }),
+        })
     }
 
     /// One variable as Python's `os.environ` has it after `.env` was loaded.
     pub fn get(&self, name: &str) -> Lookup<'_> {
-        match (self.real.os(name), &self.file) {
-            (Some(value), _) => value.to_str().map_or(Lookup::NotText, Lookup::Text),
-            (None, Some(file)) => file
-                .added
+        if let Some(value) = self.real.os(name) {
+            return value.to_str().map_or(Lookup::Unknown, Lookup::Text);
+        }
+        match self.file.as_ref().map(|file| &file.content) {
+            Some(Content::Added(added)) => added
                 .get(name)
                 .map_or(Lookup::Missing, |value| Lookup::Text(value)),
-            (None, None) => Lookup::Missing,
+            Some(Content::Unread(text)) if text.contains(name) => Lookup::Unknown,
+            _ => Lookup::Missing,
         }
     }
 
@@ -132,29 +144,17 @@ impl<'a> Environment<'a> {
     /// What click takes for an option: the first of its variables that is not empty.
     ///
     /// # Errors
-    /// A value that is not UTF-8.
+    /// A value that is not known for certain.
     pub fn option(
         &self,
         names: &'static [&'static str],
     ) -> Result<Option<FromVariable<'_>>, DbtError> {
         for name in names {
             match self.get(name) {
-                Lookup::NotText => {
-                    return Err(DbtError::NotText {
-                        what: (*name).to_owned(),
-                    });
-                }
+                Lookup::Unknown => return Err(self.unknown(name)),
                 Lookup::Text(value) if !value.is_empty() => {
-                    let file = if self.real.os(name).is_some() {
-                        None
-                    } else {
-                        self.file.as_ref()
-                    };
-                    return Ok(Some(FromVariable {
-                        value,
-                        name,
-                        file: file.map(|file| file.path.as_path()),
-                    }));
+                    let file = self.file_of(name);
+                    return Ok(Some(FromVariable { value, name, file }));
                 }
                 Lookup::Text(_) | Lookup::Missing => {}
             }
@@ -162,10 +162,57 @@ impl<'a> Environment<'a> {
         Ok(None)
     }
 
+    /// The home directory's variable, which need not be UTF-8.
+    pub(super) fn home(&self) -> Option<PathBuf> {
+        match (self.real.os("HOME"), self.get("HOME")) {
+            (Some(home), _) => Some(PathBuf::from(home)),
+            (None, Lookup::Text(home)) => Some(PathBuf::from(home)),
+            (None, _) => None,
+        }
+    }
+
     /// The `.env` that gives this variable, unless the process itself has it.
     pub fn file_of(&self, name: &str) -> Option<&Path> {
         let file = self.file.as_ref()?;
-        (self.real.os(name).is_none() && file.added.contains_key(name))
-            .then_some(file.path.as_path())
+        let given = match &file.content {
+            Content::Added(added) => added.contains_key(name),
+            Content::Unread(text) => text.contains(name),
+        };
+        (self.real.os(name).is_none() && given).then_some(file.path.as_path())
     }
+
+    fn unknown(&self, name: &str) -> DbtError {
+        match self.file_of(name) {
+            Some(path) => DbtError::SettingsFile {
+                path: path.to_path_buf(),
+                why: format!("{name} stands in it, and Fusion reads it by rules of its own"),
+            },
+            None => DbtError::NotText {
+                what: name.to_owned(),
+            },
+        }
+    }
+}
+
+/// python-dotenv takes files and named pipes.
+fn is_found(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| found.is_file() || found.file_type().is_fifo())
+}
+
+fn text_of(path: &Path) -> Result<String, DbtError> {
+    let unreadable = |why: String| DbtError::SettingsFile {
+        path: path.to_path_buf(),
+        why,
+    };
+    if !path.is_file() {
+        return Err(unreadable(
+            "it is a named pipe, which can be read only once".to_owned(),
+        ));
+    }
+    let bytes = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|_| unreadable("it is not UTF-8".to_owned()))?;
+    if text.contains('\0') {
+        return Err(unreadable("it holds a NUL character".to_owned()));
+    }
+    Ok(text)
 }

@@ -74,6 +74,12 @@ pub enum DbtError {
         /// The profile that is wanted.
         profile: String,
     },
+    /// Nothing says where profiles.yml is, and the directory where dbt then looks is not there.
+    #[error("no profiles.yml in the working directory, and no directory `{}`", dir.display())]
+    NoProfilesDir {
+        /// `~/.dbt`.
+        dir: PathBuf,
+    },
     /// profiles.yml holds nothing.
     #[error("`{}` is empty", path.display())]
     EmptyProfilesFile {
@@ -93,21 +99,8 @@ pub enum DbtError {
         known: Vec<String>,
     },
     /// The profile has no such target.
-    #[error("profile `{profile}` in `{}`, line {line}, has no target `{target}` ({said}); it has {}", path.display(), listed(known))]
-    UnknownTarget {
-        /// The file.
-        path: PathBuf,
-        /// Where the profile begins, 1-based.
-        line: usize,
-        /// The profile.
-        profile: String,
-        /// The target that is wanted.
-        target: String,
-        /// Where its name came from.
-        said: String,
-        /// The targets that there are.
-        known: Vec<String>,
-    },
+    #[error(transparent)]
+    UnknownTarget(Box<UnknownTarget>),
     /// The profile or its output has a form that dbt refuses.
     #[error("profile `{profile}` in `{}`, line {line}: {why}", path.display())]
     BadProfile {
@@ -177,6 +170,12 @@ pub enum DbtError {
     /// There is no home directory, where dbt looks for profiles.yml.
     #[error("no home directory: HOME is not set, so dbt has nowhere to look for profiles.yml")]
     NoHome,
+    /// Both files set dbt's flags, which dbt refuses.
+    #[error("`{}` has `config:` and dbt_project.yml has `flags:`; dbt takes only one of them", path.display())]
+    ConfigAndFlags {
+        /// profiles.yml.
+        path: PathBuf,
+    },
     /// `.env` or user_settings.yml cannot be read, or sets what we cannot follow.
     #[error("cannot follow `{}`: {why}", path.display())]
     SettingsFile {
@@ -205,6 +204,24 @@ pub enum DbtError {
     },
 }
 
+/// A target that the profile does not have.
+#[derive(Debug, thiserror::Error)]
+#[error("profile `{profile}` in `{}`, line {line}, has no target `{target}` ({said}); it has {}", path.display(), listed(known))]
+pub struct UnknownTarget {
+    /// profiles.yml.
+    pub path: PathBuf,
+    /// Where the profile begins, 1-based.
+    pub line: usize,
+    /// The profile.
+    pub profile: String,
+    /// The target that is wanted.
+    pub target: String,
+    /// Where its name came from.
+    pub said: String,
+    /// The targets that there are.
+    pub known: Vec<String>,
+}
+
 impl DbtError {
     /// A stable word for machines.
     pub fn kind(&self) -> &'static str {
@@ -218,9 +235,10 @@ impl DbtError {
             Self::ProjectNotMapping { .. } => "project_not_mapping",
             Self::NoProfileNamed { .. } => "no_profile_named",
             Self::NoProfilesFile { .. } => "no_profiles_file",
+            Self::NoProfilesDir { .. } => "no_profiles_dir",
             Self::EmptyProfilesFile { .. } => "empty_profiles_file",
             Self::UnknownProfile { .. } => "unknown_profile",
-            Self::UnknownTarget { .. } => "unknown_target",
+            Self::UnknownTarget(_) => "unknown_target",
             Self::BadProfile { .. } => "bad_profile",
             Self::Uncertain {
                 what: "profile", ..
@@ -231,6 +249,7 @@ impl DbtError {
             Self::SelectionConflict { .. } => "selection_conflict",
             Self::BadVars { .. } => "bad_vars",
             Self::NoHome => "no_home",
+            Self::ConfigAndFlags { .. } => "config_and_flags",
             Self::SettingsFile { .. } => "settings_file",
             Self::RetryUnreadable { .. } => "retry_unreadable",
             Self::RetryDiffers { .. } => "retry_differs",
@@ -244,8 +263,11 @@ impl DbtError {
                 "put dbt-lease right before dbt, or name `--target` before `--`".to_owned()
             }
             Self::NoProject { .. } => "go to the project's directory, or pass `--project-dir`".to_owned(),
+            Self::ConfigAndFlags { .. } => {
+                "move what stands in `config:` to `flags:` of dbt_project.yml".to_owned()
+            }
             Self::NoProfileNamed { .. } => "add `profile: NAME` to it, or pass `--profile`".to_owned(),
-            Self::NoProfilesFile { .. } => {
+            Self::NoProfilesFile { .. } | Self::NoProfilesDir { .. } => {
                 "dbt looks in `--profiles-dir`, DBT_PROFILES_DIR, the working directory and ~/.dbt, \
                  not in the project's directory"
                     .to_owned()
@@ -253,9 +275,9 @@ impl DbtError {
             Self::UnknownProfile { profile, known, .. } => {
                 format!("did you mean `{}`?", nearest(profile, known)?)
             }
-            Self::UnknownTarget { target, known, .. } => match nearest(target, known) {
+            Self::UnknownTarget(unknown) => match nearest(&unknown.target, &unknown.known) {
                 Some(near) => format!("did you mean `--target {near}`?"),
-                None => format!("pass one of them: `--target {}`", known.first()?),
+                None => format!("pass one of them: `--target {}`", unknown.known.first()?),
             },
             Self::Uncertain { what, .. } => format!("say it: pass `--{what}`"),
             Self::EnvVarMissing { what, name, .. } => format!("set {name}, or pass `--{what}`"),

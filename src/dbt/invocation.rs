@@ -131,7 +131,21 @@ pub fn read(words: &[String], commands: &'static [Command]) -> Reading {
         });
         match inner {
             Some(inner) => command = inner,
-            None => return Reading::Usage(format!("no such command `{}`", word.text)),
+            None => {
+                // click reads an option in the command's place (`dbt -- --version`) once more as one.
+                rest.push_front(word.clone());
+                let mut parser = Parser {
+                    command,
+                    depth,
+                    rest,
+                    given: Vec::new(),
+                    positional: VecDeque::new(),
+                };
+                return match parser.run() {
+                    Ok(Asked::Help) if word.text.starts_with('-') => Reading::Nothing,
+                    _ => Reading::Usage(format!("no such command `{}`", word.text)),
+                };
+            }
         }
         depth += 1;
     }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use crate::variables::Variables;
 
+mod choices;
 mod dotenv;
 mod environment;
 mod error;
@@ -22,10 +23,13 @@ mod rendering;
 mod resolve;
 mod retry;
 mod settings;
+#[cfg(test)]
+mod tests;
+mod vars;
 pub mod yaml;
 
 pub use environment::{Environment, Lookup};
-pub use error::DbtError;
+pub use error::{DbtError, UnknownTarget};
 pub use rendering::{Rendering, Vault};
 pub use resolve::{project_dir, resolve};
 
@@ -143,4 +147,6 @@ pub struct Resolved {
     pub sources: Option<Sources>,
     /// Why dbt will refuse its own command line, where it will; `need` is then `None`, and dbt says it itself.
     pub usage: Option<String>,
+    /// `--vars`, for templates of the output.
+    pub vars: jinja::Vars,
 }

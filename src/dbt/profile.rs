@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::error::DbtError;
+use super::error::{DbtError, UnknownTarget};
 use super::jinja::{self, JinjaError, Scope};
 use super::project::{self, ProjectFile};
 use super::yaml::{Mapping, Node, Value};
@@ -56,19 +56,20 @@ pub(super) fn name(
         Err(DbtError::Uncertain { .. }) if given.is_some() => None,
         other => Some(other?),
     };
-    match (given, rendered) {
-        (Some(given), own) => Ok((given, own.flatten())),
-        (None, Some(Some(text))) => {
-            let own = Some(text.clone());
-            let source = said(node);
-            Ok((Choice { text, source }, own))
-        }
-        (None, _) => Err(DbtError::Template {
+    match (rendered, given) {
+        // dbt refuses a project whose profile is no text, also where another one is given.
+        (Some(None), _) | (None, None) => Err(DbtError::Template {
             what: "profile",
             path,
             line: node.mark.line,
             why: "a profile's name must be a text".to_owned(),
         }),
+        (own, Some(given)) => Ok((given, own.flatten())),
+        (Some(Some(text)), None) => {
+            let own = Some(text.clone());
+            let source = said(node);
+            Ok((Choice { text, source }, own))
+        }
     }
 }
 
@@ -156,6 +157,19 @@ impl ProfilesFile {
             .collect()
     }
 
+    /// Whether there is a top-level `config:` that says anything.
+    pub(super) fn has_config(&self) -> bool {
+        self.profiles
+            .get("config")
+            .and_then(|node| node.map())
+            .is_some_and(|config| !config.0.is_empty())
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Whether every key is a text, so that [`Self::names`] leaves none out.
     pub(super) fn all_named(&self) -> bool {
         self.profiles.0.iter().all(|(key, _)| key.text().is_some())
@@ -206,7 +220,7 @@ impl ProfilesFile {
             ));
         };
         let Some((output_key, output)) = outputs.entry(&target.text) else {
-            return Err(DbtError::UnknownTarget {
+            return Err(DbtError::UnknownTarget(Box::new(UnknownTarget {
                 path: self.path.clone(),
                 line: key.mark.line,
                 profile: name.clone(),
@@ -218,7 +232,7 @@ impl ProfilesFile {
                     .filter_map(|(key, _)| key.text())
                     .map(str::to_owned)
                     .collect(),
-            });
+            })));
         };
         let Some(keys) = output.map() else {
             return Err(bad(

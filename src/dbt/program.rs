@@ -149,9 +149,11 @@ fn python(command: &[OsString], mut place: usize) -> Option<(usize, bool)> {
     (name(word) == "dbt" && !word.to_str()?.starts_with('-')).then_some((place + 1, false))
 }
 
-/// `uv run [FLAGS] [--] dbt`. An env file would give dbt variables that we do not see.
+/// `uv run [FLAGS] [--] dbt`. An env file would give dbt variables that we do not see, a working
+/// directory another place.
 fn uv_run(command: &[OsString], variables: &Variables) -> Option<(usize, bool)> {
-    if command.get(1)? != "run" || variables.text("UV_ENV_FILE").is_some() {
+    let elsewhere = ["UV_ENV_FILE", "UV_WORKING_DIRECTORY", "UV_WORKING_DIR"];
+    if command.get(1)? != "run" || elsewhere.iter().any(|name| variables.os(name).is_some()) {
         return None;
     }
     let mut place = 2;
@@ -186,13 +188,15 @@ fn visible(command: &[OsString]) -> Option<usize> {
     })
 }
 
+/// Words in between may hold a secret (`env PASSWORD=…`), so they are not shown.
 fn unreadable(command: &[OsString], words: usize, why: &str) -> DbtError {
-    let shown: Vec<_> = command[..words]
-        .iter()
-        .map(|word| word.to_string_lossy())
-        .collect();
+    let shown = match &command[..words] {
+        [first, .., last] => format!("{} … {}", name(first), name(last)),
+        [only] => name(only).to_owned(),
+        [] => String::new(),
+    };
     DbtError::UnreadableCommand {
-        words: shown.join(" "),
+        words: shown,
         why: why.to_owned(),
     }
 }

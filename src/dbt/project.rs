@@ -20,6 +20,8 @@ pub(super) struct ProjectFile {
     pub(super) path: PathBuf,
     /// `profile:` as it stands, a template perhaps.
     pub(super) profile: Option<Rc<Node>>,
+    /// Whether it has `flags:`, beside which dbt suffers no `config:` in profiles.yml.
+    pub(super) flags: bool,
     /// `target-path:` as it stands.
     pub(super) target_path: Option<Rc<Node>>,
 }
@@ -58,6 +60,10 @@ pub(super) fn read(dir: &Path, source: &Source) -> Result<ProjectFile, DbtError>
         .get("profile")
         .filter(|node| !matches!(node.value, Value::Null))
         .cloned();
+    let flags = map
+        .get("flags")
+        .and_then(|node| node.map())
+        .is_some_and(|flags| !flags.0.is_empty());
     let target_path = map.get("target-path").cloned();
     Ok(ProjectFile {
         project: Project {
@@ -67,6 +73,7 @@ pub(super) fn read(dir: &Path, source: &Source) -> Result<ProjectFile, DbtError>
         },
         path,
         profile,
+        flags,
         target_path,
     })
 }

@@ -9,7 +9,7 @@ use super::invocation::{Reading, read};
 use super::jinja::{self, JinjaError, LookupOwned, Rendered, Scope, Secrets, Vars};
 use super::options_1_12::COMMANDS;
 use super::program::{Program, recognise};
-use super::resolve::vars;
+use super::vars::vars;
 use super::{Context, Selection};
 
 /// `vault.NAME.FIELD`, for a template.
@@ -31,10 +31,15 @@ impl<'a> Rendering<'a> {
         selection: &Selection,
         context: &Context<'a>,
     ) -> Result<Self, DbtError> {
-        let environment = Environment::of(context.variables, context.cwd)?;
-        let words = match recognise(command, context.variables, selection.target.is_some())? {
-            Program::Dbt { words, .. } => &command[words..],
-            _ => &[],
+        let program = recognise(command, context.variables, selection.target.is_some())?;
+        let (words, fusion) = match program {
+            Program::Dbt { words, fusion } => (&command[words..], fusion),
+            _ => (&command[..0], false),
+        };
+        let environment = if fusion {
+            Environment::of_fusion(context.variables, context.cwd)?
+        } else {
+            Environment::of(context.variables, context.cwd)?
         };
         let words: Vec<String> = words
             .iter()

@@ -2,19 +2,19 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::environment::Environment;
+use super::choices::{Choices, Directory, Given, named};
 use super::error::DbtError;
 use super::invocation::{Invocation, Reading, read};
 use super::jinja::{self, LookupOwned, Scope, Secrets, Vars};
-use super::options::{Accepts, Command};
+use super::options::Command;
 use super::options_1_12::COMMANDS;
 use super::profile::{self, Choice, ProfilesFile};
 use super::program::{Program, recognise};
 use super::project::{self, ProjectFile};
-use super::settings::{self, Settings};
-use super::yaml::{self, Node, Value};
+use super::vars::vars;
+use super::yaml::{Node, Value};
 use super::{Context, Need, Profile, Resolved, Selection, Source, Sources, retry};
 
 /// Says what dbt would use for a command; without a command, what our own options choose.
@@ -35,7 +35,7 @@ pub fn resolve(
         })?;
     let program = recognise(command, context.variables, selection.target.is_some())?;
     let Program::Dbt { words, fusion } = program else {
-        return Resolver::of(context, &cwd)?.other(command, selection);
+        return Choices::of(context, &cwd, false)?.other(command, selection);
     };
     let mut texts = Vec::new();
     for (place, word) in command[words..].iter().enumerate() {
@@ -52,7 +52,7 @@ pub fn resolve(
         Reading::Usage(why) => return Ok(unleased(command, None, Some(why))),
     };
     // `.env` is loaded before dbt reads anything: one that cannot be read ends every command.
-    let resolver = Resolver::of(context, &cwd)?;
+    let resolver = Choices::of(context, &cwd, fusion)?;
     resolver.dbt(command, words, &invocation, selection)
 }
 
@@ -63,9 +63,10 @@ pub fn project_dir(
     context: &Context<'_>,
 ) -> Option<PathBuf> {
     let cwd = context.cwd.canonicalize().ok()?;
-    let resolver = Resolver::of(context, &cwd).ok()?;
     let run = COMMANDS.iter().find(|command| command.words == ["run"])?;
     let program = recognise(command, context.variables, selection.target.is_some()).ok()?;
+    let fusion = matches!(program, Program::Dbt { fusion: true, .. });
+    let resolver = Choices::of(context, &cwd, fusion).ok()?;
     let found = match program {
         Program::Dbt { words, .. } => {
             let texts: Option<Vec<String>> = command[words..]
@@ -100,6 +101,7 @@ fn unleased(
         profile: None,
         sources: None,
         usage,
+        vars: Vars::Known(Vec::new()),
     }
 }
 
@@ -139,61 +141,7 @@ fn need(invocation: &Invocation) -> Need {
     }
 }
 
-/// Where an option's value came from.
-#[derive(Clone, Copy)]
-enum Given<'a> {
-    /// dbt's own words.
-    Words(&'a Invocation),
-    /// Our options before `--`.
-    Selection(&'a Selection),
-    /// The previous run, for `dbt retry`.
-    Previous(&'a retry::Previous),
-}
-
-impl Given<'_> {
-    fn value(&self, name: &str) -> Option<&str> {
-        match self {
-            Self::Words(invocation) => invocation.value(name),
-            Self::Selection(selection) => match name {
-                "target" => selection.target.as_deref(),
-                "profile" => selection.profile.as_deref(),
-                _ => None,
-            },
-            Self::Previous(previous) => match name {
-                "target" => previous.target.as_deref(),
-                "profile" => previous.profile.as_deref(),
-                _ => None,
-            },
-        }
-    }
-}
-
-/// A directory that was chosen.
-struct Directory {
-    path: PathBuf,
-    source: Source,
-}
-
-struct Resolver<'a> {
-    environment: Environment<'a>,
-    settings: Settings,
-    home: Option<PathBuf>,
-    cwd: &'a Path,
-}
-
-impl<'a> Resolver<'a> {
-    fn of(context: &Context<'a>, cwd: &'a Path) -> Result<Self, DbtError> {
-        let environment = Environment::of(context.variables, cwd)?;
-        let home = settings::home(&environment, cwd);
-        let settings = Settings::read(home.as_deref())?;
-        Ok(Self {
-            environment,
-            settings,
-            home,
-            cwd,
-        })
-    }
-
+impl Choices<'_> {
     /// dbt itself.
     fn dbt(
         &self,
@@ -315,12 +263,18 @@ impl<'a> Resolver<'a> {
             }
         };
         let file = ProfilesFile::read(&profiles_dir.path, &profiles_dir.source, &name.text)?;
+        if project.is_some_and(|project| project.flags) && file.has_config() {
+            return Err(DbtError::ConfigAndFlags {
+                path: file.path().to_path_buf(),
+            });
+        }
         let (profile, target) = file.choose(&name, target, &scope(Secrets::Placeholder))?;
         Ok(Chosen {
             profile,
             own_profile,
             profile_source: name.source,
             target_source: target,
+            vars: vars.clone(),
         })
     }
 
@@ -338,133 +292,6 @@ impl<'a> Resolver<'a> {
             }
             _ => Err(DbtError::NoProfileNamed { path }),
         }
-    }
-
-    /// An option's value: words, then variables, then the user's settings.
-    fn choice(
-        &self,
-        command: &Command,
-        given: Given<'_>,
-        name: &str,
-    ) -> Result<Option<Choice>, DbtError> {
-        let option = format!("--{}", name.replace('_', "-"));
-        if let Some(value) = given.value(name) {
-            let source = match given {
-                Given::Previous(previous) => Source {
-                    said: format!("from the previous run in `{}`", previous.path.display()),
-                    named: false,
-                },
-                Given::Words(_) | Given::Selection(_) => Source {
-                    said: format!("from {option}"),
-                    named: true,
-                },
-            };
-            return Ok(Some(Choice {
-                text: value.to_owned(),
-                source,
-            }));
-        }
-        let variables = command
-            .named(name)
-            .map(|option| option.variables)
-            .unwrap_or_default();
-        if let Some(found) = self.environment.option(variables)? {
-            let source = match found.file {
-                None => Source {
-                    said: format!("from {}", found.name),
-                    named: true,
-                },
-                Some(file) => Source {
-                    said: format!("from {} in `{}`", found.name, file.display()),
-                    named: false,
-                },
-            };
-            return Ok(Some(Choice {
-                text: found.value.to_owned(),
-                source,
-            }));
-        }
-        Ok(self.settings.option(name)?.map(|value| Choice {
-            text: value.to_owned(),
-            source: Source {
-                said: format!("from `{name}:` of `{}`", self.settings.path().display()),
-                named: false,
-            },
-        }))
-    }
-
-    fn directory(
-        &self,
-        command: &Command,
-        given: Given<'_>,
-        name: &str,
-    ) -> Result<Option<Directory>, DbtError> {
-        let selected = match (given, name) {
-            (Given::Selection(selection), "project_dir") => selection.project_dir.as_ref(),
-            (Given::Selection(selection), "profiles_dir") => selection.profiles_dir.as_ref(),
-            _ => None,
-        };
-        let (written, source) = match selected {
-            Some(path) => {
-                let said = format!("from --{}", name.replace('_', "-"));
-                (path.clone(), Source { said, named: true })
-            }
-            None => match self.choice(command, given, name)? {
-                Some(choice) => (PathBuf::from(choice.text), choice.source),
-                None => return Ok(None),
-            },
-        };
-        let path = self.cwd.join(&written);
-        let must_exist = command
-            .named(name)
-            .is_some_and(|option| option.accepts == Accepts::Existing);
-        if must_exist && (written.as_os_str().is_empty() || !path.exists()) {
-            return Err(DbtError::NoDirectory {
-                path: written,
-                said: source.said,
-            });
-        }
-        Ok(Some(Directory { path, source }))
-    }
-
-    fn project_dir(&self, command: &Command, given: Given<'_>) -> Result<Directory, DbtError> {
-        if let Some(found) = self.directory(command, given, "project_dir")? {
-            return Ok(found);
-        }
-        let path = project::nearest(self.cwd);
-        let said = if path == self.cwd {
-            "the working directory"
-        } else {
-            "the nearest project above the working directory"
-        };
-        Ok(Directory {
-            path,
-            source: Source {
-                said: said.to_owned(),
-                named: false,
-            },
-        })
-    }
-
-    fn profiles_dir(&self, command: &Command, given: Given<'_>) -> Result<Directory, DbtError> {
-        if let Some(found) = self.directory(command, given, "profiles_dir")? {
-            return Ok(found);
-        }
-        let said = |said: &str| Source {
-            said: said.to_owned(),
-            named: false,
-        };
-        if self.cwd.join("profiles.yml").exists() {
-            return Ok(Directory {
-                path: self.cwd.to_path_buf(),
-                source: said("the working directory"),
-            });
-        }
-        let home = self.home.as_ref().ok_or(DbtError::NoHome)?;
-        Ok(Directory {
-            path: home.join(".dbt"),
-            source: said("by default"),
-        })
     }
 
     /// `dbt retry` loads the profile again, by the previous run's arguments: both must choose the same.
@@ -614,17 +441,9 @@ impl<'a> Resolver<'a> {
             }
         }
         match &selection.vars {
+            // Their text may hold a secret.
             Some(ours) if invocation.value("vars") != Some(ours) => {
-                let source = Source {
-                    said: "from --vars".to_owned(),
-                    named: true,
-                };
-                conflict(
-                    "--vars",
-                    ours,
-                    invocation.value("vars").unwrap_or("nothing"),
-                    &source,
-                )
+                conflict("--vars", "…", "others", &named("vars"))
             }
             _ => Ok(()),
         }
@@ -638,6 +457,7 @@ struct Chosen {
     own_profile: Option<String>,
     profile_source: Source,
     target_source: Source,
+    vars: Vars,
 }
 
 fn resolved(
@@ -665,49 +485,6 @@ fn resolved(
             target: chosen.target_source,
         }),
         usage: None,
+        vars: chosen.vars,
     }
-}
-
-/// `--vars` as dbt reads it: a YAML mapping.
-pub(super) fn vars(text: Option<&str>) -> Result<Vars, String> {
-    let Some(text) = text else {
-        return Ok(Vars::Known(Vec::new()));
-    };
-    let root = yaml::load(text.as_bytes()).map_err(|_| "`--vars` is not YAML".to_owned())?;
-    let Some(map) = root.map() else {
-        return Err("`--vars` is not a mapping".to_owned());
-    };
-    Ok(of_mapping(map, 0).map_or(Vars::Unknown, Vars::Known))
-}
-
-/// Deeper vars are not known to us.
-const MAX_DEPTH: usize = 30;
-
-fn of_mapping(map: &yaml::Mapping, depth: usize) -> Option<Vec<(jinja::Value, jinja::Value)>> {
-    map.0
-        .iter()
-        .map(|(key, value)| Some((of_node(key, depth + 1)?, of_node(value, depth + 1)?)))
-        .collect()
-}
-
-/// A YAML value as Python has it; `None` for what templates cannot be given for certain.
-fn of_node(node: &Node, depth: usize) -> Option<jinja::Value> {
-    if depth > MAX_DEPTH {
-        return None;
-    }
-    Some(match &node.value {
-        Value::Null => jinja::Value::None,
-        Value::Bool(value) => jinja::Value::Bool(*value),
-        Value::Int(digits) => jinja::Value::Int(digits.parse().ok()?),
-        Value::Float(value) => jinja::Value::Float(*value),
-        Value::Str(text) | Value::Literal(text) => jinja::Value::text(text.as_str()),
-        Value::List(items) => jinja::Value::List(
-            items
-                .iter()
-                .map(|item| of_node(item, depth + 1))
-                .collect::<Option<_>>()?,
-        ),
-        Value::Map(map) => jinja::Value::Dict(of_mapping(map, depth)?),
-        Value::Timestamp(_) | Value::Unusable(_) => return None,
-    })
 }

@@ -44,6 +44,11 @@ pub(super) fn previous(state: &Path) -> Result<Previous, DbtError> {
     let bytes = std::fs::read(&path).map_err(|error| refused(&error.to_string()))?;
     let root: serde_json::Value =
         serde_json::from_slice(&bytes).map_err(|_| refused("it is not JSON"))?;
+    // dbt takes a run without results for none.
+    let results = root.get("results").and_then(serde_json::Value::as_array);
+    if results.is_none_or(Vec::is_empty) {
+        return Err(refused("the previous run has no results"));
+    }
     let arguments = root
         .get("args")
         .and_then(serde_json::Value::as_object)
@@ -87,20 +92,23 @@ mod tests {
             std::fs::write(dir.path().join("run_results.json"), text).expect("a file");
             previous(dir.path()).map_err(|error| error.kind())
         };
-        let found = read(r#"{"args": {"which": "run", "target": "prod", "vars": {}}}"#)
-            .expect("it is read");
+        let found =
+            read(r#"{"results": [1], "args": {"which": "run", "target": "prod", "vars": {}}}"#)
+                .expect("it is read");
         assert_eq!(
             (found.target.as_deref(), found.profile, found.vars),
             (Some("prod"), None, false)
         );
         assert!(
-            read(r#"{"args": {"which": "run", "vars": {"a": 1}}}"#).is_ok_and(|found| found.vars)
+            read(r#"{"results": [1], "args": {"which": "run", "vars": {"a": 1}}}"#)
+                .is_ok_and(|found| found.vars)
         );
         for text in [
             "",
             "{}",
-            r#"{"args": {"which": "freshness"}}"#,
-            r#"{"args": {"which": "run", "target": null}}"#,
+            r#"{"results": [], "args": {"which": "run"}}"#,
+            r#"{"results": [1], "args": {"which": "freshness"}}"#,
+            r#"{"results": [1], "args": {"which": "run", "target": null}}"#,
         ] {
             assert_eq!(read(text), Err("retry_unreadable"), "{text}");
         }

@@ -3,21 +3,23 @@
 
 use std::path::{Path, PathBuf};
 
-use super::environment::{Environment, Lookup};
+use super::environment::Environment;
 use super::error::DbtError;
-use super::yaml::{self, Mapping, Node, Value};
+use super::yaml::{self, Mapping, Node, Problem, Value};
 
 /// The home directory as Python's `Path.home()` has it: HOME, also an empty one, else the user database.
 pub(super) fn home(environment: &Environment<'_>, cwd: &Path) -> Option<PathBuf> {
-    match environment.get("HOME") {
-        Lookup::Text("") => Some(PathBuf::from("/")),
-        Lookup::Text(home) => Some(cwd.join(home)),
-        Lookup::NotText => None,
-        Lookup::Missing => nix::unistd::User::from_uid(nix::unistd::getuid())
-            .ok()
-            .flatten()
-            .map(|user| user.dir),
-    }
+    let home = match environment.home() {
+        Some(home) if home.as_os_str().is_empty() => PathBuf::from("/"),
+        Some(home) => home,
+        None => {
+            nix::unistd::User::from_uid(nix::unistd::getuid())
+                .ok()
+                .flatten()?
+                .dir
+        }
+    };
+    Some(cwd.join(home))
 }
 
 /// The user's settings; empty where there are none.
@@ -44,8 +46,19 @@ impl Settings {
             why: why.to_owned(),
         };
         let bytes = std::fs::read(&path).map_err(|error| refused(&error.to_string()))?;
-        let Ok(root) = yaml::load(&bytes) else {
-            return Ok(Self::default());
+        let root = match yaml::load(&bytes) {
+            Ok(root) => root,
+            // What PyYAML cannot read dbt passes over in silence; these are limits of ours, or crashes of dbt's.
+            Err(error) => match error.problem {
+                Problem::TooLarge
+                | Problem::TooDeep
+                | Problem::TooManyNodes
+                | Problem::RecursiveAlias
+                | Problem::BadScalar(_)
+                | Problem::WrongShape(_)
+                | Problem::Bug => return Err(refused(&error.to_string())),
+                _ => return Ok(Self::default()),
+            },
         };
         let flags = match &root.value {
             Value::Null => return Ok(Self::default()),

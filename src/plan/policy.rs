@@ -6,8 +6,8 @@ use std::fmt::Write;
 
 use crate::config::{Auth, LentSecret, Operation};
 
-/// The policy. Nothing else is allowed: the token's own end is named because generated roles go without Vault's default
-/// policy, and `sys/leases/revoke` is narrowed to the leases of these very paths (vault.md A2).
+/// The policy. Nothing else is allowed: the token's own renewal and end are named because generated roles go without Vault's default
+/// policy, and `sys/leases/renew` and `sys/leases/revoke` are narrowed to the leases of these very paths (vault.md A2).
 pub(super) fn least(auth: &Auth, secrets: &[LentSecret]) -> String {
     let mut capabilities: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for secret in secrets {
@@ -32,17 +32,27 @@ pub(super) fn least(auth: &Auth, secrets: &[LentSecret]) -> String {
         .collect();
     leases.sort();
     leases.dedup();
-    if !leases.is_empty() {
+    // A run that is longer than two thirds of its lease renews it.
+    for (path, parameter) in [
+        ("sys/leases/renew", "increment"),
+        ("sys/leases/revoke", "sync"),
+    ] {
+        if leases.is_empty() {
+            break;
+        }
         separate(&mut policy);
         // Writing to a String cannot fail.
         let _ = write!(
             policy,
-            "path \"sys/leases/revoke\" {{\n  capabilities = [\"update\"]\n  allowed_parameters = {{\n    \"lease_id\" = [{}]\n    \"sync\" = []\n  }}\n}}\n",
+            "path \"{path}\" {{\n  capabilities = [\"update\"]\n  allowed_parameters = {{\n    \"lease_id\" = [{}]\n    \"{parameter}\" = []\n  }}\n}}\n",
             leases.join(", ")
         );
     }
     match auth {
-        Auth::AppRole { .. } => block(&mut policy, "auth/token/revoke-self", &["update"]),
+        Auth::AppRole { .. } => {
+            block(&mut policy, "auth/token/renew-self", &["update"]);
+            block(&mut policy, "auth/token/revoke-self", &["update"]);
+        }
         Auth::Token => block(&mut policy, "auth/token/lookup-self", &["read"]),
     }
     policy

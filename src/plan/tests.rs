@@ -82,6 +82,8 @@ fn command(need: Need, target: &str, named: bool, output: &[(&str, &str)]) -> Re
                 source("from profiles.yml", false)
             },
         }),
+        usage: None,
+        vars: crate::dbt::jinja::Vars::Known(Vec::new()),
     }
 }
 
@@ -206,12 +208,24 @@ path "pki/issue/dbt" {
   capabilities = ["update"]
 }
 
+path "sys/leases/renew" {
+  capabilities = ["update"]
+  allowed_parameters = {
+    "lease_id" = ["database/creds/dbt-prod/*", "pki/issue/dbt/*"]
+    "increment" = []
+  }
+}
+
 path "sys/leases/revoke" {
   capabilities = ["update"]
   allowed_parameters = {
     "lease_id" = ["database/creds/dbt-prod/*", "pki/issue/dbt/*"]
     "sync" = []
   }
+}
+
+path "auth/token/renew-self" {
+  capabilities = ["update"]
 }
 
 path "auth/token/revoke-self" {

@@ -6,7 +6,7 @@
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -208,6 +208,8 @@ impl Record {
         }
         let file = OpenOptions::new()
             .append(true)
+            // For the last byte alone.
+            .read(true)
             .create(true)
             .mode(0o600)
             .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
@@ -281,9 +283,23 @@ impl Record {
             session,
             kind,
         };
-        let mut line = serde_json::to_vec(&event)?;
+        let mut line = Vec::new();
+        if self.ends_amid_a_line()? {
+            line.push(b'\n');
+        }
+        serde_json::to_writer(&mut line, &event)?;
         line.push(b'\n');
         self.file.write_all(&line)
+    }
+
+    /// Whether a full disk cut the last line off: what follows must not become a part of it.
+    fn ends_amid_a_line(&self) -> io::Result<bool> {
+        let Some(last) = self.file.metadata()?.len().checked_sub(1) else {
+            return Ok(false);
+        };
+        let mut byte = [0];
+        self.file.read_exact_at(&mut byte, last)?;
+        Ok(byte != [b'\n'])
     }
 }
 

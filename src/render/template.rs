@@ -161,7 +161,7 @@ mod tests {
     fn unknown_names_are_refused_by_name() {
         for (text, words) in [
             ("{{ vault.other.password }}", "no secret `other`"),
-            ("{{ vault.warehouse.pasword }}", "no field `pasword`"),
+            ("{{ vault.warehouse.phrase }}", "no field `phrase`"),
             ("{{ env_var('X') }}", "`env_var` is not known here"),
             ("{{ vault.warehouse }}", "`vault.NAME.FIELD`"),
             ("{{ vault.warehouse.password", "env.X"),

@@ -3,4 +3,5 @@
 pub mod child;
 pub mod inherited;
 pub mod janitor;
+pub mod renewal;
 pub mod signals;

@@ -167,6 +167,13 @@ pub enum Wanted {
         /// The path that the lease came from.
         path: String,
     },
+    /// A longer life for a lease.
+    RenewLease {
+        /// The path that the lease came from.
+        path: String,
+    },
+    /// A longer life for our token.
+    RenewToken,
     /// Whether a lease is still there.
     LookupLease {
         /// The path that the lease came from.
@@ -196,6 +203,12 @@ impl Wanted {
             Self::LookupLease { path } => Some(format!(
                 r#"path "sys/leases/lookup" {{ capabilities = ["update"] allowed_parameters = {{ "lease_id" = ["{path}/*"] }} }}"#
             )),
+            Self::RenewLease { path } => Some(format!(
+                r#"path "sys/leases/renew" {{ capabilities = ["update"] allowed_parameters = {{ "lease_id" = ["{path}/*"], "increment" = [] }} }}"#
+            )),
+            Self::RenewToken => {
+                Some(r#"path "auth/token/renew-self" { capabilities = ["update"] }"#.to_owned())
+            }
             Self::RevokeToken => {
                 Some(r#"path "auth/token/revoke-self" { capabilities = ["update"] }"#.to_owned())
             }
@@ -222,6 +235,8 @@ impl fmt::Display for Wanted {
                 name, write: true, ..
             } => write!(formatter, "write for secret `{name}`"),
             Self::RevokeLease { path } => write!(formatter, "revoke the lease of `{path}`"),
+            Self::RenewLease { path } => write!(formatter, "renew the lease of `{path}`"),
+            Self::RenewToken => formatter.write_str("renew the session's token"),
             Self::LookupLease { path } => write!(formatter, "look up the lease of `{path}`"),
             Self::RevokeToken => formatter.write_str("revoke the session's token"),
         }

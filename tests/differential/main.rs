@@ -1,4 +1,10 @@
 //! What dbt-lease reads and writes, compared with the real PyYAML and dbt.
 
+mod dotenv;
+mod expressions;
+mod invocation;
+mod jinja;
+mod options;
 mod oracle;
+mod random;
 mod yaml;

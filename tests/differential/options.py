@@ -1,10 +1,9 @@
 """Writes dbt's command line as a Rust table: `python options.py > src/dbt/options_1_12.rs`, with a Python that has dbt-core.
 
-With `--json` it prints the same as JSON, for the test that compares the table with the installed dbt.
+A test compares the table with the installed dbt through `table()`.
 """
 
 import json
-import sys
 
 import click
 from dbt.cli.main import cli
@@ -115,5 +114,5 @@ def rust(data):
     )
 
 
-data = table()
-print(json.dumps(data) if "--json" in sys.argv else rust(data), end="")
+if __name__ == "__main__":
+    print(rust(table()), end="")

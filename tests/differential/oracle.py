@@ -6,7 +6,13 @@ A request names its kind; `@answers("kind")` adds one. What the real code raises
 import base64
 import datetime
 import json
+import logging
 import sys
+
+import resolution
+
+# python-dotenv warns of each odd line; the answer says what it made of it.
+logging.disable(logging.WARNING)
 
 KINDS = {}
 
@@ -87,6 +93,9 @@ def profile_render(request):
         document[request["profile"]], request["profile"], request.get("target"), RENDERER["renderer"]
     )
     return {"target": target, "output": Encoder().encode(output)}
+
+
+KINDS.update(resolution.KINDS)
 
 
 def answer(request):

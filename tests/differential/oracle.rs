@@ -7,11 +7,12 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use serde_json::Value;
 
-/// The Python that has dbt-core.
+/// Another Python with another dbt, for the recipes that compare with older versions.
+const ANOTHER: &str = "DBT_LEASE_TEST_PYTHON";
+
+/// The Python that has dbt-core: the sandbox's.
 fn python() -> PathBuf {
-    std::env::var_os("DBT_LEASE_TEST_PYTHON")
-        .expect("DBT_LEASE_TEST_PYTHON names a Python that has dbt-core")
-        .into()
+    std::env::var_os(ANOTHER).map_or_else(|| dbt_lease_sandbox::venv().python(), PathBuf::from)
 }
 
 struct Oracle {

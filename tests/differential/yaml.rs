@@ -10,7 +10,8 @@ use zeroize::Zeroizing;
 use crate::oracle::ask;
 
 /// What profiles.yml files do not show, and YAML allows.
-const SYNTHETIC: [&str; 8] = [
+const SYNTHETIC: [&str; 9] = [
+    "a: [!!str, y, !!null ]\nb: |\n  x\u{2028}  y\nc: 'x\u{2028}y \u{85} z'\nd: x\u{2029}  y\ne: x\u{85}  y\r  z\r\n",
     "a: &a {x: 1, y: 2, <<: {z: 3, x: 9}}\nb: {<<: *a, y: 5}\nc: {<<: [*a, {w: 1, x: 0}], v: 1}\nd: {\"<<\": *a, <<: {}}\n",
     "=: lone\n1: a\n1.0: b\ntrue: c\n'1': d\nnull: e\n~: f\n0x1: g\n2024-01-01: h\n2024-01-01 00:00:00: i\n.nan: j\n.NaN: k\n-0.0: l\n0: m\n",
     "ints: [0, -0, 017, 0x1F, 0b101, 1_000, 1:30, 190:20:30, 08, 0o17, 12345678901234567890123, +1, 0_, -0x_f]\n\
@@ -135,6 +136,28 @@ fn the_fixtures_and_the_corners_of_yaml_load_as_in_pyyaml() {
     for text in SYNTHETIC {
         assert_eq!(compare(text.as_bytes()), Ok(true), "{text}");
     }
+}
+
+/// libyaml takes a key without `?` up to 1024 characters, not bytes.
+#[test]
+fn long_keys_end_where_they_end_in_pyyaml() {
+    let mut accepted = 0;
+    for length in [100, 600, 1_000].into_iter().chain(1_018..1_032) {
+        for sign in ["a", "\u{e9}", "\u{1f600}"] {
+            let key = sign.repeat(length);
+            for document in [
+                format!("{key}: x"),
+                format!("\"{key}\": x"),
+                format!("{{{key}: x}}"),
+                format!("[{key}]: x"),
+            ] {
+                let compared = compare(document.as_bytes());
+                assert!(compared.is_ok(), "{length} x {sign}: {compared:?}");
+                accepted += usize::from(compared == Ok(true));
+            }
+        }
+    }
+    assert!((30..180).contains(&accepted), "{accepted}");
 }
 
 /// Words in every case that matters, and 6,000 random texts of the signs that numbers and dates are made of; plain and

@@ -2,6 +2,13 @@
 
 mod support;
 
+mod dbt;
 mod ends;
 mod exec;
 mod readme;
+mod refusals;
+mod renewal;
+mod secrecy;
+mod servers;
+mod shim;
+mod take_back;

@@ -71,6 +71,17 @@ impl Lab {
         ran(self.command(arguments).output().expect("the tool starts"))
     }
 
+    /// Runs the tool in the project's directory, with these variables too.
+    pub(crate) fn run_with<S: AsRef<OsStr>>(
+        &self,
+        variables: &[(&str, &str)],
+        arguments: &[S],
+    ) -> Ran {
+        let mut command = self.command(arguments);
+        command.envs(variables.iter().copied());
+        ran(command.output().expect("the tool starts"))
+    }
+
     /// Runs a shell script on leased credentials of `prod`.
     pub(crate) fn exec_script(&self, script: &str) -> Ran {
         self.run(&["exec", "--target", "prod", "--", "sh", "-c", script])
@@ -84,6 +95,26 @@ impl Lab {
     /// Replaces the project's dbt-lease.yml.
     pub(crate) fn configure(&self, text: &str) {
         std::fs::write(self.project.join("dbt-lease.yml"), text).expect("dbt-lease.yml is written");
+    }
+
+    /// Lets production's identity do more than it may: a policy in HCL beside its own.
+    pub(crate) fn allow(&self, policy: &str) {
+        let bao = self.world.bao();
+        let own = "sys/policies/acl/dbt-production";
+        let policy = format!(
+            "{}\n{policy}",
+            bao.api("GET", own, None)["data"]["policy"]
+                .as_str()
+                .expect("a policy")
+        );
+        bao.api("PUT", own, serde_json::json!({"policy": policy}));
+    }
+
+    /// Text with this lab's own places in the stead of their paths and ports.
+    pub(crate) fn shown(&self, text: &str) -> String {
+        text.replace(&self.project.display().to_string(), "PROJECT")
+            .replace(&self.home.directory().display().to_string(), "HOME")
+            .replace(&self.world.bao().address(), "VAULT")
     }
 
     /// The requests that the server got from sessions of the tool since it started: method and path.
@@ -229,6 +260,8 @@ impl Ran {
 pub(crate) struct Running {
     pub(crate) child: Child,
     stdout: Option<OwnedFd>,
+    /// What was read of stderr so far.
+    said: Vec<u8>,
 }
 
 impl Running {
@@ -239,7 +272,11 @@ impl Running {
             .spawn()
             .expect("the tool starts");
         let stdout = child.stdout.take().map(OwnedFd::from);
-        Self { child, stdout }
+        Self {
+            child,
+            stdout,
+            said: Vec::new(),
+        }
     }
 
     pub(crate) fn pid(&self) -> nix::unistd::Pid {
@@ -271,6 +308,22 @@ impl Running {
         );
     }
 
+    /// Reads what the tool says until these words come.
+    #[track_caller]
+    pub(crate) fn wait_for_words(&mut self, words: &str) {
+        let stderr = self.child.stderr.as_mut().expect("piped");
+        let mut byte = [0];
+        while !String::from_utf8_lossy(&self.said).contains(words) {
+            assert_eq!(
+                stderr.read(&mut byte).expect("stderr is read"),
+                1,
+                "ended without `{words}`:\n{}",
+                String::from_utf8_lossy(&self.said)
+            );
+            self.said.push(byte[0]);
+        }
+    }
+
     /// Waits for the end; what was printed since.
     pub(crate) fn end(mut self) -> Ran {
         let mut rest = String::new();
@@ -281,6 +334,7 @@ impl Running {
         }
         let mut ran = ran(self.child.wait_with_output().expect("the tool ends"));
         ran.stdout = rest;
+        ran.stderr = String::from_utf8_lossy(&self.said).into_owned() + &ran.stderr;
         ran
     }
 }

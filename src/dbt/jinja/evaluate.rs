@@ -1,12 +1,13 @@
 //! Evaluates a parsed template over Python's values.
 #![forbid(unsafe_code)]
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
-use minijinja::machinery::ast::{BinOpKind, Call, CallArg, CompareOpKind, Expr, Stmt, UnaryOpKind};
+use minijinja::machinery::ast::{BinOpKind, Call, CallArg, Expr, Stmt, UnaryOpKind};
 
-use super::value::{Marker, Number, undefined};
+use super::items::{attribute_of, item_of, sliced};
+use super::operators::{binary, compared, negated};
+use super::value::{Marker, undefined};
 use super::{
     JinjaError, LookupOwned, SECRET_PREFIX, Scope, Secrets, Value, Vars, filters, literal, source,
 };
@@ -392,8 +393,9 @@ impl Evaluator<'_> {
         match (self.scope.env_var)(name) {
             LookupOwned::Text(_) if secret => Ok(Value::text(super::placeholder(name))),
             LookupOwned::Text(text) => Ok(Value::text(text)),
-            LookupOwned::NotText => {
-                Err(JinjaError::uncertain(format!("{name}, which is not UTF-8")))
+            LookupOwned::Unknown => {
+                let construct = format!("{name}, whose value is not certain");
+                Err(JinjaError::uncertain(construct))
             }
             LookupOwned::Missing => match default {
                 None | Some(Value::None) => Err(JinjaError::EnvVarMissing {
@@ -414,13 +416,14 @@ impl Evaluator<'_> {
                 "`var`, whose value cannot be known here",
             ));
         };
-        match entries.iter().find(|(key, _)| key.as_text() == Some(name)) {
-            Some((_, Value::Str(text, _))) if has_render_marks(text) => {
+        match entries.iter().find(|(known, _)| known == name.as_str()) {
+            Some((_, Some(Value::Str(text, _)))) if has_render_marks(text) => {
                 Err(JinjaError::uncertain("a template in `--vars`"))
             }
-            // The placeholder stands for a date, which YAML makes of `2024-01-01`.
-            Some((_, Value::Undefined(_))) => Err(JinjaError::uncertain("a date in `--vars`")),
-            Some((_, value)) => Ok(value.clone()),
+            Some((_, Some(value))) => Ok(value.clone()),
+            Some((_, None)) => Err(JinjaError::uncertain(
+                "a value of `--vars` that is no plain one",
+            )),
             None => match default {
                 Some(default) => Ok(default.clone()),
                 None => Err(JinjaError::failed(format!(
@@ -536,269 +539,10 @@ fn of_constant(value: &minijinja::Value) -> Result<Value, JinjaError> {
             .map(Value::Int)
             .map_err(|_| JinjaError::uncertain("a very large number")),
         ValueKind::Number => f64::try_from(value.clone())
+            .ok()
+            .filter(|number| number.is_finite())
             .map(Value::Float)
-            .map_err(|_| JinjaError::uncertain("a number")),
-        _ => Err(JinjaError::uncertain("a literal")),
-    }
-}
-
-fn negated(value: &Value) -> Result<Value, JinjaError> {
-    match (value, value.number()) {
-        (_, Some(Number::Int(number))) => number
-            .checked_neg()
-            .map(Value::Int)
             .ok_or_else(|| JinjaError::uncertain("a very large number")),
-        (_, Some(Number::Float(number))) => Ok(Value::Float(-number)),
-        (Value::Undefined(name), None) => Err(undefined(name)),
-        _ => Err(JinjaError::failed(format!(
-            "bad operand type for unary -: '{}'",
-            value.type_name()
-        ))),
-    }
-}
-
-fn compared(op: CompareOpKind, left: &Value, right: &Value) -> Result<bool, JinjaError> {
-    let kind = match op {
-        CompareOpKind::Eq => BinOpKind::Eq,
-        CompareOpKind::Ne => BinOpKind::Ne,
-        CompareOpKind::Lt => BinOpKind::Lt,
-        CompareOpKind::Lte => BinOpKind::Lte,
-        CompareOpKind::Gt => BinOpKind::Gt,
-        CompareOpKind::Gte => BinOpKind::Gte,
-        CompareOpKind::In => return contains(right, left),
-        CompareOpKind::NotIn => return Ok(!contains(right, left)?),
-    };
-    Ok(binary(kind, left.clone(), right.clone())?.is_true())
-}
-
-fn binary(op: BinOpKind, left: Value, right: Value) -> Result<Value, JinjaError> {
-    let ordered = |wanted: &[Ordering]| -> Result<Value, JinjaError> {
-        Ok(Value::Bool(
-            left.order(&right)?
-                .is_some_and(|order| wanted.contains(&order)),
-        ))
-    };
-    match op {
-        BinOpKind::ScAnd | BinOpKind::ScOr => Ok(right),
-        BinOpKind::Eq => Ok(Value::Bool(left.equals(&right)?)),
-        BinOpKind::Ne => Ok(Value::Bool(!left.equals(&right)?)),
-        BinOpKind::Lt => ordered(&[Ordering::Less]),
-        BinOpKind::Lte => ordered(&[Ordering::Less, Ordering::Equal]),
-        BinOpKind::Gt => ordered(&[Ordering::Greater]),
-        BinOpKind::Gte => ordered(&[Ordering::Greater, Ordering::Equal]),
-        BinOpKind::In => contains(&right, &left).map(Value::Bool),
-        BinOpKind::Concat => Ok(Value::text(left.shown()? + &right.shown()?)),
-        BinOpKind::Add => match (&left, &right) {
-            (Value::Str(a, _), Value::Str(b, _)) => {
-                Ok(Value::text(format!("{}{}", a.as_str(), b.as_str())))
-            }
-            (Value::List(a), Value::List(b)) => Ok(Value::List([a.as_slice(), b].concat())),
-            (Value::Tuple(a), Value::Tuple(b)) => Ok(Value::Tuple([a.as_slice(), b].concat())),
-            _ => arithmetic(op, &left, &right),
-        },
-        BinOpKind::Sub
-        | BinOpKind::Mul
-        | BinOpKind::Div
-        | BinOpKind::FloorDiv
-        | BinOpKind::Rem
-        | BinOpKind::Pow => arithmetic(op, &left, &right),
-    }
-}
-
-fn arithmetic(op: BinOpKind, left: &Value, right: &Value) -> Result<Value, JinjaError> {
-    if let Value::Undefined(name) = left {
-        return Err(undefined(name));
-    }
-    if matches!((op, left), (BinOpKind::Rem, Value::Str(..))) {
-        return Err(JinjaError::uncertain("`%` formatting"));
-    }
-    if let Value::Undefined(name) = right {
-        return Err(undefined(name));
-    }
-    let (Some(a), Some(b)) = (left.number(), right.number()) else {
-        let sequence =
-            |value: &Value| matches!(value, Value::Str(..) | Value::List(_) | Value::Tuple(_));
-        if matches!(op, BinOpKind::Mul) && (sequence(left) || sequence(right)) {
-            return Err(JinjaError::uncertain("a repeated text or list"));
-        }
-        return Err(JinjaError::failed(format!(
-            "unsupported operand types: '{}' and '{}'",
-            left.type_name(),
-            right.type_name()
-        )));
-    };
-    let too_large = || JinjaError::uncertain("a very large number");
-    let zero = || JinjaError::failed("division by zero");
-    if let (Number::Int(a), Number::Int(b)) = (a, b) {
-        let whole = match op {
-            BinOpKind::Add => a.checked_add(b),
-            BinOpKind::Sub => a.checked_sub(b),
-            BinOpKind::Mul => a.checked_mul(b),
-            BinOpKind::FloorDiv | BinOpKind::Rem if b == 0 => return Err(zero()),
-            // Python rounds towards minus infinity, and the remainder has the divisor's sign.
-            BinOpKind::FloorDiv => a
-                .checked_div(b)
-                .map(|quotient| quotient - i128::from(a % b != 0 && (a < 0) != (b < 0))),
-            BinOpKind::Rem => a.checked_rem(b).map(|rest| {
-                if rest != 0 && (rest < 0) != (b < 0) {
-                    rest + b
-                } else {
-                    rest
-                }
-            }),
-            BinOpKind::Pow => u32::try_from(b)
-                .ok()
-                .and_then(|exponent| a.checked_pow(exponent)),
-            _ => {
-                let (a, b) = (Number::Int(a).float()?, Number::Int(b).float()?);
-                return if b == 0.0 {
-                    Err(zero())
-                } else {
-                    Ok(Value::Float(a / b))
-                };
-            }
-        };
-        return whole.map(Value::Int).ok_or_else(too_large);
-    }
-    let (a, b) = (a.float()?, b.float()?);
-    match op {
-        BinOpKind::Add => Ok(Value::Float(a + b)),
-        BinOpKind::Sub => Ok(Value::Float(a - b)),
-        BinOpKind::Mul => Ok(Value::Float(a * b)),
-        BinOpKind::Div if b == 0.0 => Err(zero()),
-        BinOpKind::Div => Ok(Value::Float(a / b)),
-        _ => Err(JinjaError::uncertain("`//`, `%` or `**` of a float")),
-    }
-}
-
-/// Python's `item in container`.
-fn contains(container: &Value, item: &Value) -> Result<bool, JinjaError> {
-    let any = |items: &mut dyn Iterator<Item = &Value>| -> Result<bool, JinjaError> {
-        for candidate in items {
-            if candidate.equals(item)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    };
-    match (container, item) {
-        (Value::Str(text, _), Value::Str(part, _)) => Ok(text.contains(part.as_str())),
-        (Value::List(items) | Value::Tuple(items), _) => any(&mut items.iter()),
-        (Value::Dict(_), Value::List(_) | Value::Dict(_)) => {
-            Err(JinjaError::failed("unhashable type"))
-        }
-        (Value::Dict(entries), _) => any(&mut entries.iter().map(|(key, _)| key)),
-        (Value::Undefined(_), _) => Ok(false),
-        _ => Err(JinjaError::failed(format!(
-            "'in' does not work with '{}' and '{}'",
-            item.type_name(),
-            container.type_name()
-        ))),
-    }
-}
-
-/// Attributes that a Python dict has of its own: they come before its keys.
-const DICT_ATTRIBUTES: &[&str] = &[
-    "clear",
-    "copy",
-    "fromkeys",
-    "get",
-    "items",
-    "keys",
-    "pop",
-    "popitem",
-    "setdefault",
-    "update",
-    "values",
-];
-
-fn attribute_of(value: &Value, name: &str) -> Result<Value, JinjaError> {
-    match value {
-        Value::Undefined(missing) => Err(undefined(missing)),
-        Value::Dict(entries) if !name.starts_with('_') && !DICT_ATTRIBUTES.contains(&name) => {
-            Ok(entries
-                .iter()
-                .find(|(key, _)| key.as_text() == Some(name))
-                .map_or_else(
-                    || Value::Undefined(name.to_owned()),
-                    |(_, value)| value.clone(),
-                ))
-        }
-        _ => Err(JinjaError::uncertain(format!("the attribute `{name}`"))),
-    }
-}
-
-fn item_of(value: &Value, key: &Value) -> Result<Value, JinjaError> {
-    match (value, key) {
-        (Value::Undefined(missing), _) => Err(undefined(missing)),
-        (Value::Dict(entries), Value::Str(name, _)) => {
-            match entries.iter().find(|(known, _)| known == key) {
-                Some((_, found)) => Ok(found.clone()),
-                None => attribute_of(value, name),
-            }
-        }
-        (Value::List(items) | Value::Tuple(items), Value::Int(at)) => Ok(place(*at, items.len())
-            .map_or_else(
-                || Value::Undefined("an item".to_owned()),
-                |at| items[at].clone(),
-            )),
-        (Value::Str(text, _), Value::Int(at)) => {
-            let characters: Vec<char> = text.chars().collect();
-            Ok(place(*at, characters.len()).map_or_else(
-                || Value::Undefined("an item".to_owned()),
-                |at| Value::text(characters[at]),
-            ))
-        }
-        _ => Err(JinjaError::uncertain(format!(
-            "an item of a {}",
-            value.type_name()
-        ))),
-    }
-}
-
-/// Python's index: negative ones count from the end.
-fn place(at: i128, length: usize) -> Option<usize> {
-    let length = i128::try_from(length).ok()?;
-    let at = if at < 0 { at + length } else { at };
-    (0..length)
-        .contains(&at)
-        .then(|| usize::try_from(at).ok())
-        .flatten()
-}
-
-fn sliced(value: &Value, start: Option<&Value>, stop: Option<&Value>) -> Result<Value, JinjaError> {
-    let range = |length: usize| -> Result<std::ops::Range<usize>, JinjaError> {
-        let bound = |bound: Option<&Value>, otherwise: usize| match bound {
-            None | Some(Value::None) => Ok(otherwise),
-            Some(Value::Int(at)) => {
-                let whole = i128::try_from(length).unwrap_or(i128::MAX);
-                let at = if *at < 0 {
-                    at.saturating_add(whole)
-                } else {
-                    *at
-                };
-                Ok(usize::try_from(at.clamp(0, whole)).unwrap_or(length))
-            }
-            Some(_) => Err(JinjaError::uncertain("a slice by something that is no int")),
-        };
-        let (start, stop) = (bound(start, 0)?, bound(stop, length)?);
-        Ok(start..stop.max(start))
-    };
-    match value {
-        Value::Undefined(name) => Err(undefined(name)),
-        Value::Str(text, _) => {
-            let characters: Vec<char> = text.chars().collect();
-            Ok(Value::text(
-                characters[range(characters.len())?]
-                    .iter()
-                    .collect::<String>(),
-            ))
-        }
-        Value::List(items) => Ok(Value::List(items[range(items.len())?].to_vec())),
-        Value::Tuple(items) => Ok(Value::Tuple(items[range(items.len())?].to_vec())),
-        _ => Err(JinjaError::failed(format!(
-            "'{}' cannot be sliced",
-            value.type_name()
-        ))),
+        _ => Err(JinjaError::uncertain("a literal")),
     }
 }

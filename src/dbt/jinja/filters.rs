@@ -5,6 +5,43 @@ use super::super::dotenv::is_python_space;
 use super::value::{Marker, Number, undefined};
 use super::{JinjaError, Value};
 
+/// The filters of [`filter`]. Jinja looks each one up when it compiles, also where it never runs.
+pub(super) const FILTERS: &[&str] = &[
+    "as_bool",
+    "as_native",
+    "as_number",
+    "as_text",
+    "count",
+    "d",
+    "default",
+    "first",
+    "float",
+    "int",
+    "join",
+    "last",
+    "length",
+    "lower",
+    "replace",
+    "string",
+    "trim",
+    "upper",
+];
+
+/// The tests of [`test`].
+pub(super) const TESTS: &[&str] = &[
+    "boolean",
+    "defined",
+    "false",
+    "float",
+    "integer",
+    "mapping",
+    "none",
+    "number",
+    "string",
+    "true",
+    "undefined",
+];
+
 /// Arguments as they were given: by place or by name.
 type Arguments = [(Option<String>, Value)];
 

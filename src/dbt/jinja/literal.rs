@@ -38,7 +38,7 @@ pub(super) fn evaluate(text: &str) -> Result<Option<Value>, JinjaError> {
     };
     // An address or version, a date, a time, a number with a leading zero: tokens that make no literal.
     let dots = text.matches('.').count();
-    if digits_and(&['.']) && dots >= 2 {
+    if digits_and(&['.']) && dots >= 2 && text != "..." {
         return Ok(None);
     }
     if digits_and(&['-'])

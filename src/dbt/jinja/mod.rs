@@ -6,7 +6,9 @@
 
 mod evaluate;
 mod filters;
+mod items;
 mod literal;
+mod operators;
 mod source;
 mod value;
 
@@ -28,8 +30,8 @@ pub enum Secrets {
 /// What `var()` knows.
 #[derive(Clone, Debug)]
 pub enum Vars {
-    /// The mapping that `--vars` gave; empty without it.
-    Known(Vec<(Value, Value)>),
+    /// What `--vars` gave, empty without it: by name, `None` where a template cannot be given the value for certain.
+    Known(Vec<(String, Option<Value>)>),
     /// There are some, and they cannot be known for certain.
     Unknown,
 }
@@ -43,16 +45,19 @@ pub struct Scope<'a> {
     /// `var()`.
     pub vars: &'a Vars,
     /// `vault.NAME.FIELD`; without it any mention of `vault` is uncertain.
-    pub vault: Option<&'a dyn Fn(&str, &str) -> Option<Value>>,
+    pub vault: Option<&'a Vault<'a>>,
 }
+
+/// Gives the value of `vault.NAME.FIELD`, where there is one.
+pub type Vault<'a> = dyn Fn(&str, &str) -> Option<Value> + 'a;
 
 /// A variable of the environment, owned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LookupOwned {
     /// It is set.
     Text(String),
-    /// It is set, and not UTF-8.
-    NotText,
+    /// It is set, or may be, and its value is not known for certain.
+    Unknown,
     /// It is not set.
     Missing,
 }
@@ -61,7 +66,7 @@ impl From<Lookup<'_>> for LookupOwned {
     fn from(found: Lookup<'_>) -> Self {
         match found {
             Lookup::Text(text) => Self::Text(text.to_owned()),
-            Lookup::NotText => Self::NotText,
+            Lookup::Unknown => Self::Unknown,
             Lookup::Missing => Self::Missing,
         }
     }
@@ -205,4 +210,102 @@ fn placeholder_in(text: &str) -> Option<(&str, &str)> {
         from = inner;
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{JinjaError, LookupOwned, Scope, Secrets, Value, Vars, render};
+
+    fn rendered(text: &str) -> Result<(Value, bool), JinjaError> {
+        let lookup = |name: &str| match name {
+            "A" => LookupOwned::Text("a".to_owned()),
+            "DBT_ENV_SECRET_S" => LookupOwned::Text("s3cret".to_owned()),
+            "UNKNOWN" => LookupOwned::Unknown,
+            _ => LookupOwned::Missing,
+        };
+        let vault = |name: &str, field: &str| match (name, field) {
+            ("warehouse", "username") => Some(Value::text("v-user")),
+            ("warehouse", "options") => {
+                Some(Value::Dict(vec![(Value::text("ssl"), Value::text("on"))]))
+            }
+            _ => None,
+        };
+        let vars = Vars::Known(vec![("odd".to_owned(), None)]);
+        let scope = Scope {
+            env_var: &lookup,
+            secrets: Secrets::Placeholder,
+            vars: &vars,
+            vault: Some(&vault),
+        };
+        render(text, &scope).map(|rendered| (rendered.value, rendered.secret))
+    }
+
+    #[test]
+    fn vault_values_are_looked_up_and_known_as_secret() {
+        for (text, expected) in [
+            ("{{ vault.warehouse.username }}", "v-user"),
+            ("x-{{ vault['warehouse'].username | upper }}", "x-V-USER"),
+            ("{{ vault.warehouse.options.ssl }}", "on"),
+            ("{{ vault.warehouse.options['ssl'] }}", "on"),
+            (
+                "{{ vault.warehouse.username ~ '@' ~ env_var('A') }}",
+                "v-user@a",
+            ),
+        ] {
+            assert_eq!(rendered(text), Ok((Value::text(expected), true)), "{text}");
+        }
+        assert_eq!(
+            rendered("{{ env_var('A') }}"),
+            Ok((Value::text("a"), false))
+        );
+        assert_eq!(
+            rendered("{{ env_var('DBT_ENV_SECRET_S') }}"),
+            Ok((Value::text("s3cret"), true))
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused_by_name() {
+        for (text, construct) in [
+            ("{{ vault }}", "`vault`"),
+            ("{{ vault.warehouse }}", "`vault` without a field"),
+            (
+                "{{ env_var('UNKNOWN') }}",
+                "UNKNOWN, whose value is not certain",
+            ),
+            (
+                "{{ var('odd') }}",
+                "a value of `--vars` that is no plain one",
+            ),
+            ("{{ modules.re }}", "`modules`"),
+            ("{% for x in [] %}{% endfor %}", "the statement `for`"),
+        ] {
+            assert_eq!(
+                rendered(text),
+                Err(JinjaError::uncertain(construct)),
+                "{text}"
+            );
+        }
+        assert_eq!(
+            rendered("{{ vault.warehouse.nope }}"),
+            Err(JinjaError::failed("there is no `vault.warehouse.nope`"))
+        );
+    }
+
+    #[test]
+    fn a_long_chain_is_refused_and_does_not_overflow() {
+        let text = format!("{{{{ 1{} }}}}", " ~ 1".repeat(100_000));
+        assert!(matches!(rendered(&text), Err(JinjaError::Uncertain { .. })));
+        let text = format!("{{{{ {}1{} }}}}", "(".repeat(100_000), ")".repeat(100_000));
+        assert!(matches!(rendered(&text), Err(JinjaError::Uncertain { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "(\\{\\{|\\}\\}|\\{%|%\\}|if|set|else|endif|env_var|\\(|\\)|'A'|\\||int|[-+~*/%.\\[\\]:=<> 0-9a-zé]|\\PC){0,24}") {
+            let _ = rendered(&text);
+        }
+    }
 }

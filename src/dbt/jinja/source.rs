@@ -5,7 +5,10 @@ use minijinja::machinery::ast::Stmt;
 use minijinja::machinery::{Token, parse, tokenize};
 use minijinja::syntax::SyntaxConfig;
 
-use super::JinjaError;
+use super::{JinjaError, filters};
+
+/// A chain of operators becomes a tree as deep as it is long: longer ones could overflow the stack.
+const MOST_TOKENS: usize = 400;
 
 /// Jinja2's own preparation: every line end is a line feed, and one at the end goes.
 pub(super) fn prepared(text: &str) -> String {
@@ -33,11 +36,39 @@ pub(super) fn parsed(text: &str) -> Result<Stmt<'_>, JinjaError> {
         .map_err(|_| JinjaError::uncertain("Jinja's syntax"))?;
     let broken = || JinjaError::uncertain("syntax that cannot be parsed here");
     let mut in_block = false;
+    let mut operator = None;
+    let mut tokens = 0;
     for token in tokenize(text, false, syntax.clone()) {
         let (token, span) = token.map_err(|_| broken())?;
+        tokens += 1;
+        if tokens > MOST_TOKENS {
+            return Err(JinjaError::uncertain("a very long expression"));
+        }
         let written = text
             .get(span.start_offset as usize..span.end_offset as usize)
             .unwrap_or_default();
+        match (&token, operator) {
+            (Token::Ident(name), Some("|")) if !filters::FILTERS.contains(name) => {
+                return Err(JinjaError::uncertain(format!("the filter `{name}`")));
+            }
+            (Token::Ident("not"), Some("is")) => continue,
+            (Token::Ident(name), Some("is")) if !filters::TESTS.contains(name) => {
+                return Err(JinjaError::uncertain(format!("the test `{name}`")));
+            }
+            (Token::Ident(_), Some("|")) => operator = Some("filter"),
+            (Token::Ident(_), Some("is")) => operator = Some("test"),
+            (Token::Dot, Some("filter" | "test")) => {
+                return Err(JinjaError::uncertain(
+                    "a filter or test with a dot in its name",
+                ));
+            }
+            (Token::Ident("is"), Some("test")) => {
+                return Err(JinjaError::uncertain("one `is` after another"));
+            }
+            (Token::Pipe, _) => operator = Some("|"),
+            (Token::Ident("is"), _) => operator = Some("is"),
+            _ => operator = None,
+        }
         match token {
             Token::BlockStart => in_block = true,
             Token::Ident(word) if in_block => {

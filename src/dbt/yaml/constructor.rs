@@ -334,6 +334,6 @@ enum Identity<'a> {
     Float(u64),
     Text(&'a str),
     Time(&'a str),
-    Instant(i128),
+    Instant(i64),
     Bytes(&'a [u8]),
 }

@@ -23,7 +23,7 @@ pub enum Problem {
     /// Bytes that are no UTF-8.
     #[error("the file is not UTF-8 text")]
     NotUtf8,
-    /// Beyond [`MAX_BYTES`].
+    /// Beyond `MAX_BYTES`.
     #[error("the file is larger than {} MiB", MAX_BYTES >> 20)]
     TooLarge,
     /// A character that may not stand in YAML.
@@ -76,10 +76,10 @@ pub enum Problem {
     /// `<<: text`
     #[error("`<<` takes a map or a list of maps")]
     BadMerge,
-    /// Beyond [`MAX_DEPTH`].
+    /// Beyond `MAX_DEPTH`.
     #[error("nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
-    /// Beyond [`MAX_NODES`], merged keys included.
+    /// Beyond `MAX_NODES`, merged keys included.
     #[error("more than {MAX_NODES} values, or merges (<<) that come to as many")]
     TooManyNodes,
     /// The vendored parser met what it takes for impossible.
@@ -192,7 +192,7 @@ pub enum EmitError {
         /// `!!set`, `!!binary`, …
         tag: &'static str,
     },
-    /// Aliases that unfold beyond [`MAX_EMITTED_NODES`] or [`MAX_EMITTED_BYTES`].
+    /// Aliases that unfold beyond `MAX_EMITTED_NODES` or `MAX_EMITTED_BYTES`.
     #[error(
         "with its aliases written out, the output has more than {MAX_EMITTED_NODES} values or {} MiB",
         MAX_EMITTED_BYTES >> 20

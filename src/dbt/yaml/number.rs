@@ -146,6 +146,10 @@ fn python_int(text: &str, base: u32) -> Option<Whole> {
 
 /// `1:30` is 90. Only an explicit tag lets a part have a sign of its own; then the sum must fit into 128 bits.
 fn sexagesimal(text: &str) -> Option<Whole> {
+    // Each part behind the first is worth a digit and three quarters.
+    if text.matches(':').count() > MAX_DIGITS {
+        return None;
+    }
     let parts: Vec<Whole> = text
         .split(':')
         .map(|part| python_int(part, 10))
@@ -164,9 +168,6 @@ fn sexagesimal(text: &str) -> Option<Whole> {
     }
     let mut sum = Natural::default();
     for part in &parts {
-        if sum.0.len() > MAX_DIGITS {
-            return None;
-        }
         sum.multiply_add(60, 0);
         sum.add(&part.natural);
     }

@@ -7,7 +7,7 @@ pub(super) struct Timestamp {
     /// Python's isoformat.
     pub(super) text: String,
     /// Microseconds since year 0 in UTC, where it has an offset: two such are equal when their instants are.
-    pub(super) instant: Option<i128>,
+    pub(super) instant: Option<i64>,
 }
 
 /// Whether a plain scalar is taken for a timestamp: a lone date has two digits in month and day.
@@ -52,9 +52,9 @@ pub(super) fn parse(text: &str) -> Option<Timestamp> {
         offset.abs() / 60,
         offset.abs() % 60
     ));
-    let minutes = i128::from(days) * 24 * 60 + i128::from(time.hour) * 60 + i128::from(time.minute)
-        - i128::from(offset);
-    let instant = (minutes * 60 + i128::from(time.second)) * 1_000_000 + i128::from(time.micros);
+    let minutes = i64::from(days) * 24 * 60 + i64::from(time.hour) * 60 + i64::from(time.minute)
+        - i64::from(offset);
+    let instant = (minutes * 60 + i64::from(time.second)) * 1_000_000 + i64::from(time.micros);
     Some(Timestamp {
         text,
         instant: Some(instant),

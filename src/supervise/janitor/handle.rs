@@ -79,6 +79,8 @@ struct Link {
 }
 
 struct Told {
+    /// What it tells anew each time: an older word on the same thing need not be repeated.
+    of: Option<String>,
     message: Zeroizing<Vec<u8>>,
     descriptors: Vec<OwnedFd>,
 }
@@ -219,10 +221,16 @@ impl<'a> Janitor<'a> {
     }
 
     fn tell(&self, message: &Message, descriptors: Vec<OwnedFd>) {
+        let of = match message {
+            Message::Token(_) => Some(String::new()),
+            Message::Lease(lease) => Some(lease.id().to_owned()),
+            _ => None,
+        };
         let Ok(message) = serde_json::to_vec(message) else {
             return;
         };
         let told = Told {
+            of,
             message: Zeroizing::new(message),
             descriptors,
         };
@@ -231,6 +239,9 @@ impl<'a> Janitor<'a> {
             Some(link) => link.send(&told),
             None => Ok(()),
         };
+        if told.of.is_some() {
+            state.told.retain(|earlier| earlier.of != told.of);
+        }
         state.told.push(told);
         drop(state);
         if sent.is_err() {
@@ -243,6 +254,7 @@ impl<'a> Janitor<'a> {
         if let (Ok(message), Some(link)) = (serde_json::to_vec(message), &self.state.borrow().link)
         {
             let _ = link.send(&Told {
+                of: None,
                 message: Zeroizing::new(message),
                 descriptors: Vec::new(),
             });

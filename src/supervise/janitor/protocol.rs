@@ -149,6 +149,13 @@ pub struct LeaseTold {
     renewable: bool,
 }
 
+impl LeaseTold {
+    /// Which lease it tells of.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+}
+
 impl From<&Lease> for LeaseTold {
     fn from(lease: &Lease) -> Self {
         Self {

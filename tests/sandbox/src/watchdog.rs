@@ -202,7 +202,11 @@ fn watchdog() -> &'static Watchdog {
 fn start() -> Result<Watchdog, String> {
     let mut command = Command::new(venv().python());
     command
-        .args(["-I", "-S", "-c", include_str!("watchdog.py")])
+        .args([
+            "-I",
+            "-S",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/src/watchdog.py"),
+        ])
         .args([scratch_base(), memory_base()])
         .env_clear()
         .env("PATH", "/usr/bin:/bin")

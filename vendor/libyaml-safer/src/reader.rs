@@ -1,53 +1,30 @@
 use crate::{Error, Mark, Result};
 
-/// The rest of the input, one character at a time. The input is a `str`, so it is UTF-8 by its type.
-pub(crate) struct Input<'input> {
-    rest: core::str::Chars<'input>,
-    /// The next characters, decoded: the scanner looks at most four ahead.
-    ahead: [char; LOOKAHEAD],
-    /// How many of them there are.
-    len: usize,
-}
-
-/// `--- ` and `... ` are the longest that the scanner looks at.
-const LOOKAHEAD: usize = 8;
+/// The rest of the input. It is a `str`, so it is UTF-8 by its type.
+pub(crate) struct Input<'input>(&'input str);
 
 impl<'input> Input<'input> {
     pub(crate) fn new(input: &'input str) -> Self {
-        let mut new = Self {
-            rest: input.chars(),
-            ahead: ['\0'; LOOKAHEAD],
-            len: 0,
-        };
-        while new.len < LOOKAHEAD && new.pull() {}
-        new
+        Self(input)
     }
 
-    /// The character at this offset; `None` behind the end of the input.
+    /// The character at this offset, counted in characters; `None` behind the end of the input.
     #[inline]
-    pub(crate) fn get(&self, offset: usize) -> Option<&char> {
-        self.ahead[..self.len].get(offset)
+    pub(crate) fn get(&self, offset: usize) -> Option<char> {
+        let bytes = self.0.as_bytes();
+        match bytes.get(..=offset) {
+            Some(ahead) if ahead.is_ascii() => Some(char::from(ahead[offset])),
+            _ => self.0.chars().nth(offset),
+        }
     }
 
     /// Consumes one character.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<char> {
-        let front = *self.get(0)?;
-        self.ahead.copy_within(1.., 0);
-        self.len -= 1;
-        self.pull();
-        Some(front)
-    }
-
-    fn pull(&mut self) -> bool {
-        match self.rest.next() {
-            Some(ch) => {
-                self.ahead[self.len] = ch;
-                self.len += 1;
-                true
-            }
-            None => false,
-        }
+        let mut rest = self.0.chars();
+        let front = rest.next();
+        self.0 = rest.as_str();
+        front
     }
 }
 

@@ -87,10 +87,10 @@ impl<'input> Scanner<'input> {
 
     /// Consumes one line break, if there is one here, and says by which character it began.
     fn take_line_break(&mut self) -> Option<char> {
-        let front = self.buffer.get(0).copied().filter(|ch| is_break(*ch))?;
+        let front = self.buffer.get(0).filter(|ch| is_break(*ch))?;
         self.buffer.pop();
         self.mark.index += 1;
-        if front == '\r' && self.buffer.get(0).copied() == Some('\n') {
+        if front == '\r' && self.buffer.get(0) == Some('\n') {
             self.buffer.pop();
             self.mark.index += 1;
         }
@@ -178,7 +178,7 @@ impl<'input> Scanner<'input> {
             && CHECK_AT!(self.buffer, '-', 0)
             && CHECK_AT!(self.buffer, '-', 1)
             && CHECK_AT!(self.buffer, '-', 2)
-            && is_blankz(self.buffer.get(3).copied())
+            && is_blankz(self.buffer.get(3))
         {
             return self.fetch_document_indicator(TokenData::DocumentStart);
         }
@@ -186,7 +186,7 @@ impl<'input> Scanner<'input> {
             && CHECK_AT!(self.buffer, '.', 0)
             && CHECK_AT!(self.buffer, '.', 1)
             && CHECK_AT!(self.buffer, '.', 2)
-            && is_blankz(self.buffer.get(3).copied())
+            && is_blankz(self.buffer.get(3))
         {
             return self.fetch_document_indicator(TokenData::DocumentEnd);
         }
@@ -1356,7 +1356,7 @@ impl<'input> Scanner<'input> {
                         break;
                     } else if !single && CHECK!(self.buffer, '\\') {
                         let mut code_length = 0usize;
-                        match self.buffer.get(1).copied().unwrap_or('\0') {
+                        match self.buffer.get(1).unwrap_or('\0') {
                             '0' => {
                                 string.push('\0');
                             }
@@ -1447,7 +1447,7 @@ impl<'input> Scanner<'input> {
                                     return self.set_scanner_error(
                                         "while parsing a quoted scalar",
                                         start_mark,
-                                        "did not find expected hexdecimal number",
+                                        "did not find expected hexadecimal number",
                                     );
                                 }
                                 value = (value << 4) + AS_HEX_AT!(self.buffer, k);

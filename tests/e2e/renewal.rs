@@ -1,0 +1,116 @@
+//! Runs that are longer than what was lent for them.
+
+use serde_json::json;
+
+use crate::support::{Gate, Lab, Running, wait_until};
+
+/// A world whose leases and tokens live for seconds.
+fn short_lived(lease: u64, max_lease: u64, token: u64) -> Lab {
+    let lab = Lab::new();
+    let bao = lab.world.bao();
+    bao.api(
+        "POST",
+        "database/roles/dbt-prod",
+        json!({"default_ttl": lease, "max_ttl": max_lease}),
+    );
+    let role = format!("auth/approle/role/{}", lab.world.production().role);
+    bao.api(
+        "POST",
+        &role,
+        json!({"token_ttl": token, "token_max_ttl": 600}),
+    );
+    lab
+}
+
+fn renewals(lab: &Lab, path: &str) -> usize {
+    lab.requests()
+        .iter()
+        .filter(|request| request.ends_with(path))
+        .count()
+}
+
+#[test]
+fn a_run_that_is_longer_than_its_lease_and_its_token_keeps_both() {
+    let lab = short_lived(4, 600, 5);
+    let gate = Gate::new(&lab);
+    let mut running =
+        Running::start(lab.command(&gate.held("cat $DBT_PROFILES_DIR/profiles.yml; echo up")));
+    running.wait_for_line("up");
+    // Two renewals of each: the first lives are over then.
+    wait_until("lease and token are renewed twice", || {
+        renewals(&lab, "sys/leases/renew") >= 2 && renewals(&lab, "auth/token/renew-self") >= 2
+    });
+    assert_eq!(
+        lab.world.database_users().len(),
+        1,
+        "the user is still there"
+    );
+    gate.open();
+    let _ = running.end().code(0).silent();
+    lab.assert_nothing_left();
+    assert_eq!(lab.record()[1]["leases"][0]["result"], "revoked");
+}
+
+#[test]
+fn a_server_that_is_away_for_a_while_costs_a_warning_and_no_more() {
+    let lab = short_lived(9, 600, 600);
+    let gate = Gate::new(&lab);
+    let mut running = Running::start(lab.command(&gate.held("echo up")));
+    running.wait_for_line("up");
+    lab.world.bao().freeze();
+    running.wait_for_words("could not be renewed");
+    lab.world.bao().thaw();
+    running.wait_for_words("is renewed again");
+    gate.open();
+    let ran = running.end().code(0).says(&[
+        "It is tried again; otherwise it ends in",
+        "the command goes on",
+    ]);
+    assert_eq!(
+        ran.stderr.matches("could not be renewed").count(),
+        1,
+        "told once:\n{}",
+        ran.stderr
+    );
+    lab.assert_nothing_left();
+}
+
+#[test]
+fn a_lease_that_meets_its_max_ttl_is_told_in_time() {
+    let lab = short_lived(4, 5, 600);
+    let gate = Gate::new(&lab);
+    let mut running = Running::start(lab.command(&gate.held("echo up")));
+    running.wait_for_line("up");
+    running.wait_for_words("has met its max_ttl");
+    assert_eq!(
+        lab.world.database_users().len(),
+        1,
+        "told while it still lives"
+    );
+    running.wait_for_words("has ended while the command runs");
+    gate.open();
+    let _ = running.end().code(0);
+    lab.assert_nothing_left();
+}
+
+#[test]
+fn a_lease_that_somebody_revoked_is_told_with_the_server_s_words() {
+    let lab = short_lived(4, 600, 600);
+    let gate = Gate::new(&lab);
+    let mut running = Running::start(lab.command(&gate.held("echo up")));
+    running.wait_for_line("up");
+    let lease = lab.record()[0]["secrets"][0]["lease_id"]
+        .as_str()
+        .expect("a lease")
+        .to_owned();
+    lab.world.bao().api(
+        "PUT",
+        "sys/leases/revoke",
+        json!({"lease_id": lease, "sync": true}),
+    );
+    running.wait_for_words("cannot be renewed");
+    gate.open();
+    let ran = running.end().code(0).says(&["lease not found"]);
+    assert!(!ran.stderr.contains(&lease), "{}", ran.stderr);
+    lab.assert_nothing_left();
+}
