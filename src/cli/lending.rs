@@ -139,6 +139,7 @@ impl Session<'_> {
         let warn = |message: &str| self.say.warning(message, None);
         // Before anything is lent, and before there is any thread.
         let janitor = Janitor::start(self.introduction(), record.as_ref(), &warn)?;
+        failpoint::reached("janitor_started");
         let client = Client::new(&self.wanted.session.server, &self.id)?;
         let started = Instant::now();
         let mut borrowed = Borrowed::default();
@@ -150,7 +151,9 @@ impl Session<'_> {
         } else {
             PATIENT
         };
+        failpoint::reached("taking_back");
         let back = self.take_back(&client, &signals, borrowed, within).await;
+        failpoint::reached("taken_back");
         let result = match &way {
             Ok(End::Code(code)) => format!("exit {code}"),
             Ok(End::Signal(signal)) => format!("signal {signal}"),
@@ -227,6 +230,7 @@ impl Session<'_> {
                 })?);
         let profiles_dir = directory.profiles_dir().to_owned();
         borrowed.recorded = self.record_start(record.as_deref_mut(), borrowed)?;
+        failpoint::reached("recorded");
         let additions = Additions {
             profiles_dir: Some(&profiles_dir),
             session: Some(&self.id),
@@ -237,6 +241,7 @@ impl Session<'_> {
         janitor.is_there()?;
         let child = Child::start(&wanted.resolved.argv, &environ, wanted.resolved.is_dbt)?;
         janitor.child(&child);
+        failpoint::reached("child_started");
         drop((environ, bridge, secrets));
         tokio::select! {
             end = self.wait_and_renew(child, client, signals, (janitor, borrowed, record)) => end,
