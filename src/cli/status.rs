@@ -1,6 +1,7 @@
 //! `status`: the living sessions of this user on this machine.
 #![forbid(unsafe_code)]
 
+use std::io;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -30,7 +31,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 pub(super) struct Sessions {
     /// Those that answered.
     pub(super) living: Vec<Living>,
-    /// The directories of those that did not: they have just begun or are just ending, or their janitor is stopped.
+    /// The directories of those that did not: they are just ending, or their janitor is stopped.
     pub(super) silent: Vec<PathBuf>,
 }
 
@@ -41,23 +42,14 @@ pub(super) fn sessions() -> Sessions {
         silent: Vec::new(),
     };
     for directory in sweep::living(&private::places(&Variables::of_process())) {
-        let lends = directory
-            .file_name()
-            .and_then(|name| name.to_str())
-            .is_some_and(|name| !name.starts_with("files-") && !name.starts_with("placeholders-"));
-        if !lends {
-            continue;
-        }
         match ask::living(&directory) {
             Ok(living) => found.living.push(living),
-            // It ended while we asked.
-            Err(_) if !directory.exists() => {}
+            // No session's directory, one that lends nothing, or it ended while we asked.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(_) => found.silent.push(directory),
         }
     }
-    found
-        .living
-        .sort_by(|one, other| one.about.since.cmp(&other.about.since));
+    found.living.sort_by_key(|session| session.about.since);
     found
 }
 

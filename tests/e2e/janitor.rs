@@ -442,6 +442,30 @@ fn the_janitor_is_in_a_session_of_its_own_and_shows_nothing() {
 }
 
 #[test]
+fn without_a_janitor_nothing_is_lent() {
+    let lab = Lab::new();
+    let mut refused = 0;
+    // Each limit on descriptors fails another step; some of them the janitor's.
+    for limit in 4..=20 {
+        let before = lab.requests().len();
+        let mut command = lab.in_its_environment("bash");
+        let script = format!("ulimit -n {limit}; exec \"$0\" exec -t prod -- true");
+        command.args(["-c", &script, crate::support::DBT_LEASE]);
+        let ran = crate::support::ran(command.output().expect("bash starts"));
+        if ran
+            .stderr
+            .contains("the janitor, which cleans up if dbt-lease is killed, cannot be started")
+        {
+            refused += 1;
+            let ran = ran.code(125);
+            assert_eq!(lab.requests().len(), before, "{}", ran.stderr);
+        }
+    }
+    assert!(refused > 0, "no limit met the janitor");
+    lab.assert_nothing_left();
+}
+
+#[test]
 fn who_asks_again_to_end_gets_that_and_the_janitor_finishes() {
     let lab = Lab::new();
     let gate = Gate::new(&lab);

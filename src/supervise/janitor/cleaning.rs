@@ -44,7 +44,8 @@ pub(super) fn clean_up(known: Known) -> Proof {
         result,
         child,
     } = known;
-    let removed = remove(&coming, directories);
+    let removed = remove(&coming, &directories);
+    drop(directories);
     if let Some(child) = &child {
         stop(child, end);
     }
@@ -70,9 +71,9 @@ pub(super) fn clean_up(known: Known) -> Proof {
 }
 
 /// Shreds and removes the directories; `None` where there were none.
-fn remove(coming: &[PathBuf], locked: Vec<(PathBuf, OwnedFd)>) -> Option<io::Result<()>> {
+pub(super) fn remove(coming: &[PathBuf], locked: &[(PathBuf, OwnedFd)]) -> Option<io::Result<()>> {
     let mut outcome = None;
-    for (path, lock) in &locked {
+    for (path, lock) in locked {
         // Absent: the session process had removed it itself.
         let removed = sweep::remove(path, Some(lock)).map(drop);
         outcome = Some(outcome.unwrap_or(Ok(())).and(removed));

@@ -93,10 +93,17 @@ impl<'a> Janitor<'a> {
         record: Option<&Record>,
         warn: &'a dyn Fn(&str),
     ) -> Result<Self, JanitorError> {
-        let link = Link::start().map_err(|cause| JanitorError {
+        let failed = |cause| JanitorError {
             doing: "cannot be started",
             cause,
-        })?;
+        };
+        let process = match system::descriptor_of(Pid::this()) {
+            Ok(process) => Some(process),
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => None,
+            Err(error) => return Err(failed(error)),
+        };
+        let record = record.map(Record::share).transpose().map_err(failed)?;
+        let link = Link::start().map_err(failed)?;
         let janitor = Self {
             warn,
             state: RefCell::new(State {
@@ -106,12 +113,10 @@ impl<'a> Janitor<'a> {
                 failure: None,
             }),
         };
-        let process = system::descriptor_of(Pid::this()).ok();
         let message = Message::Session {
             introduction: Box::new(introduction),
             has_process: process.is_some(),
         };
-        let record = record.and_then(|record| record.share().ok());
         janitor.tell(&message, process.into_iter().chain(record).collect());
         janitor.is_there()?;
         Ok(janitor)

@@ -74,6 +74,7 @@ impl Known {
                     .map(Process::of);
                 self.record = descriptors.next().map(Record::shared);
             }
+            Message::Coming(path) if self.coming.contains(&path) => {}
             Message::Coming(path) => self.coming.push(path),
             Message::Directory(path) => {
                 self.coming.retain(|coming| *coming != path);

@@ -64,7 +64,11 @@ fn wait(
         match known.take(&message, descriptors) {
             News::Nothing => {}
             News::Listen(socket) => reception.open(socket),
-            News::Done(proof) => return Some(proof),
+            News::Done(proof) => {
+                // Normally all are gone; one that could only half be made is not.
+                let _ = cleaning::remove(&known.coming, &known.directories);
+                return Some(proof);
+            }
         }
     }
 }
