@@ -125,7 +125,7 @@ fn a_command_that_ignores_int_is_ended_by_term() {
     kill(running.pid(), Signal::SIGKILL).expect("sent");
     // The secret goes at once, whatever the command does.
     wait_until("the directory is gone", || {
-        files_below(&lab.home.runtime()).is_empty()
+        files_below(lab.home.runtime()).is_empty()
     });
     assert!(!has_ended(command), "INT ended a command that ignores it");
     wait_until("the janitor has ended", || has_ended(janitor));
@@ -189,7 +189,7 @@ fn kill_both(lab: &Lab, gate: &Gate) {
     wait_until("all have ended", || {
         has_ended(janitor) && has_ended(command)
     });
-    assert!(!files_below(&lab.home.runtime()).is_empty());
+    assert!(!files_below(lab.home.runtime()).is_empty());
     assert_eq!(lab.world.database_users().len(), 1);
 }
 
@@ -206,7 +206,7 @@ fn the_next_session_of_the_same_environment_takes_back_what_a_dead_one_left() {
         .silent()
         .success();
     assert_eq!(lab.world.database_users().len(), 1);
-    let left = files_below(&lab.home.runtime());
+    let left = files_below(lab.home.runtime());
     assert!(left.is_empty(), "{left:?}");
 
     let before = lab.requests().len();
@@ -267,7 +267,7 @@ fn sweep_takes_back_what_a_dead_session_left_and_leaves_the_living_alone() {
         "{swept}"
     );
     assert!(lab.world.database_users().is_empty());
-    assert!(files_below(&lab.home.runtime()).is_empty());
+    assert!(files_below(lab.home.runtime()).is_empty());
     let again = lab.run(&["sweep"]).silent().success();
     assert_eq!(again, "");
 }
