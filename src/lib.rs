@@ -10,6 +10,7 @@
 //! | [`variables`], [`secret`], [`config`] | the process environment, secret values, dbt-lease.yml | may be imported by all; import none of the others |
 //! | [`dbt`] | what dbt would use, by dbt's own rules | never renders what it is not sure of |
 //! | [`plan`] | target → environment → login + secrets | pure; every refusal that needs no network |
+//! | [`trust`] | the user's word that dbt-lease.yml may be obeyed | nothing is lent without it |
 //! | [`vault`] | a session token, secrets with their leases | the only module that talks to Vault |
 //! | [`render`] | the output for dbt, the bridge's variables | pure |
 //! | [`delivery`] | the profiles directory, the child's environment | the only module that writes secrets |
@@ -30,5 +31,6 @@ pub mod record;
 pub mod render;
 pub mod secret;
 pub mod supervise;
+pub mod trust;
 pub mod variables;
 pub mod vault;

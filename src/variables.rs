@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 
 /// A snapshot of environment variables, sorted by name.
 #[derive(Clone, Default)]
@@ -27,6 +28,17 @@ impl Variables {
         self.os(name)
             .and_then(OsStr::to_str)
             .filter(|value| !value.is_empty())
+    }
+
+    /// Where the user's state is kept: XDG_STATE_HOME (a relative one is invalid, and ignored, as its specification says), else
+    /// `~/.local/state`; none without HOME.
+    pub fn state_home(&self) -> Option<PathBuf> {
+        // A relative one could lie in a checkout, and a checkout must not bring its own trust.
+        let given = self.text("XDG_STATE_HOME").map(PathBuf::from);
+        given
+            .filter(|path| path.is_absolute())
+            .or_else(|| Some(Path::new(self.text("HOME")?).join(".local/state")))
+            .filter(|path| path.is_absolute())
     }
 
     /// Sets or replaces one variable.
@@ -69,6 +81,8 @@ impl std::fmt::Debug for Variables {
 pub const DBT_LEASE_CONFIG: &str = "DBT_LEASE_CONFIG";
 /// The record's file, where it is not `$XDG_STATE_HOME/dbt-lease/audit.jsonl`.
 pub const DBT_LEASE_AUDIT_FILE: &str = "DBT_LEASE_AUDIT_FILE";
+/// The hashes of dbt-lease.yml that may be obeyed, or `any`. Only the process's own counts, never one of `.env`.
+pub const DBT_LEASE_TRUST: &str = "DBT_LEASE_TRUST";
 /// `1`: a project without dbt-lease.yml is refused, by the shim too.
 pub const DBT_LEASE_REQUIRED: &str = "DBT_LEASE_REQUIRED";
 /// Set for the child: the session's id. A nested dbt-lease sees by it that it need not lend again.

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The way of the data (src/lib.rs): a module imports only what stands before it.
-const WAY: [&str; 8] = [
+const WAY: [&str; 9] = [
     "dbt",
     "plan",
+    "trust",
     "vault",
     "render",
     "delivery",
@@ -147,6 +148,32 @@ fn no_openssl_and_no_aws_lc_in_the_dependency_tree() {
     }
 }
 
+#[test]
+fn every_test_that_a_document_names_is_there() {
+    let mut functions = String::new();
+    for directory in ["src", "tests"] {
+        for text in files_below(&root().join(directory), "rs").values() {
+            functions.push_str(text);
+        }
+    }
+    for document in ["dbt-rules.md", "security.md"] {
+        let Ok(text) = std::fs::read_to_string(root().join("docs").join(document)) else {
+            continue;
+        };
+        // The last column of each row.
+        let rows = text.lines().filter(|line| line.starts_with('|'));
+        let cells = rows.filter_map(|row| row.trim_end_matches([' ', '|']).rsplit('|').next());
+        let names = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+        for name in names.filter(|name| name.contains('_')) {
+            let function = format!("fn {name}(");
+            assert!(
+                functions.contains(&function),
+                "docs/{document} names `{name}`"
+            );
+        }
+    }
+}
+
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
@@ -208,16 +235,21 @@ fn imports(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// All files below src/.
+/// All source files below src/.
 fn sources() -> BTreeMap<PathBuf, String> {
+    files_below(&root().join("src"), "rs")
+}
+
+/// All files of one kind below a directory.
+fn files_below(directory: &Path, kind: &str) -> BTreeMap<PathBuf, String> {
     let mut files = BTreeMap::new();
-    let mut open = vec![root().join("src")];
+    let mut open = vec![directory.to_owned()];
     while let Some(directory) = open.pop() {
         for entry in std::fs::read_dir(&directory).expect("a directory of the tree") {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
                 open.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
+            } else if path.extension().is_some_and(|extension| extension == kind) {
                 let text = std::fs::read_to_string(&path).expect("a source file");
                 files.insert(path, text);
             }

@@ -1,12 +1,16 @@
 //! The arguments. Each doc comment is the help text.
 #![forbid(unsafe_code)]
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::builder::{FalseyValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::{
+    FalseyValueParser, PossibleValue, PossibleValuesParser, Resettable, TypedValueParser,
+};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::dbt::Selection;
 
@@ -42,7 +46,7 @@ pub(crate) struct Global {
     #[arg(short, long, global = true, env = "DBT_LEASE_VERBOSE", value_parser = FalseyValueParser::new())]
     pub(crate) verbose: bool,
     /// Say errors alone
-    #[arg(short, long, global = true, conflicts_with = "verbose", env = "DBT_LEASE_QUIET", value_parser = FalseyValueParser::new())]
+    #[arg(short, long, global = true, env = "DBT_LEASE_QUIET", value_parser = FalseyValueParser::new())]
     pub(crate) quiet: bool,
     /// Colour our messages
     #[arg(
@@ -98,7 +102,9 @@ pub(crate) enum Command {
     /// End sessions: their command gets INT, then TERM, then KILL, and all is taken back
     End(End),
     /// Remove and take back what killed sessions left behind
-    Sweep(Sweep),
+    Sweep,
+    /// Say that this dbt-lease.yml may be obeyed
+    Trust(Trust),
 }
 
 /// dbt's own options. After `--`, a dbt command's own options decide, and these are only compared.
@@ -136,8 +142,9 @@ impl SelectionArguments {
 }
 
 impl SelectionArguments {
-    /// What a dbt that is started by another command must choose too: dbt's variables by their names without `DBT_`.
-    pub(crate) fn as_variables(&self) -> Vec<(&'static str, OsString)> {
+    /// What a dbt that is started by another command must choose too: dbt's variables by their names without `DBT_`. That command may
+    /// start it in another directory, so the project's path is made absolute.
+    pub(crate) fn as_variables(&self, cwd: &Path) -> Vec<(&'static str, OsString)> {
         let profile = self
             .profile
             .as_ref()
@@ -149,7 +156,7 @@ impl SelectionArguments {
         let project = self
             .project_dir
             .as_ref()
-            .map(|dir| ("PROJECT_DIR", dir.as_os_str().to_owned()));
+            .map(|dir| ("PROJECT_DIR", cwd.join(dir).into_os_string()));
         profile.into_iter().chain(target).chain(project).collect()
     }
 }
@@ -240,13 +247,6 @@ pub(crate) struct End {
     pub(crate) all: bool,
 }
 
-/// `sweep`
-#[derive(Debug, Args)]
-pub(crate) struct Sweep {
-    #[command(flatten)]
-    pub(crate) selection: SelectionArguments,
-}
-
 /// `proxy` is known, so that it is refused for what it is.
 fn deliveries() -> impl TypedValueParser<Value = Delivery> {
     let known = Delivery::value_variants()
@@ -264,11 +264,55 @@ fn deliveries() -> impl TypedValueParser<Value = Delivery> {
     )
 }
 
+/// `trust`
+#[derive(Debug, Args)]
+pub(crate) struct Trust {
+    /// Only show what the file would do, and its hash (for DBT_LEASE_TRUST)
+    #[arg(long, env = "DBT_LEASE_SHOW", value_parser = FalseyValueParser::new())]
+    pub(crate) show: bool,
+    /// Do not ask
+    #[arg(short, long, conflicts_with = "show")]
+    pub(crate) yes: bool,
+}
+
 fn not_there_yet(_value: &str) -> Result<String, String> {
     Err(format!(
         "this option is not there yet in dbt-lease {}",
         env!("CARGO_PKG_VERSION")
     ))
+}
+
+/// Parses the command line and its variables. An empty variable is an unset one, and the command line wins over a variable.
+pub(crate) fn parse<W: Into<OsString> + Clone>(
+    raw: impl IntoIterator<Item = W>,
+) -> Result<Arguments, clap::Error> {
+    let mut command = without_empty_variables(Arguments::command());
+    let matches = command.try_get_matches_from_mut(raw)?;
+    let mut arguments = Arguments::from_arg_matches(&matches)?;
+    let Global { verbose, quiet, .. } = &mut arguments.global;
+    if *verbose && *quiet {
+        let typed = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
+        match (typed("verbose"), typed("quiet")) {
+            (true, false) => *quiet = false,
+            (false, true) => *verbose = false,
+            _ => {
+                let words =
+                    "--verbose and --quiet (DBT_LEASE_VERBOSE, DBT_LEASE_QUIET) exclude each other";
+                return Err(command.error(ErrorKind::ArgumentConflict, words));
+            }
+        }
+    }
+    Ok(arguments)
+}
+
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    command
+        .mut_args(|argument| match argument.get_env() {
+            Some(name) if is_empty(name) => argument.env(Resettable::Reset),
+            _ => argument,
+        })
+        .mut_subcommands(without_empty_variables)
 }
 
 /// Prints clap's refusal or help, and gives the code: `exec`'s own usage errors are 125, so that a caller can tell them from the child's 2.
@@ -279,7 +323,8 @@ pub(crate) fn refused(error: &clap::Error, raw: &[OsString]) -> ExitCode {
         .iter()
         .skip(1)
         .take_while(|word| *word != "--")
-        .any(|word| word == "exec");
+        .find(|word| ["exec", "plan", "render"].iter().any(|name| *word == name))
+        .is_some_and(|word| word == "exec");
     match error.exit_code() {
         0 => ExitCode::SUCCESS,
         _ if for_exec => ExitCode::from(FAILED_BEFORE_THE_COMMAND),
@@ -289,8 +334,6 @@ pub(crate) fn refused(error: &clap::Error, raw: &[OsString]) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -1,6 +1,7 @@
 //! `exec` and the shim: run a command on leased credentials.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
@@ -9,7 +10,7 @@ use super::arguments::{Delivery, Exec, Global};
 use super::failure::Failure;
 use super::lending;
 use super::say::Say;
-use super::steps::Surroundings;
+use super::steps::{Surroundings, no_config};
 use crate::config::{self, Config, Lent};
 use crate::dbt::{Need, Profile, Rendering, Resolved};
 use crate::delivery::environ::{Additions, for_child};
@@ -69,12 +70,23 @@ fn outcome(say: &Say, global: &Global, exec: &Exec, unadopted: Unadopted) -> Res
                 "the session {session} is already at work here; the command gets its credentials"
             )
         });
-        return run_alone(&exec.command, variables, true);
+        // A target that is asked for here must not be passed over: where the session does not have it, dbt says so.
+        let additions = Additions {
+            selection: exec.selection.as_variables(&surroundings.cwd),
+            ..Additions::default()
+        };
+        let environ = for_child(variables, &BTreeSet::new(), &additions);
+        // Without its `--profiles-dir`, which would win over the session's. What cannot be resolved is dbt's to refuse.
+        let resolved = surroundings.resolve(&exec.command, &exec.selection).ok();
+        let argv = resolved.map_or_else(|| exec.command.clone(), |resolved| resolved.argv);
+        return run_alone(&argv, &environ, true);
     }
     let Some((resolved, config)) = adopted(say, global, exec, &surroundings, unadopted)? else {
         return run_alone(&exec.command, variables, true);
     };
     let plan = surroundings.plan(&resolved, Some(&config))?;
+    surroundings.refuse_untrusted(&config, &plan, &exec.command, &exec.selection)?;
+    surroundings.refuse_unexpected(&resolved, &plan, &exec.command, &exec.selection)?;
     let loan = match &plan.loan {
         Some(loan) => with_delivery(loan, exec.delivery)?,
         None => {
@@ -132,16 +144,7 @@ fn adopted(
         .project
         .as_ref()
         .map_or_else(|| surroundings.cwd.clone(), |project| project.dir.clone());
-    Err(Failure::new(
-        "no_config",
-        format!(
-            "there is no dbt-lease.yml in `{}`, so it is not known what to lend for this command",
-            place.display()
-        ),
-        Some(
-            "write one beside dbt_project.yml (the README has the shortest that works), or name it: `--config FILE`, DBT_LEASE_CONFIG",
-        ),
-    ))
+    Err(no_config(&place))
 }
 
 /// The session that this process runs in, if that is one which is alive: its profiles directory is there and is ours.
@@ -180,36 +183,36 @@ fn run_on_placeholders(
     lending::sweep(say, variables);
     let secrets = Secrets::placeholders(lent);
     let rendering = surroundings.rendering(&exec.command, &exec.selection)?;
-    let directory = deliver(
-        variables,
-        "placeholders",
-        &Material {
-            profile,
-            lent,
-            secrets: &secrets,
-            rendering: &rendering,
-        },
-        // No secret is in it: the next start's sweep is enough.
-        &|_| {},
-    )?;
     let bridge = render::bridge(lent, &secrets)?;
-    let additions = Additions {
-        profiles_dir: Some(directory.profiles_dir()),
-        bridge: &bridge,
-        ..Additions::default()
+    let material = Material {
+        profile,
+        lent,
+        secrets: &secrets,
+        rendering: &rendering,
     };
-    let end = run_alone(
-        &resolved.argv,
-        &for_child(variables, &plan.login_variables, &additions),
-        resolved.is_dbt,
-    );
-    if let Err(error) = directory.remove() {
-        say.warning(
-            &format!("the profiles directory was not removed: {error}"),
-            None,
-        );
-    }
-    end
+    in_loop(async {
+        // Before the directory is there: a signal must not leave it behind.
+        let signals = watch_signals()?;
+        // No secret is in it: the next start's sweep is enough for what a SIGKILL leaves.
+        let directory = deliver(variables, &lending::new_id()?, &material, &|_| {})?;
+        let additions = Additions {
+            profiles_dir: Some(directory.profiles_dir()),
+            bridge: &bridge,
+            ..Additions::default()
+        };
+        let environ = for_child(variables, &plan.login_variables, &additions);
+        let end = match Child::start(&resolved.argv, &environ, resolved.is_dbt) {
+            Ok(child) => wait(child, &signals).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = directory.remove() {
+            say.warning(
+                &format!("the profiles directory was not removed: {error}"),
+                None,
+            );
+        }
+        end
+    })
 }
 
 /// What a command that needs a lease runs on.
@@ -285,15 +288,9 @@ pub(crate) fn deliver(
             user_yml: user_yml.clone(),
         })
     };
-    let id = format!("{session}-{}", std::process::id());
-    let name = if session == "placeholders" {
-        &id
-    } else {
-        session
-    };
     Ok(SessionDir::deliver(
         &private::places(variables),
-        name,
+        session,
         render::wants_files(lent),
         tell,
         &make,

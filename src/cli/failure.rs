@@ -11,6 +11,7 @@ use crate::record::audit::RecordError;
 use crate::render::RenderError;
 use crate::supervise::child::StartError;
 use crate::supervise::janitor::handle::JanitorError;
+use crate::trust::TrustError;
 use crate::vault::error::VaultError;
 
 /// Why a subcommand gave up.
@@ -56,6 +57,7 @@ from_layer!(
     PlanError,
     RecordError,
     RenderError,
+    TrustError,
     VaultError
 );
 

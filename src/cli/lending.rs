@@ -2,6 +2,9 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::Signal;
@@ -25,10 +28,10 @@ use crate::record::back::Back;
 use crate::record::dead::{IN_PASSING, LONGEST_LEASE};
 use crate::render::secrets::Secrets;
 use crate::render::{self, RenderError};
-use crate::supervise::child::{Child, End, StartError};
+use crate::supervise::child::{Child, End, StartError, signal_name};
 use crate::supervise::janitor::handle::{Janitor, JanitorError, without_variables};
 use crate::supervise::janitor::protocol::{About, Introduction, Proof};
-use crate::supervise::signals::Signals;
+use crate::supervise::signals::{Signals, asks_to_end};
 use crate::variables::Variables;
 use crate::vault::auth::{self, Token};
 use crate::vault::client::Client;
@@ -116,10 +119,14 @@ pub(super) fn run(
         selection: if wanted.resolved.is_dbt {
             Vec::new()
         } else {
-            exec.selection.as_variables()
+            exec.selection.as_variables(&surroundings.cwd)
         },
         swept: sweep(say, &surroundings.variables),
     };
+    session.refuse_what_is_certain()?;
+    // From here on secrets lie in our memory: no core dump, and nobody of this user's reads it. The child's own memory is its affair. A
+    // kernel that knows no such thing keeps nothing from working.
+    let _ = nix::sys::prctl::set_dumpable(false);
     let end = in_loop(session.run())?;
     match end {
         (End::Code(0), false) if exec.strict => Err(Failure::new(
@@ -132,6 +139,22 @@ pub(super) fn run(
 }
 
 impl Session<'_> {
+    /// What is wrong whatever Vault will answer is said before anything is asked of it.
+    fn refuse_what_is_certain(&self) -> Result<(), Failure> {
+        let lent = self.wanted.lent;
+        let files = Path::new("files");
+        match render::output(
+            self.profile,
+            lent,
+            &Secrets::placeholders(lent),
+            self.rendering,
+            Some(files),
+        ) {
+            Err(error) if error.is_certain() => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// The command's end, and whether everything was taken back with proof.
     async fn run(&self) -> Result<(End, bool), Failure> {
         let signals = watch_signals()?;
@@ -143,9 +166,11 @@ impl Session<'_> {
         let client = Client::new(&self.wanted.session.server, &self.id)?;
         let started = Instant::now();
         let mut borrowed = Borrowed::default();
-        let way = self
-            .lend_and_run(&client, &signals, &janitor, &mut borrowed, record.as_mut())
-            .await;
+        let work = self.lend_and_run(&client, &signals, &janitor, &mut borrowed, record.as_mut());
+        let way = unless_it_panics(work).await.unwrap_or_else(|| {
+            let message = "dbt-lease has a bug (see above); please report it";
+            Err(Failure::new("bug", message, None).into())
+        });
         let within = if matches!(way, Ok(End::Signal(_)) | Err(Stop::Signal(_))) {
             HURRIED
         } else {
@@ -156,28 +181,32 @@ impl Session<'_> {
         failpoint::reached("taken_back");
         let result = match &way {
             Ok(End::Code(code)) => format!("exit {code}"),
-            Ok(End::Signal(signal)) => format!("signal {signal}"),
+            Ok(End::Signal(signal)) => format!("signal {}", signal_name(*signal)),
             Err(Stop::Signal(signal)) => format!("not started: {signal}"),
             Err(Stop::Failure(failure)) => format!("not started: {}", failure.kind),
         };
-        if !back.abandoned.is_empty() && janitor.is_there().is_ok() {
+        let on_record = if !back.abandoned.is_empty() && janitor.is_there().is_ok() {
             // Who wants us gone at once gets that; the janitor goes on, and tells the record.
             janitor.leave(&result);
+            back.recorded
         } else {
-            self.record_end(record.as_mut(), &back, &result, started.elapsed());
+            let on_record = self.record_end(record.as_mut(), &back, &result, started.elapsed());
             janitor.done(Proof::of(&back));
-        }
+            on_record
+        };
+        // All is done that a signal could disturb. A stderr that nobody reads may hold us up for ever; then a signal ends us.
+        drop(signals);
         report(
             self.say,
             &self.id,
-            record.as_ref().map(Record::path),
+            record.as_ref().map(Record::path).filter(|_| on_record),
             &back,
             started.elapsed(),
         );
         let proven = back.is_proven();
         match way {
             Ok(end) => Ok((end, proven)),
-            Err(Stop::Signal(signal)) => Ok((End::Signal(signal), proven)),
+            Err(Stop::Signal(signal)) => Ok((End::Signal(signal as i32), proven)),
             Err(Stop::Failure(failure)) => Err(failure),
         }
     }
@@ -512,27 +541,32 @@ impl Session<'_> {
         }
     }
 
+    /// Whether the session's leases are on record.
     fn record_end(
         &self,
         record: Option<&mut Record>,
         back: &Back,
         result: &str,
         elapsed: Duration,
-    ) {
-        let Some(record) = record else { return };
+    ) -> bool {
+        let Some(record) = record else { return false };
         // A session that lent nothing leaves no trace.
         if !back.recorded && back.is_nothing() {
-            return;
+            return false;
         }
         let event = Kind::Ended(back.event(self.environment, result, elapsed));
-        if let Err(error) = record.append(&self.id, event) {
-            self.say.warning(
-                &format!(
-                    "the record `{}` could not be written: {error}",
-                    record.path().display()
-                ),
-                None,
-            );
+        match record.append(&self.id, event) {
+            Ok(()) => true,
+            Err(error) => {
+                self.say.warning(
+                    &format!(
+                        "the record `{}` could not be written: {error}",
+                        record.path().display()
+                    ),
+                    None,
+                );
+                back.recorded
+            }
         }
     }
 }
@@ -577,16 +611,25 @@ where
     }
 }
 
+/// What the work gives, or `None` where it panics: what was borrowed must be given back all the same.
+async fn unless_it_panics<T>(work: impl Future<Output = T>) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    std::future::poll_fn(|context| {
+        // After a panic the work is not polled again; it holds no lock and no half-made value that others look at.
+        let polled = AssertUnwindSafe(|| work.as_mut().poll(context));
+        match std::panic::catch_unwind(polled) {
+            Ok(polled) => polled.map(Some),
+            Err(_) => Poll::Ready(None),
+        }
+    })
+    .await
+}
+
 /// The next signal that asks us to end.
 async fn ending_signal(signals: &Signals) -> Signal {
     loop {
         match signals.next().await {
-            Ok(received)
-                if matches!(
-                    received.signal,
-                    Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT
-                ) =>
-            {
+            Ok(received) if asks_to_end(received.signal) => {
                 return received.signal;
             }
             Ok(_) => {}
@@ -616,4 +659,25 @@ pub(super) fn new_id() -> Result<String, Failure> {
         .filter(|c| !matches!(c, '-' | ':'))
         .collect();
     Ok(format!("{time}-{:08x}", u32::from_be_bytes(random)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_in_the_work_is_caught_and_what_is_borrowed_is_still_there() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime");
+        let mut borrowed = Vec::new();
+        let work = async {
+            borrowed.push("a lease");
+            tokio::task::yield_now().await;
+            assert!(borrowed.is_empty(), "a bug");
+        };
+        assert_eq!(runtime.block_on(unless_it_panics(work)), None);
+        assert_eq!(borrowed, ["a lease"]);
+        assert_eq!(runtime.block_on(unless_it_panics(async { 7 })), Some(7));
+    }
 }

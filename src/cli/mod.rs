@@ -17,13 +17,12 @@ mod status;
 mod steps;
 mod sweep;
 mod taking_back;
+mod trust;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use arguments::{Arguments, Command};
+use arguments::Command;
 use say::Say;
 
 use crate::supervise::janitor;
@@ -36,7 +35,7 @@ pub fn main() -> ExitCode {
         return janitor::run();
     }
     let raw: Vec<OsString> = std::env::args_os().collect();
-    let arguments = match Arguments::try_parse_from(&raw) {
+    let arguments = match arguments::parse(&raw) {
         Ok(arguments) => arguments,
         Err(error) => return arguments::refused(&error, &raw),
     };
@@ -47,7 +46,8 @@ pub fn main() -> ExitCode {
         Command::Render(render) => render::run(&arguments.global, render),
         Command::Status(status) => status::run(status),
         Command::End(end) => end::run(end),
-        Command::Sweep(sweep) => sweep::run(&say, &arguments.global, sweep),
+        Command::Sweep => sweep::run(&say, &arguments.global),
+        Command::Trust(trust) => trust::run(&say, &arguments.global, trust),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

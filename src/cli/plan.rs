@@ -20,7 +20,9 @@ fn plan(global: &Global, arguments: &Arguments) -> Result<Plan, Failure> {
     let surroundings = Surroundings::look()?;
     let resolved = surroundings.resolve(&arguments.command, &arguments.selection)?;
     let config = surroundings.config(global, &resolved)?;
-    surroundings.plan(&resolved, config.as_ref())
+    let plan = surroundings.plan(&resolved, config.as_ref())?;
+    surroundings.refuse_unexpected(&resolved, &plan, &arguments.command, &arguments.selection)?;
+    Ok(plan)
 }
 
 /// The plan for people: a line a fact, where it came from behind it; the policy last, ready to paste.

@@ -6,12 +6,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use super::arguments::{Arguments, Command};
+use super::arguments::{self, Command};
 use super::exec;
 use super::failure::Failure;
 use super::say::Say;
+use crate::supervise::child::{executable, search_path};
 use crate::supervise::janitor;
 use crate::variables::{DBT_LEASE_DBT, Variables};
 
@@ -22,14 +21,14 @@ pub fn shim() -> ExitCode {
         return janitor::run();
     }
     // Only the variables of the global options count: all arguments are dbt's.
-    let arguments = match Arguments::try_parse_from(["dbt-lease", "exec", "--", "dbt"]) {
+    let arguments = match arguments::parse(["dbt-lease", "exec", "--", "dbt"]) {
         Ok(arguments) => arguments,
         Err(error) => {
-            return super::arguments::refused(&error, &["dbt-lease".into(), "exec".into()]);
+            return arguments::refused(&error, &["dbt-lease".into(), "exec".into()]);
         }
     };
     let Command::Exec(mut exec) = arguments.command else {
-        return ExitCode::from(super::arguments::FAILED_BEFORE_THE_COMMAND);
+        return ExitCode::from(arguments::FAILED_BEFORE_THE_COMMAND);
     };
     let say = Say::new(&arguments.global);
     match real_dbt(&Variables::of_process()) {
@@ -54,11 +53,11 @@ fn real_dbt(variables: &Variables) -> Result<PathBuf, Failure> {
     let ourselves = std::env::current_exe()
         .ok()
         .and_then(|path| identity(&path));
-    std::env::split_paths(variables.os("PATH").unwrap_or_default())
+    std::env::split_paths(search_path(variables))
         .map(|directory| directory.join("dbt"))
-        .find(|candidate| candidate.is_file() && identity(candidate) != ourselves)
+        .find(|candidate| executable(candidate).is_ok() && identity(candidate) != ourselves)
         .ok_or_else(|| Failure {
-            code: super::arguments::NOT_FOUND,
+            code: arguments::NOT_FOUND,
             ..Failure::new(
                 "not_found",
                 "there is no `dbt` on PATH but this program itself",

@@ -2,13 +2,14 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::arguments::{Global, SelectionArguments};
 use super::failure::Failure;
 use crate::config::Config;
-use crate::dbt::{self, Context, Rendering, Resolved};
+use crate::dbt::{self, Context, Rendering, Resolved, Selection};
 use crate::plan::{self, Plan};
+use crate::trust;
 use crate::variables::Variables;
 
 /// What surrounds this process.
@@ -77,6 +78,23 @@ impl Surroundings {
         .is_some())
     }
 
+    /// The dbt-lease.yml that a command here would obey, whatever profile and target it chose.
+    pub(crate) fn config_here(&self, global: &Global) -> Result<Config, Failure> {
+        let context = Context {
+            variables: &self.variables,
+            cwd: &self.cwd,
+        };
+        let project = dbt::project_dir(&[], &Selection::default(), &context);
+        match Config::find(
+            project.as_deref(),
+            global.config.as_deref(),
+            &self.variables,
+        )? {
+            Some(file) => Ok(Config::load(&file, &self.variables)?),
+            None => Err(no_config(project.as_deref().unwrap_or(&self.cwd))),
+        }
+    }
+
     /// dbt-lease.yml, where there is one.
     pub(crate) fn config(
         &self,
@@ -88,27 +106,6 @@ impl Surroundings {
             .as_ref()
             .map(|project| project.dir.as_path());
         match Config::find(beside, global.config.as_deref(), &self.variables)? {
-            Some(file) => Ok(Some(Config::load(&file, &self.variables)?)),
-            None => Ok(None),
-        }
-    }
-
-    /// The dbt-lease.yml of the project here, where there is one; dbt itself need not be able to use the project.
-    pub(crate) fn config_here(
-        &self,
-        global: &Global,
-        selection: &SelectionArguments,
-    ) -> Result<Option<Config>, Failure> {
-        let context = Context {
-            variables: &self.variables,
-            cwd: &self.cwd,
-        };
-        let project = dbt::project_dir(&[], &selection.selection(), &context);
-        match Config::find(
-            project.as_deref(),
-            global.config.as_deref(),
-            &self.variables,
-        )? {
             Some(file) => Ok(Some(Config::load(&file, &self.variables)?)),
             None => Ok(None),
         }
@@ -127,6 +124,46 @@ impl Surroundings {
         self.plan(&looked_at, config)
     }
 
+    /// Refuses what the user has not allowed, see [`trust::check`].
+    pub(crate) fn refuse_untrusted(
+        &self,
+        config: &Config,
+        plan: &Plan,
+        command: &[OsString],
+        selection: &SelectionArguments,
+    ) -> Result<(), Failure> {
+        if plan.loan.is_none() {
+            return Ok(());
+        }
+        // Python's getcwd() knows no links, and `.env` is looked for from there.
+        let cwd = self.cwd.canonicalize().unwrap_or_else(|_| self.cwd.clone());
+        let context = Context {
+            variables: &self.variables,
+            cwd: &cwd,
+        };
+        let files = dbt::deciding_files(command, &selection.selection(), &context)?;
+        Ok(trust::check(config, plan, &files, &self.variables)?)
+    }
+
+    /// Refuses an output that does not lead where dbt-lease.yml expects it, see [`plan::expect`].
+    pub(crate) fn refuse_unexpected(
+        &self,
+        resolved: &Resolved,
+        plan: &Plan,
+        command: &[OsString],
+        selection: &SelectionArguments,
+    ) -> Result<(), Failure> {
+        if !plan
+            .loan
+            .as_ref()
+            .is_some_and(|loan| loan.expect.at.is_some())
+        {
+            return Ok(());
+        }
+        let rendering = self.rendering(command, selection)?;
+        Ok(plan::expect::check(resolved, plan, &rendering)?)
+    }
+
     /// The plan.
     pub(crate) fn plan(
         &self,
@@ -135,4 +172,18 @@ impl Surroundings {
     ) -> Result<Plan, Failure> {
         Ok(plan::plan(resolved, config, &self.variables)?)
     }
+}
+
+/// A project without dbt-lease.yml, where one is needed.
+pub(crate) fn no_config(place: &Path) -> Failure {
+    Failure::new(
+        "no_config",
+        format!(
+            "there is no dbt-lease.yml in `{}`, so it is not known what to lend",
+            place.display()
+        ),
+        Some(
+            "write one beside dbt_project.yml (the README has the shortest that works), or name it: `--config FILE`, DBT_LEASE_CONFIG",
+        ),
+    )
 }

@@ -114,7 +114,6 @@ impl Config {
             )?,
             None => Settings::default(),
         };
-        let base = shared.over(from_variables);
         let hint =
             "write `environments: {NAME: {auth: …, targets: {TARGET: database/creds/ROLE}}}`";
         let environments = top.need("environments", hint)?;
@@ -124,10 +123,11 @@ impl Config {
         }
         let environments = entries
             .iter()
-            .map(|(name, cursor)| environment(name, cursor, &base, home))
+            .map(|(name, cursor)| environment(name, cursor, (&shared, &from_variables), home))
             .collect::<Result<Vec<_>, _>>()?;
         let config = Self {
             file: file.to_owned(),
+            fingerprint: document.fingerprint(),
             environments,
         };
         each_target_once(&config)?;
@@ -139,7 +139,7 @@ impl Config {
 fn environment(
     name: &str,
     cursor: &Cursor<'_>,
-    base: &Settings,
+    (shared, from_variables): (&Settings, &Settings),
     home: Option<&Path>,
 ) -> Result<Environment, ConfigError> {
     if name.is_empty()
@@ -155,7 +155,7 @@ fn environment(
         .map(Cursor::flag)
         .transpose()?
         .unwrap_or(false);
-    let server = Settings::of(&object, home)?.over(base.clone()).server();
+    let said = Settings::of(&object, home)?.over(shared.clone());
     let login = object
         .get("auth")
         .map(|cursor| auth::read(cursor, home))
@@ -175,7 +175,8 @@ fn environment(
     Ok(Environment {
         name: name.to_owned(),
         protected,
-        server,
+        says: said.rows(),
+        server: said.over(from_variables.clone()).server(),
         auth: login,
         targets,
         at: cursor.at(),

@@ -10,6 +10,8 @@ use std::time::Duration;
 mod auth;
 mod duration;
 mod error;
+mod expect;
+mod fingerprint;
 mod isolation;
 mod lines;
 mod literal;
@@ -27,6 +29,7 @@ mod walk;
 
 pub use error::{ConfigError, Place, Twice};
 pub use names::{BridgeName, bridge_name, login_variables};
+pub use server::own_addresses;
 pub(crate) use walk::nearest;
 
 /// dbt-lease.yml.
@@ -34,6 +37,8 @@ pub(crate) use walk::nearest;
 pub struct Config {
     /// The file, absolute.
     pub file: PathBuf,
+    /// SHA-256 of what the file says, in hexadecimal: what trust is tied to. Where the file lies does not count.
+    pub fingerprint: String,
     /// The environments, in the file's order.
     pub environments: Vec<Environment>,
 }
@@ -48,6 +53,8 @@ pub struct Environment {
     /// How to reach its Vault: the environment's keys over `vault:` over Vault's variables. None where no address is said
     /// anywhere, which only matters once something is lent.
     pub server: Option<Server>,
+    /// What the file itself says of that server, for people: key and value. Vault's variables are not in it.
+    pub says: Vec<(&'static str, String)>,
     /// Its login; always there when one of its targets lends.
     pub auth: Option<Auth>,
     /// Its targets, in the file's order.
@@ -69,8 +76,23 @@ pub struct Target {
     pub target: String,
     /// What is lent for it.
     pub lending: Lending,
+    /// `expect:`: what the output must say before anything is lent.
+    pub expect: Expect,
     /// Where it stands.
     pub at: Place,
+}
+
+/// `expect:`: where the output must lead. What is not given is not compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expect {
+    /// `host:`
+    pub host: Option<String>,
+    /// `port:`
+    pub port: Option<u16>,
+    /// `sslmode:`
+    pub sslmode: Option<String>,
+    /// Where it stands; none without it.
+    pub at: Option<Place>,
 }
 
 /// What a target needs from Vault.

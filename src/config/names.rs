@@ -17,13 +17,32 @@ pub enum BridgeName {
     Refused(&'static str),
 }
 
+/// Whether a variable decides what the child runs or which target dbt chooses: one that names itself a login's source would be
+/// taken from the child, and dbt would choose another target than we did.
+pub(super) fn steers(name: &str) -> bool {
+    let capital = name.to_ascii_uppercase();
+    decides_code(&capital) || is_dbt_option(&capital) || capital.starts_with("DBT_LEASE_")
+}
+
+fn decides_code(capital: &str) -> bool {
+    ["PATH", "HOME", "BASH_ENV"].contains(&capital)
+        || ["LD_", "DYLD_", "PYTHON"]
+            .iter()
+            .any(|prefix| capital.starts_with(prefix))
+}
+
+fn is_dbt_option(capital: &str) -> bool {
+    capital.starts_with("DBT_ENGINE_")
+        || capital
+            .strip_prefix("DBT_")
+            .is_some_and(|option| DBT_OPTIONS.contains(&option))
+}
+
 /// What `env:` may do with this name.
 pub fn bridge_name(name: &str) -> BridgeName {
     let capital = name.to_ascii_uppercase();
     let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| capital.starts_with(prefix));
-    if ["PATH", "HOME", "BASH_ENV"].contains(&capital.as_str())
-        || begins(&["LD_", "DYLD_", "PYTHON"])
-    {
+    if decides_code(&capital) {
         BridgeName::Refused("decides what code the child runs")
     } else if capital.ends_with("_PROXY") || begins(&["SSL_"]) {
         BridgeName::Refused("decides where the child's connections go and whom they trust")
@@ -31,11 +50,7 @@ pub fn bridge_name(name: &str) -> BridgeName {
         BridgeName::Refused("belongs to Vault")
     } else if begins(&["DBT_LEASE_", "DBT_ENV_CUSTOM_ENV_"]) {
         BridgeName::Refused("is set by dbt-lease or copied by dbt into its artifacts")
-    } else if begins(&["DBT_ENGINE_"])
-        || capital
-            .strip_prefix("DBT_")
-            .is_some_and(|option| DBT_OPTIONS.contains(&option))
-    {
+    } else if is_dbt_option(&capital) {
         BridgeName::Refused("is an option of dbt itself")
     } else if name
         .strip_prefix("DBT_ENV_SECRET_")

@@ -225,6 +225,33 @@ impl Settings {
         }
     }
 
+    /// What is set, for people: key and value, as in dbt-lease.yml.
+    pub(super) fn rows(&self) -> Vec<(&'static str, String)> {
+        let file = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        let rows = [
+            ("address", self.address.clone()),
+            ("namespace", self.namespace.clone()),
+            ("ca_cert", file(&self.ca_cert)),
+            ("ca_path", file(&self.ca_path)),
+            ("client_cert", file(&self.client_cert)),
+            ("client_key", file(&self.client_key)),
+            ("tls_server_name", self.tls_server_name.clone()),
+            ("skip_verify", self.skip_verify.map(|flag| flag.to_string())),
+            (
+                "timeout",
+                self.timeout
+                    .map(|timeout| format!("{} s", timeout.as_secs_f64())),
+            ),
+            (
+                "max_retries",
+                self.max_retries.map(|number| number.to_string()),
+            ),
+        ];
+        rows.into_iter()
+            .filter_map(|(key, value)| Some((key, value?)))
+            .collect()
+    }
+
     /// The server, where there is an address.
     pub(super) fn server(self) -> Option<Server> {
         Some(Server {
@@ -240,6 +267,25 @@ impl Settings {
             max_retries: self.max_retries.unwrap_or(MAX_RETRIES),
         })
     }
+}
+
+/// The user's own addresses, which no file can say: BAO_ADDR (else VAULT_ADDR), and the agent's where that is set.
+///
+/// # Errors
+/// A variable that holds no address.
+pub fn own_addresses(variables: &Variables) -> Result<Vec<String>, ConfigError> {
+    ["ADDR", "AGENT_ADDR"]
+        .into_iter()
+        .filter_map(|name| text_of(variables, name).transpose())
+        .map(|found| {
+            let (name, text) = found?;
+            normal_address(text).map_err(|problem| ConfigError::Variable {
+                name,
+                problem,
+                hint: ADDRESS_HINT,
+            })
+        })
+        .collect()
 }
 
 const ADDRESS_HINT: &str = "write https://HOST:PORT, http://127.0.0.1:PORT or unix:///PATH";

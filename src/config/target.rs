@@ -4,13 +4,15 @@
 use super::error::ConfigError;
 use super::walk::{Cursor, Keys, Object, is_variable_name};
 use super::{
-    Bridge, BridgeName, Delivery, FieldValue, KvEngine, Lending, Lent, LentSecret, Operation,
-    SecretRequest, Target, bridge_name, literal, path, template,
+    Bridge, BridgeName, Delivery, Expect, FieldValue, KvEngine, Lending, Lent, LentSecret,
+    Operation, SecretRequest, Target, bridge_name, expect, literal, path, template,
 };
 
 const TARGET: Keys = Keys {
-    known: &["profile", "target", "secrets", "env", "fields", "delivery"],
-    later: &["expect", "ttl", "parse_cache", "keep", "gate"],
+    known: &[
+        "profile", "target", "secrets", "env", "fields", "delivery", "expect",
+    ],
+    later: &["ttl", "parse_cache", "keep", "gate"],
     elsewhere: &[
         ("path", IN_A_SECRET),
         ("engine", IN_A_SECRET),
@@ -64,6 +66,7 @@ pub(super) fn read(key: &str, cursor: &Cursor<'_>) -> Result<Target, ConfigError
             profile: None,
             target: key.to_owned(),
             lending,
+            expect: Expect::default(),
             at: cursor.at(),
         });
     }
@@ -83,11 +86,18 @@ pub(super) fn read(key: &str, cursor: &Cursor<'_>) -> Result<Target, ConfigError
             (None, String::new())
         }
     };
+    let lending = lending(&object)?;
+    let expect = object
+        .get("expect")
+        .map(|cursor| expect::read(cursor, &lending))
+        .transpose()?
+        .unwrap_or_default();
     Ok(Target {
         key: key.to_owned(),
         profile,
         target,
-        lending: lending(&object)?,
+        lending,
+        expect,
         at: cursor.at(),
     })
 }
@@ -125,6 +135,10 @@ fn lending(target: &Object<'_>) -> Result<Lending, ConfigError> {
     let hint = "write `secrets: {warehouse: database/creds/ROLE}`, or `secrets: none`";
     let secrets = target.need("secrets", hint)?;
     if secrets.is_text() && secrets.text("")? == "none" {
+        if let Some(cursor) = target.get("expect") {
+            let hint = "remove it: what it guards is the lease";
+            return Err(cursor.bad("nothing to guard, since `secrets` is `none`", hint));
+        }
         return match ["env", "fields", "delivery"]
             .iter()
             .find_map(|key| target.get(key))

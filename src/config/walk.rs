@@ -9,7 +9,7 @@ use serde_yaml::Value;
 
 use super::error::{ConfigError, Place};
 use super::lines::Lines;
-use super::{duration, literal};
+use super::{duration, fingerprint, literal, names};
 
 /// The parsed file.
 pub(super) struct Document {
@@ -82,6 +82,11 @@ impl Document {
         };
         document.root().refuse_secrets()?;
         Ok(document)
+    }
+
+    /// What trust is tied to, see [`fingerprint`].
+    pub(super) fn fingerprint(&self) -> String {
+        fingerprint::of(&self.root)
     }
 
     /// The outermost value.
@@ -192,7 +197,7 @@ impl<'a> Cursor<'a> {
                 "write the name of the variable that holds it",
             ));
         }
-        if text == "PATH" || text == "HOME" {
+        if names::steers(text) {
             return Err(self.bad(
                 "a variable that the child needs, but a login's source is kept from it",
                 "name a variable that holds nothing else",

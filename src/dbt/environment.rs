@@ -90,7 +90,13 @@ impl<'a> Environment<'a> {
         let Some(path) = found else {
             return Ok(Self { real, file: None });
         };
-        let content = Content::Added(dotenv::added(&text_of(&path)?, real));
+        let added = dotenv::added(&text_of(&path)?, real);
+        // Only a name in quotes can hold one; Python's os.environ refuses it, and dbt does not start.
+        if added.keys().any(|name| name.contains('=')) {
+            let why = "a name in it holds `=`".to_owned();
+            return Err(DbtError::SettingsFile { path, why });
+        }
+        let content = Content::Added(added);
         Ok(Self {
             real,
             file: Some(DotenvFile { path, content }),
@@ -169,6 +175,11 @@ impl<'a> Environment<'a> {
             (None, Lookup::Text(home)) => Some(PathBuf::from(home)),
             (None, _) => None,
         }
+    }
+
+    /// The `.env` that is loaded, where there is one.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.file.as_ref().map(|file| file.path.as_path())
     }
 
     /// The `.env` that gives this variable, unless the process itself has it.

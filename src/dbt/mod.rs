@@ -31,7 +31,7 @@ pub mod yaml;
 pub use environment::{Environment, Lookup};
 pub use error::{DbtError, UnknownTarget};
 pub use rendering::{Rendering, Vault};
-pub use resolve::{project_dir, resolve};
+pub use resolve::{deciding_files, project_dir, resolve};
 
 /// dbt's own options as they were given to us, before `--` (or without a command).
 #[derive(Clone, Debug, Default)]

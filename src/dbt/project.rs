@@ -4,6 +4,7 @@
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
+use super::dotenv::is_python_space;
 use super::error::DbtError;
 use super::yaml::{self, Node, Value};
 use super::{Project, Source};
@@ -47,7 +48,7 @@ pub(super) fn read(dir: &Path, source: &Source) -> Result<ProjectFile, DbtError>
             said: source.said.clone(),
         });
     }
-    let root = load(&path)?;
+    let root = parsed(&path, &stripped(&bytes_of(&path)?))?;
     let Some(map) = root.map() else {
         return Err(DbtError::ProjectNotMapping { path });
     };
@@ -83,14 +84,42 @@ pub(super) fn read(dir: &Path, source: &Source) -> Result<ProjectFile, DbtError>
 /// # Errors
 /// It cannot be read, or is not YAML as dbt reads it.
 pub(super) fn load(path: &Path) -> Result<Rc<Node>, DbtError> {
-    let bytes = std::fs::read(path).map_err(|error| DbtError::Unreadable {
+    parsed(path, &bytes_of(path)?)
+}
+
+fn bytes_of(path: &Path) -> Result<Vec<u8>, DbtError> {
+    std::fs::read(path).map_err(|error| DbtError::Unreadable {
         path: path.to_path_buf(),
         why: error.to_string(),
-    })?;
-    yaml::load(&bytes).map_err(|error| DbtError::Yaml {
+    })
+}
+
+fn parsed(path: &Path, bytes: &[u8]) -> Result<Rc<Node>, DbtError> {
+    yaml::load(bytes).map_err(|error| DbtError::Yaml {
         path: path.to_path_buf(),
         error,
     })
+}
+
+/// dbt takes the white space from both ends of dbt_project.yml (not of profiles.yml) before it reads it as YAML. Line
+/// feeds stay, so that line numbers are the file's.
+fn stripped(bytes: &[u8]) -> Vec<u8> {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return bytes.to_vec();
+    };
+    let kept = text.trim_matches(is_python_space);
+    let lines = text
+        .chars()
+        .take_while(|character| is_python_space(*character))
+        .filter(|character| *character == '\n')
+        .count();
+    // A byte order mark counts only at the very start.
+    let lines = if kept.starts_with('\u{feff}') {
+        0
+    } else {
+        lines
+    };
+    ["\n".repeat(lines).as_bytes(), kept.as_bytes()].concat()
 }
 
 /// Python's `os.path.normpath`: `..` goes by the words, not by links, as dbt does with the project directory.
@@ -112,7 +141,7 @@ fn normal(path: &Path) -> PathBuf {
 mod tests {
     use std::path::Path;
 
-    use super::{nearest, normal};
+    use super::{nearest, normal, stripped};
 
     #[test]
     fn the_nearest_project_upwards_is_found() {
@@ -122,6 +151,17 @@ mod tests {
         std::fs::write(dir.path().join("dbt_project.yml"), "name: p").expect("a file");
         assert_eq!(nearest(&inner), dir.path());
         assert_eq!(nearest(Path::new("/")), Path::new("/"));
+    }
+
+    #[test]
+    fn white_space_around_the_project_file_goes() {
+        for (written, kept) in [
+            ("\n  a: 1\nb: 2\n\n", "\na: 1\nb: 2"),
+            ("\t\u{a0}a: 1", "a: 1"),
+            ("", ""),
+        ] {
+            assert_eq!(stripped(written.as_bytes()), kept.as_bytes());
+        }
     }
 
     #[test]

@@ -87,6 +87,27 @@ pub fn project_dir(
     found.ok().map(|directory| directory.path)
 }
 
+/// The files beside profiles.yml that decide what dbt uses for a command: `.env` and the user's settings, where they are.
+///
+/// # Errors
+/// What [`resolve`] says of them.
+pub fn deciding_files(
+    command: &[OsString],
+    selection: &Selection,
+    context: &Context<'_>,
+) -> Result<Vec<PathBuf>, DbtError> {
+    let program = recognise(command, context.variables, selection.target.is_some())?;
+    let fusion = matches!(program, Program::Dbt { fusion: true, .. });
+    let choices = Choices::of(context, context.cwd, fusion)?;
+    let dotenv = choices.environment.file();
+    let of_user = Some(choices.settings.path()).filter(|path| !path.as_os_str().is_empty());
+    Ok(dotenv
+        .into_iter()
+        .chain(of_user)
+        .map(std::path::Path::to_path_buf)
+        .collect())
+}
+
 /// A command that reads no profile.
 fn unleased(
     command: &[OsString],
@@ -369,6 +390,7 @@ impl Choices<'_> {
         }
         if let Some(target) =
             self.choice(invocation.command, Given::Words(invocation), "target_path")?
+            && !target.text.is_empty()
         {
             return Ok(PathBuf::from(target.text));
         }

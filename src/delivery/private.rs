@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, fchmod, fchmodat, fstat, mkdirat};
 use nix::sys::statfs::{self, fstatfs};
-use nix::unistd::{Uid, geteuid};
+use nix::unistd::{Uid, UnlinkatFlags, geteuid, unlinkat};
 
 use crate::variables::Variables;
 
@@ -112,12 +112,15 @@ impl PrivateDir {
     /// Opens `name` in such a place, under the same conditions; an error of kind `NotFound` where it is not there.
     pub fn open_in_shared(place: &Path, name: &str) -> io::Result<Self> {
         let parent = shared(place)?;
-        Self::checked(parent.as_fd(), place.join(name), OsStr::new(name))
+        Self::checked(open_directory(parent, OsStr::new(name))?, place.join(name))
     }
 
     /// Opens `name` in this directory; an error of kind `NotFound` where it is not there.
     pub fn open(&self, name: &OsStr) -> io::Result<Self> {
-        Self::checked(self.descriptor.as_fd(), self.path.join(name), name)
+        Self::checked(
+            open_directory(&self.descriptor, name)?,
+            self.path.join(name),
+        )
     }
 
     /// Makes `name` in this directory; it must not be there yet.
@@ -136,18 +139,29 @@ impl PrivateDir {
         name: &str,
         may_exist: bool,
     ) -> io::Result<Self> {
-        match mkdirat(parent, name, Mode::S_IRWXU) {
-            // The umask may have taken our own bits away. The entry is the one that we have just made: in a shared place the
-            // sticky bit keeps others from exchanging it.
-            Ok(()) => fchmodat(parent, name, Mode::S_IRWXU, FchmodatFlags::FollowSymlink)?,
-            Err(Errno::EEXIST) if may_exist => {}
+        let made = match mkdirat(parent, name, Mode::S_IRWXU) {
+            Ok(()) => true,
+            Err(Errno::EEXIST) if may_exist => false,
             Err(error) => return Err(error.into()),
-        }
-        Self::checked(parent, path, OsStr::new(name))
+        };
+        let open = || {
+            if made {
+                // The umask may have taken our own bits away. The entry is the one that we have just made: in a shared place the
+                // sticky bit keeps others from exchanging it.
+                fchmodat(parent, name, Mode::S_IRWXU, FchmodatFlags::FollowSymlink)?;
+            }
+            open_directory(parent, OsStr::new(name))
+        };
+        let descriptor = open().inspect_err(|_| {
+            // Without a descriptor left, nobody would know of it.
+            if made {
+                let _ = unlinkat(parent, name, UnlinkatFlags::RemoveDir);
+            }
+        })?;
+        Self::checked(descriptor, path)
     }
 
-    fn checked(parent: impl AsFd, path: PathBuf, name: &OsStr) -> io::Result<Self> {
-        let descriptor = open_directory(parent, name)?;
+    fn checked(descriptor: OwnedFd, path: PathBuf) -> io::Result<Self> {
         let found = fstat(&descriptor)?;
         if !owned(&found, false) {
             return Err(io::Error::other(format!(
@@ -187,15 +201,18 @@ impl PrivateDir {
         written
     }
 
-    /// Removes this directory's entry from `parent`, if it is empty.
+    /// Removes this directory's entry from `parent`, if it is empty. That it is gone already is as good.
     pub fn remove_from(self, parent: &Self) -> io::Result<()> {
         let name = self.path.file_name().unwrap_or_default();
-        nix::unistd::unlinkat(
-            &parent.descriptor,
-            name,
-            nix::unistd::UnlinkatFlags::RemoveDir,
-        )?;
-        Ok(())
+        match unlinkat(&parent.descriptor, name, UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Removes an empty directory below this one, where it is there.
+    pub fn remove_empty(&self, below: &str) {
+        let _ = unlinkat(&self.descriptor, below, UnlinkatFlags::RemoveDir);
     }
 }
 

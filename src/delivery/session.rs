@@ -11,6 +11,7 @@
 //! The lock of `dbt-lease-UID` itself is held around each "make and lock" and "unlock and remove", so that nobody locks what is
 //! about to go.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -54,6 +55,8 @@ pub(super) type DirectoryLock = Flock<OwnedFd>;
 pub struct SessionDir {
     base: PrivateDir,
     parts: Option<Parts>,
+    /// Descriptors that are held for the removal: it must not fail because the process has no more.
+    reserve: [Option<OwnedFd>; 3],
 }
 
 struct Parts {
@@ -128,25 +131,49 @@ impl SessionDir {
         wants_files: bool,
         tell: &dyn Fn(Step<'_>),
     ) -> io::Result<Self> {
-        // Another session that ends may remove `dbt-lease-UID` between our opening it and our mkdir in it.
-        for _ in 0..16 {
-            let base = PrivateDir::in_shared(&place.path, &base_name())?;
-            let made = {
-                let _guard = lock(&base, FlockArg::LockExclusive)?;
-                Self::parts(&base, session, wants_files, tell)
-            };
-            match made {
-                Ok(parts) => {
-                    return Ok(Self {
-                        base,
-                        parts: Some(parts),
-                    });
+        let mut outcome = Self::try_to_make(place, session, wants_files, tell);
+        // Another session that ends may remove `dbt-lease-UID` between any two of our steps.
+        for _ in 0..64 {
+            match outcome {
+                Err(error) if error.raw_os_error() == Some(Errno::ENOENT as i32) => {
+                    outcome = Self::try_to_make(place, session, wants_files, tell);
                 }
-                Err(error) if error.raw_os_error() == Some(Errno::ENOENT as i32) => {}
-                Err(error) => return Err(error),
+                other => return other,
             }
         }
-        Err(io::Error::other("another process keeps removing it"))
+        outcome
+    }
+
+    fn try_to_make(
+        place: &Place,
+        session: &str,
+        wants_files: bool,
+        tell: &dyn Fn(Step<'_>),
+    ) -> io::Result<Self> {
+        let base = PrivateDir::in_shared(&place.path, &base_name())?;
+        let made = || {
+            let _guard = lock(&base, FlockArg::LockExclusive)?;
+            let parts = Self::parts(&base, session, wants_files, tell)?;
+            let reserve = std::array::from_fn(|_| base.as_fd().try_clone_to_owned().ok());
+            if reserve.iter().any(Option::is_none) {
+                return Err(Errno::EMFILE.into());
+            }
+            Ok((parts, reserve))
+        };
+        match made() {
+            Ok((parts, reserve)) => Ok(Self {
+                base,
+                parts: Some(parts),
+                reserve,
+            }),
+            Err(error) => {
+                let _ = shred::file(&base, OsStr::new(&format!("{session}/janitor")));
+                base.remove_empty(&format!("{session}/profiles"));
+                base.remove_empty(session);
+                remove_if_empty(&base);
+                Err(error)
+            }
+        }
     }
 
     fn parts(
@@ -199,6 +226,7 @@ impl SessionDir {
         else {
             return Ok(());
         };
+        self.reserve = [const { None }; 3];
         let shredded = shred::contents(&profiles);
         let files_shredded = files
             .as_ref()
@@ -206,7 +234,7 @@ impl SessionDir {
         let _guard = lock(&self.base, FlockArg::LockExclusive)?;
         let removed = profiles
             .remove_from(&session.directory)
-            // The janitor's socket.
+            // The janitor's socket, and what the command put beside it.
             .and_then(|()| shred::contents(&session.directory))
             .and_then(|()| session.directory.remove_from(&self.base))
             .and_then(|()| files.map_or(Ok(()), |files| files.directory.remove_from(&self.base)));
@@ -239,10 +267,7 @@ pub(super) fn base_name() -> String {
 
 /// Removes `dbt-lease-UID` itself. Others may still have directories in it; then it stays.
 pub(super) fn remove_if_empty(base: &PrivateDir) {
-    let path = base.path();
-    if std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none()) {
-        let _ = std::fs::remove_dir(path);
-    }
+    let _ = std::fs::remove_dir(base.path());
 }
 
 pub(super) fn lock(directory: &PrivateDir, how: FlockArg) -> io::Result<DirectoryLock> {
@@ -377,6 +402,35 @@ mod tests {
         assert!(
             refusal.contains("missing: no such file or directory"),
             "{refusal}"
+        );
+    }
+
+    #[test]
+    fn sessions_that_begin_and_end_at_once_find_their_place_each_time() {
+        let scratch = tempfile::tempdir().expect("a scratch directory");
+        let places = [place(&scratch)];
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let places = &places;
+                scope.spawn(move || {
+                    for round in 0..300 {
+                        SessionDir::deliver(
+                            places,
+                            &format!("s-{thread}-{round}"),
+                            false,
+                            &quiet,
+                            &|_| Ok(contents(Vec::new())),
+                        )
+                        .expect("delivered")
+                        .remove()
+                        .expect("removed");
+                    }
+                });
+            }
+        });
+        assert_eq!(
+            std::fs::read_dir(scratch.path()).expect("listed").count(),
+            0
         );
     }
 }

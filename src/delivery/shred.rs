@@ -10,6 +10,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 
 use nix::dir::{Dir, Type};
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, fstat};
 use nix::sys::uio::pwrite;
@@ -28,7 +29,12 @@ pub fn contents(directory: &PrivateDir) -> io::Result<()> {
 fn empty(directory: impl AsFd, depth: usize) -> io::Result<()> {
     let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
     // A descriptor of its own: reading entries moves the offset that duplicates share.
-    let mut listing = Dir::openat(directory.as_fd(), ".", flags, Mode::empty())?;
+    let mut listing = match Dir::openat(directory.as_fd(), ".", flags, Mode::empty()) {
+        Ok(listing) => listing,
+        // The directory itself was removed, so nothing is in it.
+        Err(Errno::ENOENT) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
     let mut entries = Vec::new();
     for entry in listing.iter() {
         let entry = entry?;
@@ -65,7 +71,7 @@ fn overwrite(directory: impl AsFd, name: &OsStr) -> io::Result<()> {
     let descriptor = match openat(directory.as_fd(), name, flags, Mode::empty()) {
         Ok(descriptor) => descriptor,
         // A link, a socket or a pipe without a reader holds no bytes of ours.
-        Err(nix::errno::Errno::ELOOP | nix::errno::Errno::ENXIO) => return Ok(()),
+        Err(Errno::ELOOP | Errno::ENXIO) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
     let length = fstat(&descriptor)?.st_size;

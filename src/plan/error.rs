@@ -72,6 +72,62 @@ pub enum PlanError {
         /// Where the environment stands.
         at: Place,
     },
+    /// The user's own token would go to a server that the user did not name.
+    #[error(
+        "environment `{environment}` takes the user's own token ({at}), and {address} is not {}",
+        own_server(own.as_deref())
+    )]
+    ForeignAddress {
+        /// The environment.
+        environment: String,
+        /// The address in dbt-lease.yml.
+        address: String,
+        /// The address of the user's own variables, where there is one.
+        own: Option<String>,
+        /// Where the login stands.
+        at: Place,
+    },
+    /// A value of the output is not what `expect:` says.
+    #[error(
+        "{}:{line}: `{key}` {}, and {at} expects `{expected}`",
+        file.display(), other(found.as_deref())
+    )]
+    Unexpected {
+        /// profiles.yml.
+        file: PathBuf,
+        /// Its line.
+        line: usize,
+        /// The key of the output.
+        key: &'static str,
+        /// What `expect:` says.
+        expected: String,
+        /// What the output says, where that cannot be a secret.
+        found: Option<String>,
+        /// Where `expect:` stands.
+        at: Place,
+    },
+    /// A value that `expect:` names is not known for certain.
+    #[error("{}:{line}: `{key}` cannot be compared with what {at} expects: {why}", file.display())]
+    NotComparable {
+        /// profiles.yml.
+        file: PathBuf,
+        /// Its line.
+        line: usize,
+        /// The key of the output.
+        key: &'static str,
+        /// Why not.
+        why: String,
+        /// Where `expect:` stands.
+        at: Place,
+    },
+    /// A variable leads the database's client past the host.
+    #[error("{at} expects a host, and {name} is set, which leads PostgreSQL's client elsewhere")]
+    LedElsewhere {
+        /// The variable.
+        name: &'static str,
+        /// Where `expect:` stands.
+        at: Place,
+    },
     /// Nobody says where Vault is.
     #[error("no address of Vault for environment `{environment}` ({at})")]
     NoAddress {
@@ -108,6 +164,22 @@ pub enum PlanError {
     },
 }
 
+fn own_server(own: Option<&str>) -> String {
+    match own {
+        Some(own) => format!("the user's own server: that is {own} (BAO_ADDR, VAULT_ADDR)"),
+        None => {
+            "known to be the user's own server: neither BAO_ADDR nor VAULT_ADDR is set".to_owned()
+        }
+    }
+}
+
+fn other(found: Option<&str>) -> String {
+    match found {
+        Some(found) => format!("is `{found}`"),
+        None => "is something else".to_owned(),
+    }
+}
+
 impl PlanError {
     /// A stable word for JSON output.
     pub fn kind(&self) -> &'static str {
@@ -117,6 +189,9 @@ impl PlanError {
             Self::NotNamed { .. } => "protected_target_not_named",
             Self::PlainHttp { .. } => "protected_plain_http",
             Self::SkipVerify { .. } => "protected_skip_verify",
+            Self::ForeignAddress { .. } => "token_to_foreign_address",
+            Self::Unexpected { .. } | Self::LedElsewhere { .. } => "unexpected_output",
+            Self::NotComparable { .. } => "output_not_comparable",
             Self::NoAddress { .. } => "no_vault_address",
             Self::NotRead { .. } => "variable_not_read",
             Self::KeptVariable { .. } => "variable_kept",
@@ -135,6 +210,18 @@ impl PlanError {
             Self::PlainHttp { at, .. } => format!("use https:// ({at}, `vault:` or VAULT_ADDR); plain http is for loopback alone"),
             Self::SkipVerify { at, .. } => {
                 format!("remove skip_verify ({at}, `vault:` or VAULT_SKIP_VERIFY) and name the authority: `ca_cert: FILE`")
+            }
+            Self::ForeignAddress { address, .. } => format!(
+                "if {address} is yours: export VAULT_ADDR={address}; else log in by a role of the project's (`method: approle`)"
+            ),
+            Self::Unexpected { file, at, .. } => {
+                format!("if {} is right, correct `expect` ({at}); if not, nothing was lent to it", file.display())
+            }
+            Self::NotComparable { key, .. } => {
+                format!("write `{key}` into the output as a plain value, or as env_var() of a variable that dbt-lease does not set")
+            }
+            Self::LedElsewhere { name, .. } => {
+                format!("unset {name}, or take it out of `.env`; only `host` says where the credential goes")
             }
             Self::NoAddress { .. } => "set VAULT_ADDR, or write `vault: {address: https://HOST:8200}` into dbt-lease.yml".to_owned(),
             Self::NotRead { name, .. } => format!(

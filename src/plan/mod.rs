@@ -9,14 +9,15 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::config::{
-    Auth, BridgeName, Config, Environment, Lending, Lent, LentSecret, Operation, RoleId, SecretId,
-    SecretRequest, Server, Target, Twice, bridge_name, login_variables,
+    Auth, BridgeName, Config, Environment, Expect, Lending, Lent, LentSecret, Operation, RoleId,
+    SecretId, SecretRequest, Server, Target, Twice, bridge_name, login_variables, own_addresses,
 };
 use crate::dbt::{Need, Profile, Resolved};
 use crate::variables::Variables;
 
 mod env_vars;
 mod error;
+pub mod expect;
 mod policy;
 #[cfg(test)]
 mod tests;
@@ -69,6 +70,8 @@ pub struct Loan {
     pub session: Option<Session>,
     /// The target's secrets and where their fields go.
     pub lent: Lent,
+    /// Where the output must lead, see [`expect::check`].
+    pub expect: Expect,
 }
 
 /// Where and how to log in.
@@ -138,7 +141,7 @@ pub fn plan(
     plan.secrets = Some(lent.secrets.iter().map(SecretView::of).collect());
     plan.delivery = Some(DeliveryView::of(lent.delivery));
     let session = match resolved.need {
-        Need::Lease => Some(session(resolved, environment, lent)?),
+        Need::Lease => Some(session(resolved, environment, lent, variables)?),
         Need::Placeholder | Need::None => None,
     };
     if let Some(session) = &session {
@@ -152,6 +155,7 @@ pub fn plan(
     plan.loan = Some(Loan {
         session,
         lent: lent.clone(),
+        expect: target.expect.clone(),
     });
     Ok(plan)
 }
@@ -226,6 +230,7 @@ fn session(
     resolved: &Resolved,
     environment: &Environment,
     lent: &Lent,
+    variables: &Variables,
 ) -> Result<Session, PlanError> {
     let name = || environment.name.clone();
     if environment.protected {
@@ -243,6 +248,28 @@ fn session(
             });
         }
     }
+    let (server, auth) = reach(environment, variables)?;
+    let secrets = lent
+        .secrets
+        .iter()
+        .map(|secret| secret.request.clone())
+        .collect();
+    Ok(Session {
+        server: server.clone(),
+        auth: auth.clone(),
+        secrets,
+    })
+}
+
+/// How an environment's Vault is reached, and the login to it, under the rules that hold for every login.
+///
+/// # Errors
+/// It has no address; a protected one without TLS that is verified; the user's own token would go to somebody else's address.
+pub fn reach<'e>(
+    environment: &'e Environment,
+    variables: &Variables,
+) -> Result<(&'e Server, &'e Auth), PlanError> {
+    let name = || environment.name.clone();
     let (Some(server), Some(auth)) = (&environment.server, &environment.auth) else {
         return Err(PlanError::NoAddress {
             environment: name(),
@@ -265,15 +292,29 @@ fn session(
             });
         }
     }
-    let secrets = lent
-        .secrets
-        .iter()
-        .map(|secret| secret.request.clone())
-        .collect();
-    Ok(Session {
-        server: server.clone(),
-        auth: auth.clone(),
-        secrets,
+    if *auth == Auth::Token {
+        own_token_goes_home(environment, server, variables)?;
+    }
+    Ok((server, auth))
+}
+
+/// A token of the user's own opens more than this project: it goes where the user's own variables say, and nowhere that a
+/// file says.
+fn own_token_goes_home(
+    environment: &Environment,
+    server: &Server,
+    variables: &Variables,
+) -> Result<(), PlanError> {
+    // A variable that is no address was refused when dbt-lease.yml was read.
+    let own = own_addresses(variables).unwrap_or_default();
+    if own.contains(&server.address) {
+        return Ok(());
+    }
+    Err(PlanError::ForeignAddress {
+        environment: environment.name.clone(),
+        address: server.address.clone(),
+        own: own.into_iter().next(),
+        at: environment.auth_at.clone(),
     })
 }
 
@@ -373,7 +414,8 @@ fn requests(auth: &Auth, secrets: &[LentSecret]) -> Vec<Request> {
     requests
 }
 
-fn login_source(auth: &Auth) -> String {
+/// Where a login is read from, for people.
+pub fn login_source(auth: &Auth) -> String {
     match auth {
         Auth::AppRole {
             role_id, secret_id, ..

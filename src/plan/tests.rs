@@ -46,7 +46,7 @@ fn string(text: &str, line: usize) -> Rc<Node> {
 }
 
 /// A command on a target of the project's own profile `shop`, whose output has these strings.
-fn command(need: Need, target: &str, named: bool, output: &[(&str, &str)]) -> Resolved {
+pub(super) fn command(need: Need, target: &str, named: bool, output: &[(&str, &str)]) -> Resolved {
     let pairs = output
         .iter()
         .enumerate()
@@ -97,10 +97,17 @@ fn prod(named: bool) -> Resolved {
 }
 
 fn planned(resolved: &Resolved, config: &str) -> Result<Plan, PlanError> {
-    let variables = Variables::default();
-    let config = Config::parse(Path::new("/p/dbt-lease.yml"), config, &variables)
+    planned_with(resolved, config, &Variables::default())
+}
+
+fn planned_with(
+    resolved: &Resolved,
+    config: &str,
+    variables: &Variables,
+) -> Result<Plan, PlanError> {
+    let config = Config::parse(Path::new("/p/dbt-lease.yml"), config, variables)
         .expect("a good dbt-lease.yml");
-    plan(resolved, Some(&config), &variables)
+    plan(resolved, Some(&config), variables)
 }
 
 fn refusal(resolved: &Resolved, config: &str) -> String {
@@ -246,7 +253,13 @@ path "auth/token/revoke-self" {
 
 #[test]
 fn the_users_own_token_is_looked_at_and_never_revoked_and_kv_has_no_lease() {
-    let plan = planned(&command(Need::Lease, "staging", false, &[]), CONFIG).expect("a plan");
+    let own = [("VAULT_ADDR", "https://vault.example.com:8200")];
+    let plan = planned_with(
+        &command(Need::Lease, "staging", false, &[]),
+        CONFIG,
+        &own.into_iter().collect(),
+    )
+    .expect("a plan");
     let requests: Vec<_> = plan
         .requests
         .expect("requests")
@@ -263,6 +276,47 @@ fn the_users_own_token_is_looked_at_and_never_revoked_and_kv_has_no_lease() {
         (login.method, login.mount, login.role),
         ("token", None, None)
     );
+}
+
+#[test]
+fn the_users_own_token_goes_to_the_users_own_address_alone() {
+    let staging = command(Need::Lease, "staging", false, &[]);
+    assert_eq!(
+        refusal(&staging, CONFIG),
+        "[token_to_foreign_address] environment `staging` takes the user's own token (/p/dbt-lease.yml:5), and \
+         https://vault.example.com:8200 is not known to be the user's own server: neither BAO_ADDR nor VAULT_ADDR is set\n\
+         hint: if https://vault.example.com:8200 is yours: export VAULT_ADDR=https://vault.example.com:8200; else log in by \
+         a role of the project's (`method: approle`)"
+    );
+    let with = |variables: &[(&str, &str)]| {
+        planned_with(&staging, CONFIG, &variables.iter().copied().collect())
+            .map(|_| ())
+            .map_err(|error| error.to_string())
+    };
+    let (same, other) = (
+        "https://VAULT.example.com:8200/",
+        "https://vault.example.com:8201",
+    );
+    assert_eq!(with(&[("VAULT_ADDR", same)]), Ok(()));
+    assert_eq!(with(&[("BAO_ADDR", same), ("VAULT_ADDR", other)]), Ok(()));
+    assert_eq!(
+        with(&[("VAULT_AGENT_ADDR", other), ("VAULT_ADDR", same)]),
+        Ok(())
+    );
+    for foreign in [
+        vec![("VAULT_ADDR", other)],
+        vec![("BAO_ADDR", other), ("VAULT_ADDR", same)],
+        vec![("BAO_ADDR", ""), ("VAULT_ADDR", same)],
+        vec![("VAULT_ADDR", "http://vault.example.com:8200")],
+    ] {
+        let refused = with(&foreign).expect_err("refused");
+        assert!(
+            refused.contains("takes the user's own token"),
+            "{foreign:?}: {refused}"
+        );
+    }
+    // A role of the project's is nobody's own: its address may stand in the file alone.
+    assert!(planned(&prod(true), CONFIG).is_ok());
 }
 
 #[test]

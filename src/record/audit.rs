@@ -159,6 +159,8 @@ pub enum RecordError {
         path: PathBuf,
         /// In what way.
         why: String,
+        /// Whether its mode is all that is wrong.
+        chmod_helps: bool,
     },
 }
 
@@ -171,10 +173,17 @@ impl RecordError {
     /// What to do next.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::NotPrivate { path, .. } => format!(
+            Self::NotPrivate {
+                path,
+                chmod_helps: true,
+                ..
+            } => format!(
                 "make it yours alone, `chmod 600 {}`, or set {DBT_LEASE_AUDIT_FILE} to another file",
                 path.display()
             ),
+            Self::NotPrivate { .. } => {
+                format!("set {DBT_LEASE_AUDIT_FILE} to a file of this user's own")
+            }
             Self::NoPlace | Self::Open { .. } => {
                 format!("set {DBT_LEASE_AUDIT_FILE} to a file that this user can write")
             }
@@ -208,31 +217,30 @@ impl Record {
         }
         let file = OpenOptions::new()
             .append(true)
-            // For the last byte alone.
             .read(true)
             .create(true)
             .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
+            // O_NONBLOCK: opening a pipe that nobody reads would wait for ever. It changes nothing for a regular file.
+            .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK)
             .open(&path)
             .map_err(failed)?;
         let found = file.metadata().map_err(failed)?;
-        let not_private = |why: String| {
+        let not_private = |why: String, chmod_helps| {
             Err(RecordError::NotPrivate {
                 path: path.clone(),
                 why,
+                chmod_helps,
             })
         };
         if !found.is_file() {
-            return not_private("is not a regular file".to_owned());
+            return not_private("is not a regular file".to_owned(), false);
         }
         if found.uid() != geteuid().as_raw() {
-            return not_private(format!("belongs to user {}", found.uid()));
+            return not_private(format!("belongs to user {}", found.uid()), false);
         }
         if found.mode() & 0o077 != 0 {
-            return not_private(format!(
-                "can be read by others (mode {:o})",
-                found.mode() & 0o777
-            ));
+            let mode = found.mode() & 0o777;
+            return not_private(format!("can be read by others (mode {mode:o})"), true);
         }
         Ok(Self { file, path })
     }
@@ -284,7 +292,7 @@ impl Record {
             kind,
         };
         let mut line = Vec::new();
-        if self.ends_amid_a_line()? {
+        if self.ends_in_half_a_line() {
             line.push(b'\n');
         }
         serde_json::to_writer(&mut line, &event)?;
@@ -292,14 +300,11 @@ impl Record {
         self.file.write_all(&line)
     }
 
-    /// Whether a full disk cut the last line off: what follows must not become a part of it.
-    fn ends_amid_a_line(&self) -> io::Result<bool> {
-        let Some(last) = self.file.metadata()?.len().checked_sub(1) else {
-            return Ok(false);
-        };
-        let mut byte = [0];
-        self.file.read_exact_at(&mut byte, last)?;
-        Ok(byte != [b'\n'])
+    /// Whether a full disk once cut a line short: what comes next must not become a part of it.
+    fn ends_in_half_a_line(&self) -> bool {
+        let mut last = [b'\n'];
+        let length = self.file.metadata().map_or(0, |found| found.len());
+        length > 0 && self.file.read_at(&mut last, length - 1).is_ok() && last != [b'\n']
     }
 }
 
@@ -334,17 +339,7 @@ fn path(variables: &Variables) -> Option<PathBuf> {
     if let Some(file) = variables.text(DBT_LEASE_AUDIT_FILE) {
         return Some(PathBuf::from(file));
     }
-    // The XDG specification: a relative path is invalid and must be ignored.
-    let state = variables
-        .text("XDG_STATE_HOME")
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute());
-    let home = || {
-        variables
-            .text("HOME")
-            .map(|home| Path::new(home).join(".local/state"))
-    };
-    Some(state.or_else(home)?.join("dbt-lease/audit.jsonl"))
+    Some(variables.state_home()?.join("dbt-lease/audit.jsonl"))
 }
 
 #[cfg(test)]

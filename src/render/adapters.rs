@@ -25,10 +25,20 @@ const SNOWFLAKE_KEY: &[FieldKeys] = &[
     ("username", &["user"]),
     ("rsa_private_key", &["private_key"]),
 ];
+// Vault names the session's token `session_token`, older versions `security_token`; an IAM user's credential has none.
 const ATHENA: &[FieldKeys] = &[
     ("access_key", &["aws_access_key_id"]),
     ("secret_key", &["aws_secret_access_key"]),
     ("session_token", &["aws_session_token"]),
+];
+const ATHENA_OLDER: &[FieldKeys] = &[
+    ("access_key", &["aws_access_key_id"]),
+    ("secret_key", &["aws_secret_access_key"]),
+    ("security_token", &["aws_session_token"]),
+];
+const ATHENA_USER: &[FieldKeys] = &[
+    ("access_key", &["aws_access_key_id"]),
+    ("secret_key", &["aws_secret_access_key"]),
 ];
 const MAXCOMPUTE: &[FieldKeys] = &[
     ("access_key", &["access_key_id", "ak"]),
@@ -57,7 +67,7 @@ const ADAPTERS: &[(&[&str], &[&[FieldKeys]])] = &[
     (&["oracle", "exasol"], &[USER_PASS]),
     (&["spark"], &[USER_PASSWORD, TOKEN]),
     (&["bigquery", "databricks"], &[TOKEN]),
-    (&["athena"], &[ATHENA]),
+    (&["athena"], &[ATHENA, ATHENA_OLDER, ATHENA_USER]),
     (&["maxcompute"], &[MAXCOMPUTE]),
     (&["sqlserver", "fabric", "synapse"], &[MICROSOFT]),
     (

@@ -139,6 +139,19 @@ impl RenderError {
         }
     }
 
+    /// Whether no answer of Vault's could cure it: then it is found with placeholders too, before anything is lent.
+    pub fn is_certain(&self) -> bool {
+        matches!(
+            self,
+            Self::UnknownSecret { .. }
+                | Self::UnknownAdapter { .. }
+                | Self::NoAdapter
+                | Self::TwoSpellings { .. }
+                | Self::NoMap { .. }
+                | Self::VaultInEnvDelivery
+        )
+    }
+
     /// A stable word for JSON.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -215,7 +228,7 @@ pub fn output(
             FieldValue::File(text) => (text, true),
         };
         let template = Template::parse(&place, text)?;
-        let field = template.evaluate(&place, secrets)?;
+        let field = evaluated(&template, &place, path, secrets)?;
         let value = match (as_file, files, field) {
             (true, Some(directory), field) => {
                 // One path for one key, whatever the run.
@@ -230,6 +243,38 @@ pub fn output(
         made.set(path, value, template.sources().join(", "))?;
     }
     Ok(made)
+}
+
+/// A template's value. A placeholder must fit where it stands: dbt checks the types of its keys also when it does not connect.
+fn evaluated(
+    template: &Template<'_>,
+    place: &str,
+    path: &str,
+    secrets: &Secrets,
+) -> Result<Field, RenderError> {
+    /// The adapters' keys that take whole numbers.
+    const NUMBERS: [&str; 7] = [
+        "port",
+        "threads",
+        "retries",
+        "connect_timeout",
+        "keepalives_idle",
+        "login_timeout",
+        "query_timeout",
+    ];
+    let Some(numbers) = secrets.as_numbers() else {
+        return template.evaluate(place, secrets);
+    };
+    if path
+        .rsplit('.')
+        .next()
+        .is_some_and(|key| NUMBERS.contains(&key))
+    {
+        return template.evaluate(place, &numbers);
+    }
+    template
+        .evaluate(place, secrets)
+        .or_else(|error| template.evaluate(place, &numbers).map_err(|_| error))
 }
 
 impl Output {
@@ -269,7 +314,7 @@ impl Output {
                         .get(&name)
                         .map(|fields| fields.keys().cloned().collect())
                         .unwrap_or_default(),
-                    Secrets::Placeholders(_) => Vec::new(),
+                    Secrets::Placeholders(_) | Secrets::NumberPlaceholders(_) => Vec::new(),
                 },
             })?;
         for (field, keys) in *credential {
@@ -287,14 +332,15 @@ impl Output {
         let parts: Vec<&str> = path.split('.').collect();
         self.node = with(&self.node, &parts, value).map_err(|part| RenderError::NoMap {
             path: path.to_owned(),
-            part,
+            part: part.trim_end_matches('.').to_owned(),
         })?;
         self.leased.push((path.to_owned(), from));
         Ok(())
     }
 }
 
-/// A copy of `node` with the value at `path` set; on the way, maps that are missing are made. The error is the part that is no map.
+/// A copy of `node` with the value at `path` set; on the way, maps that are missing are made. The error is the path to what is
+/// no map, with a dot behind each part.
 fn with(node: &Node, path: &[&str], value: Rc<Node>) -> Result<Rc<Node>, String> {
     let Some((key, rest)) = path.split_first() else {
         return Ok(value);
@@ -302,14 +348,14 @@ fn with(node: &Node, path: &[&str], value: Rc<Node>) -> Result<Rc<Node>, String>
     let mut mapping = match &node.value {
         Value::Map(mapping) => mapping.clone(),
         Value::Null => Mapping::default(),
-        _ => return Err((*key).to_owned()),
+        _ => return Err(String::new()),
     };
     let missing = Rc::new(Node::of(Value::Null));
     let inner = mapping.get(key).unwrap_or(&missing);
     let inner = if rest.is_empty() {
         value
     } else {
-        with(inner, rest, value).map_err(|_| (*key).to_owned())?
+        with(inner, rest, value).map_err(|below| format!("{key}.{below}"))?
     };
     mapping.set(key, inner);
     Ok(Rc::new(Node {
@@ -404,4 +450,77 @@ pub fn profiles_yml(profile: &Profile, output: Rc<Node>) -> Result<Zeroizing<Str
         entries.push(("config", Rc::clone(config)));
     }
     Ok(yaml::emit(&map(entries))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{LentSecret, Operation, Place, SecretRequest, Shape};
+    use crate::dbt::{Context, Selection};
+    use crate::variables::Variables;
+
+    /// What `dbt ls` gets of a profiles.yml and of `fields:`.
+    fn placeholders(output: &str, fields: &[(&str, &str)]) -> String {
+        let lent = Lent {
+            secrets: vec![LentSecret {
+                request: SecretRequest {
+                    name: "w".to_owned(),
+                    path: "database/creds/x".to_owned(),
+                    operation: Operation::Read,
+                    shape: Shape::Plain,
+                },
+                engine: None,
+                at: Place {
+                    file: "dbt-lease.yml".into(),
+                    line: Some(1),
+                },
+            }],
+            env: Vec::new(),
+            fields: fields
+                .iter()
+                .map(|(key, text)| ((*key).to_owned(), FieldValue::Text((*text).to_owned())))
+                .collect(),
+            delivery: Delivery::File,
+        };
+        let profile = Profile {
+            file: "profiles.yml".into(),
+            name: "p".to_owned(),
+            target: "t".to_owned(),
+            output: yaml::load(output.as_bytes()).expect("YAML"),
+            config: None,
+            adapter: Some("postgres".to_owned()),
+        };
+        let variables = Variables::default();
+        let context = Context {
+            variables: &variables,
+            cwd: Path::new("/"),
+        };
+        let rendering = Rendering::of(&[], &Selection::default(), &context).expect("a rendering");
+        let secrets = Secrets::placeholders(&lent);
+        let made = super::output(&profile, &lent, &secrets, &rendering, None).expect("an output");
+        profiles_yml(&profile, made.node)
+            .expect("emitted")
+            .to_string()
+    }
+
+    #[test]
+    fn a_placeholder_is_a_number_where_a_number_is_wanted() {
+        let made = placeholders(
+            "{type: postgres, port: '{{ vault.w.port | int }}', host: '{{ vault.w.host }}'}",
+            &[
+                ("threads", "{{ vault.w.threads }}"),
+                ("user", "{{ vault.w.username }}"),
+            ],
+        );
+        assert!(made.contains("\"port\": 0\n"), "{made}");
+        assert!(made.contains("\"threads\": 0\n"), "{made}");
+        assert!(
+            made.contains("\"host\": \"dbt-lease-placeholder\"\n"),
+            "{made}"
+        );
+        assert!(
+            made.contains("\"user\": \"dbt-lease-placeholder\"\n"),
+            "{made}"
+        );
+    }
 }

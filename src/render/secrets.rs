@@ -33,6 +33,8 @@ pub enum Secrets {
     Leased(BTreeMap<String, BTreeMap<String, Field>>),
     /// What stands in their place for a dbt command that does not connect, and for `render`: every field is [`PLACEHOLDER`].
     Placeholders(Vec<String>),
+    /// The same where a number is wanted: every field is 0.
+    NumberPlaceholders(Vec<String>),
 }
 
 /// What stands for a secret that was not asked for. Constant, so that it does not cost dbt its parse cache from run to run.
@@ -90,7 +92,18 @@ impl Secrets {
             Self::Placeholders(names) if names.iter().any(|name| name == secret) => {
                 Ok(Field::Text(Secret::new(PLACEHOLDER.to_owned())))
             }
-            Self::Placeholders(_) => Err(self.unknown_secret(secret)),
+            Self::NumberPlaceholders(names) if names.iter().any(|name| name == secret) => {
+                Ok(Field::Plain("0".to_owned()))
+            }
+            Self::Placeholders(_) | Self::NumberPlaceholders(_) => Err(self.unknown_secret(secret)),
+        }
+    }
+
+    /// Placeholders that are numbers, for a key or an expression that takes no text; none where the fields are real.
+    pub fn as_numbers(&self) -> Option<Self> {
+        match self {
+            Self::Placeholders(names) => Some(Self::NumberPlaceholders(names.clone())),
+            Self::Leased(_) | Self::NumberPlaceholders(_) => None,
         }
     }
 
@@ -100,7 +113,9 @@ impl Secrets {
             Self::Leased(secrets) => secrets
                 .get(secret)
                 .is_some_and(|fields| fields.contains_key(field)),
-            Self::Placeholders(names) => names.iter().any(|name| name == secret),
+            Self::Placeholders(names) | Self::NumberPlaceholders(names) => {
+                names.iter().any(|name| name == secret)
+            }
         }
     }
 
@@ -108,7 +123,9 @@ impl Secrets {
     pub fn names(&self) -> Vec<&str> {
         match self {
             Self::Leased(secrets) => secrets.keys().map(String::as_str).collect(),
-            Self::Placeholders(names) => names.iter().map(String::as_str).collect(),
+            Self::Placeholders(names) | Self::NumberPlaceholders(names) => {
+                names.iter().map(String::as_str).collect()
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use crate::dbt::Rendering;
 use crate::dbt::jinja;
 use crate::dbt::yaml::{Mapping, Node, Value};
 use crate::render::RenderError;
-use crate::render::secrets::Secrets;
+use crate::render::secrets::{Field, Secrets};
 
 /// An output with its `vault` values filled in.
 pub struct Filled {
@@ -28,14 +28,19 @@ pub fn fill(
     let mut leased = Vec::new();
     let node = walk(output, "", &mut |path, text| {
         let used = std::cell::RefCell::new(Vec::new());
-        let vault = |name: &str, field: &str| {
-            used.borrow_mut().push(format!("{name}.{field}"));
-            secrets
-                .field(name, field)
-                .ok()
-                .map(|field| jinja::Value::text(field.text().expose()))
+        let render_with = |secrets: &Secrets| {
+            used.borrow_mut().clear();
+            let vault = |name: &str, field: &str| {
+                used.borrow_mut().push(format!("{name}.{field}"));
+                secrets.field(name, field).ok().map(as_python_has_it)
+            };
+            rendering.render(text, Some(&vault))
         };
-        let rendered = rendering.render(text, Some(&vault));
+        // A placeholder that is no number cannot go through `| int`.
+        let rendered = match (render_with(secrets), secrets.as_numbers()) {
+            (Err(jinja::JinjaError::Failed { .. }), Some(numbers)) => render_with(&numbers),
+            (rendered, _) => rendered,
+        };
         let used = used.into_inner();
         if used.is_empty() {
             // The word stands in it and no secret is used: dbt's own affair.
@@ -120,6 +125,21 @@ fn walk(
         value,
         mark: node.mark,
     }))
+}
+
+fn as_python_has_it(field: Field) -> jinja::Value {
+    match field {
+        Field::Text(secret) => jinja::Value::text(secret.expose()),
+        Field::Plain(text) => match text.as_str() {
+            "true" => jinja::Value::Bool(true),
+            "false" => jinja::Value::Bool(false),
+            number => number
+                .parse()
+                .map(jinja::Value::Int)
+                .or_else(|_| number.parse().map(jinja::Value::Float))
+                .unwrap_or_else(|_| jinja::Value::text(number)),
+        },
+    }
 }
 
 fn finished(value: jinja::Value) -> Option<Value> {

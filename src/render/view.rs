@@ -180,6 +180,9 @@ impl Viewer<'_> {
     }
 
     fn float(&mut self, value: f64, path: &str) -> Json {
+        if !self.reveal && is_secret_key(path) {
+            return Json::String(MASK.to_owned());
+        }
         Number::from_f64(value)
             .map(Json::Number)
             .unwrap_or_else(|| {

@@ -8,9 +8,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::libc;
 use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::{self, SigHandler, SigSet, Signal};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::signal::{self, Signal};
 use nix::unistd::{AccessFlags, Pid};
 
 use crate::supervise::inherited::Inherited;
@@ -22,8 +22,14 @@ use crate::variables::Variables;
 pub enum End {
     /// It exited with this code.
     Code(i32),
-    /// It died of this signal.
-    Signal(Signal),
+    /// It died of this signal: a number, since a real-time signal has no name.
+    Signal(i32),
+}
+
+/// `SIGTERM`, or the number where there is no name.
+pub fn signal_name(signal: i32) -> String {
+    Signal::try_from(signal)
+        .map_or_else(|_| signal.to_string(), |signal| signal.as_str().to_owned())
 }
 
 /// Why a program cannot be started; the cases that a shell tells apart by 126 and 127.
@@ -53,7 +59,10 @@ pub fn find(program: &OsStr, variables: &Variables) -> Result<PathBuf, StartErro
             .map_err(|errno| refused(path, errno));
     }
     let mut refusal = StartError::NotFound(path.to_owned());
-    for directory in std::env::split_paths(variables.os("PATH").unwrap_or_default()) {
+    if program.is_empty() {
+        return Err(refusal);
+    }
+    for directory in std::env::split_paths(search_path(variables)) {
         let candidate = directory.join(path);
         match executable(&candidate) {
             Ok(()) => return Ok(candidate),
@@ -64,7 +73,15 @@ pub fn find(program: &OsStr, variables: &Variables) -> Result<PathBuf, StartErro
     Err(refusal)
 }
 
-fn executable(path: &Path) -> Result<(), Errno> {
+/// PATH, or where it is unset what execvp(3) takes instead.
+pub fn search_path(variables: &Variables) -> &OsStr {
+    variables
+        .os("PATH")
+        .unwrap_or_else(|| OsStr::new("/bin:/usr/bin"))
+}
+
+/// Whether a path leads to a file that we may execute.
+pub fn executable(path: &Path) -> Result<(), Errno> {
     nix::unistd::access(path, AccessFlags::X_OK)?;
     if path.is_dir() {
         Err(Errno::EACCES)
@@ -161,7 +178,8 @@ impl Child {
                 return Ok(end);
             }
             let received = signals.next().await?;
-            if received.signal != Signal::SIGCHLD {
+            // SIGXFSZ is about a write of our own.
+            if !matches!(received.signal, Signal::SIGCHLD | Signal::SIGXFSZ) {
                 self.pass_on(received, Instant::now());
             }
         }
@@ -169,18 +187,32 @@ impl Child {
 
     fn ended(&self) -> io::Result<Option<End>> {
         loop {
-            match waitpid(
-                self.pid,
-                Some(WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED),
-            ) {
-                Ok(WaitStatus::Exited(_, code)) => return Ok(Some(End::Code(code))),
-                Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(Some(End::Signal(signal))),
+            let mut status = 0;
+            // nix's waitpid has no value for a death by a real-time signal.
+            // SAFETY: `status` outlives the call.
+            let found = unsafe {
+                libc::waitpid(
+                    self.pid.as_raw(),
+                    &raw mut status,
+                    libc::WNOHANG | libc::WUNTRACED,
+                )
+            };
+            match found {
+                0 => return Ok(None),
+                -1 if Errno::last() == Errno::EINTR => {}
+                -1 => return Err(Errno::last().into()),
+                _ if libc::WIFEXITED(status) => {
+                    return Ok(Some(End::Code(libc::WEXITSTATUS(status))));
+                }
+                _ if libc::WIFSIGNALED(status) => {
+                    return Ok(Some(End::Signal(libc::WTERMSIG(status))));
+                }
                 // The child stopped (^Z): stop too, or the shell would not see its job stop. We run on at SIGCONT, which is then
-                // passed on like any other.
-                Ok(WaitStatus::Stopped(..)) => signal::kill(Pid::this(), Signal::SIGSTOP)?,
-                Ok(_) => return Ok(None),
-                Err(Errno::EINTR) => {}
-                Err(error) => return Err(error.into()),
+                // passed on like any other. Where no shell watches, whoever stopped the child continues it, and does not know of us.
+                _ if libc::WIFSTOPPED(status) && self.shares_group => {
+                    signal::kill(Pid::this(), Signal::SIGSTOP)?;
+                }
+                _ => {}
             }
         }
     }
@@ -235,12 +267,17 @@ fn has_terminal() -> bool {
 
 /// Ends this process by `signal`, as the child was ended: a shell's loop stops on ^C only if it sees the signal. Returns the code to
 /// exit with where the signal does not end us (PID 1 has no default actions).
-pub fn die_of(signal: Signal) -> i32 {
+pub fn die_of(signal: i32) -> i32 {
     // No core of ours beside the child's: ours would hold more secrets.
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
-    // SAFETY: the default action needs no handler.
-    let _ = unsafe { signal::signal(signal, SigHandler::SigDfl) };
-    let _ = SigSet::from(signal).thread_unblock();
-    let _ = signal::raise(signal);
-    128 + signal as i32
+    // SAFETY: an all-zero set is a valid value to be emptied; the default action needs no handler.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, signal);
+        libc::signal(signal, libc::SIG_DFL);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut());
+        libc::raise(signal);
+    }
+    128 + signal
 }

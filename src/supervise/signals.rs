@@ -17,8 +17,9 @@ use tokio::io::unix::AsyncFd;
 /// The pipe's writing end, for the handler.
 static WRITER: AtomicI32 = AtomicI32::new(-1);
 
-/// What a job control shell, a terminal or an orchestrator may send, and the child's own end.
-const WATCHED: [Signal; 10] = [
+/// What a job control shell, a terminal or an orchestrator may send, and the child's own end; and all that would otherwise end us
+/// before we have cleaned up: a timer that outlives exec (`perl -e 'alarm 60; exec …'`), a limit on the size of files.
+const WATCHED: [Signal; 18] = [
     Signal::SIGINT,
     Signal::SIGQUIT,
     Signal::SIGTERM,
@@ -29,7 +30,25 @@ const WATCHED: [Signal; 10] = [
     Signal::SIGTSTP,
     Signal::SIGWINCH,
     Signal::SIGCHLD,
+    // A watchdog's; abort(3) itself ends us all the same, it does not ask the handler twice.
+    Signal::SIGABRT,
+    Signal::SIGALRM,
+    Signal::SIGVTALRM,
+    Signal::SIGPROF,
+    Signal::SIGIO,
+    Signal::SIGPWR,
+    Signal::SIGXCPU,
+    Signal::SIGXFSZ,
 ];
+
+/// Whether a signal asks its receiver to end, by what it does where nobody handles it. SIGXFSZ is about a write of our own, whose
+/// error is answered where it is written.
+pub fn asks_to_end(signal: Signal) -> bool {
+    !matches!(
+        signal,
+        Signal::SIGCHLD | Signal::SIGCONT | Signal::SIGTSTP | Signal::SIGWINCH | Signal::SIGXFSZ
+    )
+}
 
 /// One signal that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,10 +59,23 @@ pub struct Received {
     pub from_kernel: bool,
 }
 
-/// The stream of signals. There is one in a process; while it lives, the watched signals no longer act by themselves.
+/// The stream of signals. There is one in a process; while it lives, the watched signals no longer act by themselves. Dropping it lets
+/// them act as before.
 pub struct Signals {
     reader: AsyncFd<OwnedFd>,
     _writer: OwnedFd,
+    replaced: Vec<(Signal, SigAction)>,
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        for (signal, before) in &self.replaced {
+            // SAFETY: puts back the action that was there.
+            let _ = unsafe { sigaction(*signal, before) };
+        }
+        // The descriptor's number may soon be another file's.
+        WRITER.store(-1, Ordering::SeqCst);
+    }
 }
 
 impl Signals {
@@ -59,12 +91,15 @@ impl Signals {
             SaFlags::SA_RESTART,
             SigSet::empty(),
         );
+        let mut replaced = Vec::with_capacity(WATCHED.len());
         for signal in WATCHED {
             // SAFETY: the handler is async-signal-safe: it reads an atomic, writes to a descriptor and keeps errno.
             let before = unsafe { sigaction(signal, &action) }?;
             if matches!(before.handler(), SigHandler::SigIgn) && signal != Signal::SIGCHLD {
                 // SAFETY: puts back the action that was there.
                 unsafe { sigaction(signal, &before) }?;
+            } else {
+                replaced.push((signal, before));
             }
         }
         // SAFETY: the descriptor is owned by the `AsyncFd` from here on, and closed by nobody else.
@@ -72,6 +107,7 @@ impl Signals {
         Ok(Self {
             reader,
             _writer: writer,
+            replaced,
         })
     }
 

@@ -70,9 +70,14 @@ fn files_are_read_as_python_dotenv_reads_them() {
         let text: String = (0..count).map(|_| random.one(PARTS)).collect();
         std::fs::write(dir.path().join(".env"), &text).expect("a file");
         let answer = ask(&json!({"kind": "dotenv", "text": text, "env": environment}));
-        let theirs: BTreeMap<String, String> = serde_json::from_value(answer["added"].clone())
-            .unwrap_or_else(|_| panic!("{text:?}: {answer}"));
-        let environment = Environment::of(&real, dir.path()).expect("it is read");
+        let found = Environment::of(&real, dir.path());
+        if answer.get("refused").is_some() {
+            assert!(found.is_err(), "{text:?}: {answer}");
+            continue;
+        }
+        let environment = found.unwrap_or_else(|error| panic!("{text:?}: {error}"));
+        let theirs: BTreeMap<String, String> =
+            serde_json::from_value(answer["added"].clone()).expect("names and values");
         for (name, value) in &theirs {
             assert_eq!(
                 environment.get(name),

@@ -40,6 +40,9 @@ const ATOMS: &[&str] = &[
     "{'a': 1}",
     "[]",
     "'True'",
+    "'{}-{}'",
+    "\"[1, 'a', null]\"",
+    "\"{'a': 1}\"",
     "'  p '",
 ];
 const BINARY: &[&str] = &[
@@ -53,6 +56,10 @@ const SUFFIXES: &[&str] = &[
     " | as_bool",
     " | as_native",
     " | as_text",
+    " | capitalize",
+    " | list",
+    ".capitalize()",
+    ".format(5, 'a')",
     " | lower",
     " | upper",
     " | trim",
@@ -181,4 +188,63 @@ fn random_templates_are_equal_or_refused() {
         valued * 4 > count,
         "{valued} values, {failed} failures, {refused} refused of {count}"
     );
+}
+
+/// What a text that is converted may be made of.
+const PIECES: &[&str] = &[
+    "1", "0", "23", "5.", ".5", "e3", "1e", "-", "+", "_", "0x", "1f", "0b1", "j", "a", "b",
+    "True", "None", "null", "set()", "'", "\"", "'a'", "\"b\"", "[", "]", "(", ")", "{", "}", ",",
+    ":", ", ", ": ", " ", "\t", "\n", "\\", "\\n", "\\'", "#", "é", "٣", ";", ".", "=", "r'",
+    "lambda", "not ", " and ", "if", "*", "%", "\u{a0}", "\r", "\u{c}", "...", "1_0", "00", "07",
+];
+
+#[test]
+fn random_texts_are_converted_as_dbt_converts_them() {
+    let mut random = Random::new();
+    let vars = dbt_lease::dbt::jinja::Vars::Known(Vec::new());
+    let (mut certain, mut wrong) = (0, Vec::new());
+    let count = std::env::var("DBT_LEASE_TEST_CASES")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(1500);
+    for case in 0..count {
+        let text: String = (0..1 + random.below(7))
+            .map(|_| random.one(PIECES))
+            .collect();
+        let filter = ["as_native", "as_number", "as_bool", "int", "float"][case % 5];
+        let template = format!("{{{{ env_var('A') | {filter} }}}}");
+        let environment = std::collections::BTreeMap::from([("A", text.as_str())]);
+        let lookup = lookup_in(&environment);
+        let scope = Scope {
+            env_var: &lookup,
+            secrets: Secrets::Placeholder,
+            vars: &vars,
+            vault: None,
+        };
+        let ours = match render(&template, &scope) {
+            Err(JinjaError::Uncertain { .. }) => continue,
+            ours => ours,
+        };
+        let theirs =
+            ask(&json!({"kind": "template", "text": template, "env": environment, "vars": {}}));
+        let same = match &ours {
+            Ok(rendered) => theirs
+                .get("value")
+                .is_some_and(|value| *value == encoded(&rendered.value)),
+            Err(_) => theirs.get("refused").is_some(),
+        };
+        certain += 1;
+        if !same {
+            wrong.push(format!(
+                "{text:?} | {filter}\n  dbt:  {theirs}\n  ours: {ours:?}"
+            ));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} wrong of {count}:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+    assert!(certain * 3 > count, "{certain} certain of {count}");
 }

@@ -76,6 +76,10 @@ const LINES: &[&str] = &[
     "--profiles-dir ROOT/elsewhere run",
     "run --profiles-dir ROOT/elsewhere/profiles.yml",
     "run --profiles-dir ROOT/elsewhere --profiles-dir ROOT/project",
+    "run --project-dir ROOT/indented",
+    "retry --project-dir ROOT/indented -t prod",
+    "retry --project-dir ROOT/indented -t prod --target-path ''",
+    "retry -t prod --state ''",
     "run --project-dir ROOT/flagged",
     "run --project-dir ROOT/flagged --profiles-dir ROOT/configured",
     "run --profiles-dir ROOT/configured",
@@ -111,7 +115,7 @@ const LINES: &[&str] = &[
     "run --profiles-dir ROOT/bad/forms --profile dbttarget",
     "run --profiles-dir ROOT/bad/forms --profile undefined",
     "run --profiles-dir ROOT/bad/forms --profile twin",
-    "run --profiles-dir ROOT/bad/forms --profile niwt",
+    "run --profiles-dir ROOT/bad/forms --profile twin_of_old",
     "run --profiles-dir ROOT/bad/forms --profile prefix",
     "ls",
     "list -s x",
@@ -341,7 +345,7 @@ odd: {target: \"{{ modules.datetime.date.today() }}\", outputs: *outputs}
 dbttarget: {target: \"{{ env_var('DBT_TARGET', 'ci') }}\", outputs: *outputs}
 undefined: {target: \"{{ nope }}\", outputs: *outputs}
 twin: {target: \"{{ env_var('DBT_STATE', 'dev') }}\", outputs: *outputs}
-niwt: {target: \"{{ env_var('DBT_ENGINE_SAMPLE', 'dev') }}\", outputs: *outputs}
+twin_of_old: {target: \"{{ env_var('DBT_ENGINE_SAMPLE', 'dev') }}\", outputs: *outputs}
 prefix: {target: \"{{ env_var('T', 'd') }}ev\", outputs: *outputs}
 ";
 
@@ -392,6 +396,10 @@ impl World {
                 "{}config: {{quiet: true}}\n",
                 PROFILES.replace("TARGET", "ci")
             ),
+        );
+        world.write(
+            "indented/dbt_project.yml",
+            "\n\t  name: shop\nversion: '1.0'\nprofile: shop\ntarget-path: ../state/prod\n",
         );
         world.write("none/dbt_project.yml", &project(""));
         world.write("number/dbt_project.yml", &project("profile: 5"));
@@ -634,4 +642,169 @@ fn command_lines_choose_what_dbt_chooses() {
         outcomes.contains_key("prod") && outcomes.contains_key("usage"),
         "{outcomes:?}"
     );
+}
+
+/// Words of any kind, more of those that matter.
+fn random_line(random: &mut Random) -> Vec<String> {
+    const WORDS: &[&str] = &[
+        "-t",
+        "-tprod",
+        "-t=prod",
+        "-xt",
+        "-dtprod",
+        "--target",
+        "--target=prod",
+        "--profile",
+        "--vars",
+        "{}",
+        "prod",
+        "prod",
+        "dev",
+        "shop",
+        "x",
+        "-x",
+        "-s",
+        "-q",
+        "-d",
+        "-f",
+        "-h",
+        "-",
+        "--",
+        "",
+        "=",
+        "4",
+        "four",
+        "json",
+        "debug",
+        "-1",
+        "-r",
+        "-o",
+        "-m",
+        "-xq",
+        "-sx",
+        "--select=a",
+        "a b",
+        "--profiles-dir",
+        "--project-dir",
+        ".",
+        "--no-print",
+        "--help",
+        "--log-level",
+        "--threads",
+        "--state",
+        "--output-keys",
+        "--resource-type",
+        "model",
+        "--=x",
+        "---",
+        "-é",
+        "--Target",
+        "-T",
+        "--version",
+        "-Vx",
+    ];
+    const COMMANDS: &[&str] = &[
+        "run",
+        "build",
+        "ls",
+        "docs",
+        "generate",
+        "serve",
+        "source",
+        "freshness",
+        "init",
+        "deps",
+        "debug",
+        "run-operation",
+        "show",
+        "compile",
+        "test",
+        "seed",
+        "clone",
+        "parse",
+        "snapshot",
+        "list",
+    ];
+    let mut line = Vec::new();
+    for _ in 0..random.below(3) {
+        line.push(random.one(WORDS).to_owned());
+    }
+    line.push(random.one(COMMANDS).to_owned());
+    if matches!(line.last().map(String::as_str), Some("docs")) && random.below(4) > 0 {
+        line.push("generate".to_owned());
+    }
+    for _ in 0..random.below(6) {
+        let option = || {
+            let all: Vec<&str> = dbt_lease::dbt::options_1_12::COMMANDS
+                .iter()
+                .flat_map(|command| command.options)
+                .flat_map(|option| option.opts.iter().chain(option.off))
+                .copied()
+                .collect();
+            all
+        };
+        line.push(match random.below(3) {
+            0 => random.one(&option()).to_owned(),
+            _ => random.one(WORDS).to_owned(),
+        });
+    }
+    line
+}
+
+#[test]
+fn random_command_lines_choose_what_dbt_chooses() {
+    let mut random = Random::new();
+    let world = World::new("", "");
+    let variables: BTreeMap<String, String> =
+        [("HOME", "ROOT/home"), ("PATH", "/bin"), ("LANG", "C.UTF-8")]
+            .map(|(name, value)| (name.to_owned(), world.said(value)))
+            .into();
+    let real_variables: Variables = variables.iter().collect();
+    let cwd = world.root.join("project");
+    let context = Context {
+        variables: &real_variables,
+        cwd: &cwd,
+    };
+    let (mut read, mut wrong) = (0, Vec::new());
+    let count = std::env::var("DBT_LEASE_TEST_CASES")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(500);
+    for _ in 0..count {
+        let argv = random_line(&mut random);
+        let answer = ask(&json!({"kind": "resolve", "argv": argv, "env": variables, "cwd": cwd}));
+        let command: Vec<OsString> = std::iter::once("dbt")
+            .chain(argv.iter().map(String::as_str))
+            .map(OsString::from)
+            .collect();
+        let found = resolve(&command, &Selection::default(), &context);
+        let project = answer["project_dir"]
+            .as_str()
+            .map(|dir| real(Path::new(dir)))
+            .unwrap_or_default();
+        let (theirs, ours) = (theirs(&answer), ours(&found, &project));
+        read += usize::from(ours.contains('|'));
+        // What only dbt itself can judge (a path's kind, a date) we take for good: it ends with exit code 2 all the same.
+        let judged = theirs == "usage" && (ours.contains('|') || ours == "refused");
+        if ours != theirs
+            && !judged
+            && !(ours == "unleased" && theirs == "usage")
+            && ours != "uncertain"
+        {
+            let said = found
+                .as_ref()
+                .map(|_| String::new())
+                .unwrap_or_else(|error| error.to_string());
+            wrong.push(format!(
+                "dbt {argv:?}\n  dbt:  {theirs} {answer}\n  ours: {ours} {said}"
+            ));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} wrong of {count}:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+    assert!(read * 20 > count, "{read} read of {count}");
 }

@@ -1,6 +1,7 @@
 //! The real dbt on leased credentials. A run of dbt takes seconds, so a test holds several on one world.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -183,10 +184,14 @@ fn duckdb_needs_no_vault_and_gets_nothing_of_it() {
 }
 
 /// Not every machine that builds Rust has make.
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
 fn has_make(lab: &Lab) -> bool {
     let found = lab.in_its_environment("make").arg("--version").output();
     if found.is_err() {
-        eprintln!("skipped: there is no `make` on this machine");
+        let _ = writeln!(
+            std::io::stderr(),
+            "skipped: there is no `make` on this machine"
+        );
     }
     found.is_ok()
 }

@@ -277,7 +277,7 @@ fn a_dbt_command_that_does_not_connect_gets_placeholders_and_no_login() {
     assert!(stdout.contains("jaffle."), "{stdout}");
     assert!(lab.requests().is_empty());
     assert!(lab.record().is_empty());
-    assert!(files_below(&lab.home.runtime()).is_empty());
+    assert!(files_below(lab.home.runtime()).is_empty());
 }
 
 #[test]

@@ -167,10 +167,10 @@ fn wherever_the_session_is_killed_nothing_is_left() {
 }
 
 #[test]
-fn a_panic_gives_everything_back_too() {
+fn a_panic_while_giving_back_leaves_it_to_the_janitor() {
     let lab = Lab::new();
     let mut command = lab.command(&["exec", "-t", "prod", "--", "true"]);
-    command.env("DBT_LEASE_FAILPOINT", "recorded:panic");
+    command.env("DBT_LEASE_FAILPOINT", "taking_back:panic");
     let _ = crate::support::ran(command.output().expect("the tool starts")).code(101);
     // The session process waits for the janitor before it ends.
     assert_given_back(&lab, KILLED);

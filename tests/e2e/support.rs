@@ -131,7 +131,7 @@ impl Lab {
     /// Nothing is left of any session: no role, lease, token or directory.
     pub(crate) fn assert_nothing_left(&self) {
         self.world.assert_nothing_left();
-        let left = files_below(&self.home.runtime());
+        let left = files_below(self.home.runtime());
         assert!(left.is_empty(), "left in the runtime directory: {left:?}");
     }
 }

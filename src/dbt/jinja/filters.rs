@@ -11,6 +11,7 @@ pub(super) const FILTERS: &[&str] = &[
     "as_native",
     "as_number",
     "as_text",
+    "capitalize",
     "count",
     "d",
     "default",
@@ -20,6 +21,7 @@ pub(super) const FILTERS: &[&str] = &[
     "join",
     "last",
     "length",
+    "list",
     "lower",
     "replace",
     "string",
@@ -85,7 +87,7 @@ pub(super) fn filter(name: &str, value: Value, arguments: &Arguments) -> Result<
                 value
             })
         }
-        "lower" | "upper" => {
+        "lower" | "upper" | "capitalize" => {
             let [] = bound(arguments, [])?;
             cased(name, &value.shown()?)
         }
@@ -141,6 +143,10 @@ pub(super) fn filter(name: &str, value: Value, arguments: &Arguments) -> Result<
             i128::try_from(length)
                 .map(Value::Int)
                 .map_err(|_| JinjaError::uncertain("a very long text"))
+        }
+        "list" => {
+            let [] = bound(arguments, [])?;
+            items_of(value, name).map(Value::List)
         }
         "first" | "last" => {
             let [] = bound(arguments, [])?;
@@ -209,7 +215,7 @@ pub(super) fn method(
     }
     let places: Vec<&Value> = arguments.iter().map(|(_, value)| value).collect();
     match (value, name, places.as_slice()) {
-        (Value::Str(text, _), "lower" | "upper", []) => cased(name, text),
+        (Value::Str(text, _), "lower" | "upper" | "capitalize", []) => cased(name, text),
         (Value::Str(text, _), "strip", []) => stripped(text, None, true, true),
         (Value::Str(text, _), "lstrip", []) => stripped(text, None, true, false),
         (Value::Str(text, _), "rstrip", []) => stripped(text, None, false, true),
@@ -237,6 +243,7 @@ pub(super) fn method(
         (Value::Str(text, _), "split", [Value::Str(mark, _)]) => Ok(Value::List(
             text.split(mark.as_str()).map(Value::text).collect(),
         )),
+        (Value::Str(text, _), "format", _) => formatted(text, &places),
         (Value::Dict(entries), "get", [key @ Value::Str(..), rest @ ..]) if rest.len() < 2 => {
             Ok(entries
                 .iter()
@@ -254,11 +261,40 @@ fn cased(name: &str, text: &str) -> Result<Value, JinjaError> {
     if !text.is_ascii() {
         return Err(JinjaError::uncertain(format!("`{name}` beyond ASCII")));
     }
-    Ok(Value::text(if name == "lower" {
-        text.to_ascii_lowercase()
-    } else {
-        text.to_ascii_uppercase()
+    Ok(Value::text(match name {
+        "lower" => text.to_ascii_lowercase(),
+        "upper" => text.to_ascii_uppercase(),
+        _ => {
+            let (first, rest) = text.split_at(text.len().min(1));
+            first.to_ascii_uppercase() + &rest.to_ascii_lowercase()
+        }
     }))
+}
+
+/// `'{}-{}'.format(a, b)`, with plain places only.
+fn formatted(text: &str, places: &[&Value]) -> Result<Value, JinjaError> {
+    let parts: Vec<&str> = text.split("{}").collect();
+    let plain = parts.iter().all(|part| !part.contains(['{', '}']));
+    let simple = |value: &&Value| {
+        matches!(
+            value,
+            Value::Str(..) | Value::Int(_) | Value::None | Value::Bool(_)
+        )
+    };
+    if !plain || !places.iter().all(simple) {
+        return Err(JinjaError::uncertain("`format` of an unusual kind"));
+    }
+    if places.len() + 1 < parts.len() {
+        return Err(JinjaError::failed("Replacement index out of range"));
+    }
+    let mut shown = zeroize::Zeroizing::new(String::new());
+    for (place, part) in parts.iter().enumerate() {
+        shown.push_str(part);
+        if let Some(value) = places.get(place).filter(|_| place + 1 < parts.len()) {
+            shown.push_str(&value.shown()?);
+        }
+    }
+    Ok(Value::Str(shown, Marker::Plain))
 }
 
 fn stripped(

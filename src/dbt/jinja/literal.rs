@@ -4,34 +4,37 @@
 use super::{JinjaError, Value};
 
 /// Longer texts could meet Python's own limits.
-const LONGEST: usize = 1000;
+const LONGEST: usize = 20_000;
+
+/// So many operators in a row could, too.
+const MOST_SIGNS: usize = 200;
 
 /// The value of a literal; `None` where Python says that it is none, and dbt keeps the text.
 pub(super) fn evaluate(text: &str) -> Result<Option<Value>, JinjaError> {
     let uncertain = || JinjaError::uncertain("a conversion of an unusual text");
-    if text.len() > LONGEST || text.contains(['\n', '\r', '\x0c', '\0', '#', '\\']) {
+    if text.len() > LONGEST {
         return Err(uncertain());
     }
-    let text = text.trim_matches([' ', '\t']);
+    let text = text.trim_start_matches([' ', '\t']);
     let Some(first) = text.chars().next() else {
         return Ok(None);
     };
     if first.is_ascii_alphabetic() || first == '_' {
-        let end = text
-            .find(|c: char| !(c.is_alphanumeric() || c == '_'))
-            .unwrap_or(text.len());
+        let end = word_end(text);
         let (word, rest) = text.split_at(end);
-        return match (word, rest) {
+        let signs = rest.chars().filter(|c| !c.is_alphanumeric()).count();
+        return match (word, rest.trim_end_matches([' ', '\t'])) {
             ("True", "") => Ok(Some(Value::Bool(true))),
             ("False", "") => Ok(Some(Value::Bool(false))),
             ("None", "") => Ok(Some(Value::None)),
             ("True" | "False" | "None" | "set", _) => Err(uncertain()),
             // A prefix of a string: r'', b'', f''.
-            (_, rest) if rest.starts_with(['\'', '"']) => Err(uncertain()),
+            (_, rest) if rest.starts_with(['\'', '"']) || signs > MOST_SIGNS => Err(uncertain()),
             // A name, or an expression that begins with one: never a literal.
             _ => Ok(None),
         };
     }
+    let text = text.trim_end_matches([' ', '\t']);
     let digits_and = |others: &[char]| {
         text.chars()
             .all(|c| c.is_ascii_digit() || others.contains(&c))
@@ -57,9 +60,24 @@ pub(super) fn evaluate(text: &str) -> Result<Option<Value>, JinjaError> {
     }
     let mut reader = Reader { rest: text };
     match reader.value(0) {
-        Some(value) if reader.rest.is_empty() => Ok(Some(value)),
-        _ => Err(uncertain()),
+        Ok(value) if reader.rest.is_empty() => Ok(Some(value)),
+        Err(Unread::Never) => Ok(None),
+        Ok(_) | Err(Unread::Unsure) => Err(uncertain()),
     }
+}
+
+/// Where a word ends that begins here.
+fn word_end(text: &str) -> usize {
+    text.find(|c: char| !(c.is_alphanumeric() || c == '_'))
+        .unwrap_or(text.len())
+}
+
+/// Why there is no value.
+enum Unread {
+    /// Python refuses it too, whatever follows.
+    Never,
+    /// It is not one of the plain forms.
+    Unsure,
 }
 
 /// A reader of the plain forms of Python's literals; anything else ends it.
@@ -68,12 +86,17 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn skip_blanks(&mut self) {
-        self.rest = self.rest.trim_start_matches([' ', '\t']);
+    /// Within brackets a line feed is white space too.
+    fn skip_blanks(&mut self, depth: usize) {
+        self.rest = if depth > 0 {
+            self.rest.trim_start_matches([' ', '\t', '\n'])
+        } else {
+            self.rest.trim_start_matches([' ', '\t'])
+        };
     }
 
-    fn take(&mut self, mark: char) -> bool {
-        self.skip_blanks();
+    fn take(&mut self, mark: char, depth: usize) -> bool {
+        self.skip_blanks(depth);
         match self.rest.strip_prefix(mark) {
             Some(rest) => {
                 self.rest = rest;
@@ -83,32 +106,30 @@ impl Reader<'_> {
         }
     }
 
-    fn value(&mut self, depth: usize) -> Option<Value> {
-        if depth > 20 {
-            return None;
+    fn expect(&mut self, mark: char, depth: usize) -> Result<(), Unread> {
+        if self.take(mark, depth) {
+            Ok(())
+        } else {
+            Err(Unread::Unsure)
         }
-        self.skip_blanks();
-        match self.rest.chars().next()? {
-            quote @ ('\'' | '"') => {
-                let (text, rest) = self.rest[1..].split_once(quote)?;
-                // An empty text may be the beginning of a triple quote; another string right after is joined to it.
-                if rest
-                    .trim_start_matches([' ', '\t'])
-                    .starts_with(['\'', '"'])
-                {
-                    return None;
-                }
-                self.rest = rest;
-                Some(Value::text(text))
-            }
+    }
+
+    fn value(&mut self, depth: usize) -> Result<Value, Unread> {
+        if depth > 20 {
+            return Err(Unread::Unsure);
+        }
+        self.skip_blanks(depth);
+        match self.rest.chars().next().ok_or(Unread::Unsure)? {
+            quote @ ('\'' | '"') => self.string(quote, depth),
             '[' => {
                 self.rest = &self.rest[1..];
-                self.items(']', depth).map(|(items, _)| Value::List(items))
+                self.items(']', depth + 1)
+                    .map(|(items, _)| Value::List(items))
             }
             '(' => {
                 self.rest = &self.rest[1..];
-                let (mut items, comma) = self.items(')', depth)?;
-                Some(if items.len() == 1 && !comma {
+                let (mut items, comma) = self.items(')', depth + 1)?;
+                Ok(if items.len() == 1 && !comma {
                     items.remove(0)
                 } else {
                     Value::Tuple(items)
@@ -116,60 +137,94 @@ impl Reader<'_> {
             }
             '{' => {
                 self.rest = &self.rest[1..];
-                let mut entries: Vec<(Value, Value)> = Vec::new();
-                while !self.take('}') {
-                    if !entries.is_empty() {
-                        self.take(',').then_some(())?;
-                        if self.take('}') {
-                            break;
-                        }
-                    }
-                    let key = self.value(depth + 1)?;
-                    let Value::Str(..) = key else { return None };
-                    self.take(':').then_some(())?;
-                    let value = self.value(depth + 1)?;
-                    if entries.iter().any(|(known, _)| *known == key) {
-                        return None;
-                    }
-                    entries.push((key, value));
-                }
-                Some(Value::Dict(entries))
+                self.entries(depth + 1)
             }
-            '-' | '+' | '.' | '0'..='9' => self.number(),
-            _ => {
-                for (word, value) in [
-                    ("True", Value::Bool(true)),
-                    ("False", Value::Bool(false)),
-                    ("None", Value::None),
-                ] {
-                    if let Some(rest) = self.rest.strip_prefix(word)
-                        && !rest.starts_with(|c: char| {
-                            c.is_alphanumeric() || c == '_' || c == '\'' || c == '"'
-                        })
-                    {
-                        self.rest = rest;
-                        return Some(value);
-                    }
-                }
-                None
-            }
+            '-' | '+' | '.' | '0'..='9' => self.number().ok_or(Unread::Unsure),
+            first if first.is_ascii_alphabetic() || first == '_' => self.word(),
+            _ => Err(Unread::Unsure),
         }
     }
 
-    /// The items up to a closing mark, and whether a comma stood at the end.
-    fn items(&mut self, close: char, depth: usize) -> Option<(Vec<Value>, bool)> {
-        let mut items = Vec::new();
+    fn word(&mut self) -> Result<Value, Unread> {
+        let (word, rest) = self.rest.split_at(word_end(self.rest));
+        if rest.starts_with(['\'', '"']) {
+            return Err(Unread::Unsure);
+        }
+        let value = match word {
+            "True" => Value::Bool(true),
+            "False" => Value::Bool(false),
+            "None" => Value::None,
+            "set" => return Err(Unread::Unsure),
+            // `true`, `null`: a name, with which it is no literal, or no Python at all.
+            _ => return Err(Unread::Never),
+        };
+        self.rest = rest;
+        Ok(value)
+    }
+
+    fn string(&mut self, quote: char, depth: usize) -> Result<Value, Unread> {
+        let mut text = String::new();
+        let mut characters = self.rest.char_indices().skip(1);
         loop {
-            if self.take(close) {
-                return Some((items, false));
+            let (at, character) = characters.next().ok_or(Unread::Unsure)?;
+            match character {
+                _ if character == quote => {
+                    self.rest = &self.rest[at + 1..];
+                    break;
+                }
+                '\n' | '\r' | '\0' | '\x0c' => return Err(Unread::Unsure),
+                '\\' => match characters.next().ok_or(Unread::Unsure)?.1 {
+                    escaped @ ('\\' | '\'' | '"') => text.push(escaped),
+                    'n' => text.push('\n'),
+                    't' => text.push('\t'),
+                    'r' => text.push('\r'),
+                    _ => return Err(Unread::Unsure),
+                },
+                _ => text.push(character),
             }
-            if !items.is_empty() {
-                self.take(',').then_some(())?;
-                if self.take(close) {
-                    return Some((items, true));
+        }
+        // An empty text may be the beginning of a triple quote; another string right after is joined to it.
+        self.skip_blanks(depth);
+        if self.rest.starts_with(['\'', '"']) {
+            return Err(Unread::Unsure);
+        }
+        Ok(Value::text(text))
+    }
+
+    fn entries(&mut self, depth: usize) -> Result<Value, Unread> {
+        let mut entries: Vec<(Value, Value)> = Vec::new();
+        while !self.take('}', depth) {
+            if !entries.is_empty() {
+                self.expect(',', depth)?;
+                if self.take('}', depth) {
+                    break;
                 }
             }
-            items.push(self.value(depth + 1)?);
+            let key = self.value(depth)?;
+            self.expect(':', depth)?;
+            let value = self.value(depth)?;
+            if !matches!(key, Value::Str(..)) || entries.iter().any(|(known, _)| *known == key) {
+                return Err(Unread::Unsure);
+            }
+            entries.push((key, value));
+        }
+        Ok(Value::Dict(entries))
+    }
+
+    /// The items up to a closing mark, and whether a comma stood at the end.
+    fn items(&mut self, close: char, depth: usize) -> Result<(Vec<Value>, bool), Unread> {
+        let mut items = Vec::new();
+        loop {
+            if self.take(close, depth) {
+                return Ok((items, false));
+            }
+            if !items.is_empty() {
+                self.expect(',', depth)?;
+                if self.take(close, depth) {
+                    return Ok((items, true));
+                }
+            }
+            items.push(self.value(depth)?);
         }
     }
 

@@ -161,9 +161,10 @@ impl World {
         self.postgres.query(&self.database, sql)
     }
 
-    /// What the fixtures' profiles.yml and dbt-lease.yml read from the environment.
+    /// What the fixtures' profiles.yml and dbt-lease.yml read from the environment, and that they may be obeyed.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         vec![
+            ("DBT_LEASE_TRUST", "any".to_owned()),
             ("VAULT_ADDR", self.bao.address()),
             ("JAFFLE_HOST", "127.0.0.1".to_owned()),
             ("JAFFLE_PORT", self.postgres.port().to_string()),
