@@ -15,16 +15,17 @@
 //! | [`render`] | the output for dbt, the bridge's variables | pure |
 //! | [`delivery`] | the profiles directory, the child's environment | the only module that writes secrets |
 //! | [`record`] | the audit trail | sees no secret value |
-//! | [`supervise`] | the child, signals | the only module that starts the child |
+//! | [`supervise`] | the child, signals, the janitor | the only module that starts the child and the janitor |
 //! | [`cli`] | arguments, order, messages, exit codes | the only module that prints |
 //!
-//! [`allocator`] stands beside them: it wipes what is freed.
+//! [`allocator`] stands beside them: it wipes what is freed. `failpoint` lets tests kill a debug build at a named step.
 
 pub mod allocator;
 pub mod cli;
 pub mod config;
 pub mod dbt;
 pub mod delivery;
+mod failpoint;
 pub mod plan;
 pub mod record;
 pub mod render;

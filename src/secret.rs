@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 /// A secret text. It is wiped when dropped, and neither `Debug` nor `Display` shows it.
 ///
 /// [`Secret::expose`] is the only way to the text; it is called where a secret leaves us: in a request to Vault, in the
-/// generated profiles.yml, in the child's environment, and in the fields' JSON that a template reads.
+/// generated profiles.yml, in the child's environment, on the socket to our own janitor, and in the fields' JSON that a template reads.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 

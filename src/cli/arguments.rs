@@ -97,6 +97,12 @@ pub(crate) enum Command {
     Plan(Plan),
     /// Show the output as dbt will see it; no network
     Render(Render),
+    /// List this user's living sessions on this machine
+    Status(Status),
+    /// End sessions: their command gets INT, then TERM, then KILL, and all is taken back
+    End(End),
+    /// Remove and take back what killed sessions left behind
+    Sweep,
     /// Say that this dbt-lease.yml may be obeyed
     Trust(Trust),
 }
@@ -216,6 +222,29 @@ pub(crate) struct Render {
     pub(crate) command: Vec<OsString>,
     #[command(flatten)]
     pub(crate) selection: SelectionArguments,
+}
+
+/// `status`
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Print JSON
+    #[arg(long, env = "DBT_LEASE_JSON", value_parser = FalseyValueParser::new())]
+    pub(crate) json: bool,
+}
+
+/// `end`
+#[derive(Debug, Args)]
+#[group(id = "which", required = true, multiple = false)]
+pub(crate) struct End {
+    /// The session, as `dbt-lease status` lists it
+    #[arg(group = "which")]
+    pub(crate) session: Option<String>,
+    /// All sessions of this environment
+    #[arg(long, group = "which", value_name = "NAME")]
+    pub(crate) environment: Option<String>,
+    /// All sessions
+    #[arg(long, group = "which")]
+    pub(crate) all: bool,
 }
 
 /// `proxy` is known, so that it is refused for what it is.

@@ -15,7 +15,7 @@ use crate::config::{self, Config, Lent};
 use crate::dbt::{Need, Profile, Rendering, Resolved};
 use crate::delivery::environ::{Additions, for_child};
 use crate::delivery::private;
-use crate::delivery::session::{Contents, SessionDir};
+use crate::delivery::session::{Contents, SessionDir, Step};
 use crate::plan::{self, Loan, Plan};
 use crate::render::secrets::Secrets;
 use crate::render::{self, RenderError};
@@ -183,6 +183,7 @@ fn run_on_placeholders(
     say.note(|| {
         "this command does not connect: it gets placeholders, and nothing is lent".to_owned()
     });
+    lending::sweep(say, variables);
     let secrets = Secrets::placeholders(lent);
     let rendering = surroundings.rendering(&exec.command, &exec.selection)?;
     let bridge = render::bridge(lent, &secrets)?;
@@ -195,7 +196,8 @@ fn run_on_placeholders(
     in_loop(async {
         // Before the directory is there: a signal must not leave it behind.
         let signals = watch_signals()?;
-        let directory = deliver(variables, &lending::new_id()?, &material)?;
+        // No secret is in it: the next start's sweep is enough for what a SIGKILL leaves.
+        let directory = deliver(variables, &lending::new_id()?, &material, &|_| {})?;
         let additions = Additions {
             profiles_dir: Some(directory.profiles_dir()),
             bridge: &bridge,
@@ -268,6 +270,7 @@ pub(crate) fn deliver(
     variables: &Variables,
     session: &str,
     material: &Material<'_>,
+    tell: &dyn Fn(Step<'_>),
 ) -> Result<SessionDir, Failure> {
     let Material {
         profile,
@@ -292,6 +295,7 @@ pub(crate) fn deliver(
         &private::places(variables),
         session,
         render::wants_files(lent),
+        tell,
         &make,
     )?)
 }

@@ -10,6 +10,7 @@ use crate::plan::PlanError;
 use crate::record::audit::RecordError;
 use crate::render::RenderError;
 use crate::supervise::child::StartError;
+use crate::supervise::janitor::handle::JanitorError;
 use crate::trust::TrustError;
 use crate::vault::error::VaultError;
 
@@ -52,6 +53,7 @@ from_layer!(
     ConfigError,
     DbtError,
     DeliveryError,
+    JanitorError,
     PlanError,
     RecordError,
     RenderError,

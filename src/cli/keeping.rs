@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use super::say::Say;
 use crate::record::audit::stamp;
+use crate::supervise::janitor::handle::Janitor;
 use crate::supervise::renewal::{self, Event, Life, Trouble, boottime};
 use crate::vault::auth::{Token, TokenKind};
 use crate::vault::client::Client;
@@ -20,6 +21,8 @@ pub(super) struct Keeper<'a> {
     token: &'a Token,
     leases: Vec<&'a Lease>,
     lives: RefCell<Vec<Life>>,
+    /// It gives back what lives longer now, if we are killed.
+    janitor: &'a Janitor<'a>,
 }
 
 impl<'a> Keeper<'a> {
@@ -29,6 +32,7 @@ impl<'a> Keeper<'a> {
         client: &'a Client,
         token: &'a Token,
         leases: Vec<&'a Lease>,
+        janitor: &'a Janitor<'a>,
     ) -> Self {
         let now = boottime();
         // Vault's answers are dated by the wall clock, which is near the other one for the moment that has passed since.
@@ -56,6 +60,7 @@ impl<'a> Keeper<'a> {
             token,
             leases,
             lives: RefCell::new(lives),
+            janitor,
         }
     }
 
@@ -75,6 +80,9 @@ impl<'a> Keeper<'a> {
                     .await
                 }
             };
+            if let Ok(duration) = granted {
+                self.tell_the_janitor(number, duration);
+            }
             granted.map_err(trouble)
         };
         renewal::keep(&self.lives, boottime, jitter, renew, |number, event| {
@@ -111,6 +119,22 @@ impl<'a> Keeper<'a> {
             .zip(lives.iter().skip(1))
             .map(kept)
             .collect()
+    }
+
+    fn tell_the_janitor(&self, number: usize, granted: Duration) {
+        let issued = SystemTime::now();
+        match number.checked_sub(1) {
+            None => self.janitor.token(&Token {
+                issued,
+                lifetime: Some(granted),
+                ..self.token.clone()
+            }),
+            Some(lease) => self.janitor.lease(&Lease {
+                issued,
+                duration: granted,
+                ..self.leases[lease].clone()
+            }),
+        }
     }
 
     fn tell(&self, number: usize, event: &Event) {

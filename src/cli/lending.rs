@@ -10,19 +10,27 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::sys::signal::Signal;
 
 use super::arguments::Exec;
+use super::dead;
 use super::exec::{Material, Wanted, deliver, in_loop, profile, wait, watch_signals};
 use super::failure::Failure;
 use super::keeping::Keeper;
 use super::say::Say;
 use super::steps::Surroundings;
-use super::taking_back::{Back, report};
+use super::taking_back::report;
 use crate::dbt::{Profile, Rendering};
 use crate::delivery::environ::{Additions, for_child};
+use crate::delivery::private;
 use crate::delivery::session::SessionDir;
+use crate::delivery::sweep::{self, Swept};
+use crate::failpoint;
 use crate::record::audit::{self, Kind, Record};
+use crate::record::back::Back;
+use crate::record::dead::{IN_PASSING, LONGEST_LEASE};
 use crate::render::secrets::Secrets;
 use crate::render::{self, RenderError};
 use crate::supervise::child::{Child, End, StartError, signal_name};
+use crate::supervise::janitor::handle::{Janitor, JanitorError, without_variables};
+use crate::supervise::janitor::protocol::{About, Introduction, Proof};
 use crate::supervise::signals::{Signals, asks_to_end};
 use crate::variables::Variables;
 use crate::vault::auth::{self, Token};
@@ -39,6 +47,9 @@ const HURRIED: Duration = Duration::from_secs(3);
 /// How long a request that a signal finds under way may still take: its answer may hold a lease.
 const LAST_ANSWER: Duration = Duration::from_secs(2);
 
+/// How long taking back for killed sessions may delay our own end.
+const FOR_THE_DEAD: Duration = Duration::from_secs(5);
+
 /// What a session is made for.
 struct Session<'a> {
     say: &'a Say,
@@ -50,6 +61,7 @@ struct Session<'a> {
     environment: &'a str,
     protected: bool,
     selection: Vec<(&'static str, OsString)>,
+    swept: Swept,
 }
 
 /// What was borrowed so far: all that must be given back.
@@ -77,7 +89,16 @@ macro_rules! stops {
     )+};
 }
 
-stops!(Failure, VaultError, RenderError, StartError);
+stops!(Failure, VaultError, RenderError, StartError, JanitorError);
+
+/// Removes in passing what killed sessions left.
+pub(super) fn sweep(say: &Say, variables: &Variables) -> Swept {
+    let swept = sweep::sweep(&private::places(variables), false);
+    for path in &swept.removed {
+        say.note(|| format!("removed what a killed session had left: {}", path.display()));
+    }
+    swept
+}
 
 /// Runs the command of `exec` in a session.
 pub(super) fn run(
@@ -100,6 +121,7 @@ pub(super) fn run(
         } else {
             exec.selection.as_variables(&surroundings.cwd)
         },
+        swept: sweep(say, &surroundings.variables),
     };
     session.refuse_what_is_certain()?;
     // From here on secrets lie in our memory: no core dump, and nobody of this user's reads it. The child's own memory is its affair. A
@@ -139,10 +161,14 @@ impl Session<'_> {
     async fn run(&self) -> Result<(End, bool), Failure> {
         let signals = watch_signals()?;
         let mut record = self.open_record()?;
+        let warn = |message: &str| self.say.warning(message, None);
+        // Before anything is lent, and before there is any thread.
+        let janitor = Janitor::start(self.introduction(), record.as_ref(), &warn)?;
+        failpoint::reached("janitor_started");
         let client = Client::new(&self.wanted.session.server, &self.id)?;
         let started = Instant::now();
         let mut borrowed = Borrowed::default();
-        let work = self.lend_and_run(&client, &signals, &mut borrowed, record.as_mut());
+        let work = self.lend_and_run(&client, &signals, &janitor, &mut borrowed, record.as_mut());
         let way = unless_it_panics(work).await.unwrap_or_else(|| {
             let message = "dbt-lease has a bug (see above); please report it";
             Err(Failure::new("bug", message, None).into())
@@ -152,14 +178,24 @@ impl Session<'_> {
         } else {
             PATIENT
         };
+        failpoint::reached("taking_back");
         let back = self.take_back(&client, &signals, borrowed, within).await;
+        failpoint::reached("taken_back");
         let result = match &way {
             Ok(End::Code(code)) => format!("exit {code}"),
             Ok(End::Signal(signal)) => format!("signal {}", signal_name(*signal)),
             Err(Stop::Signal(signal)) => format!("not started: {signal}"),
             Err(Stop::Failure(failure)) => format!("not started: {}", failure.kind),
         };
-        let on_record = self.record_end(record.as_mut(), &back, &result, started.elapsed());
+        let on_record = if !back.abandoned.is_empty() && janitor.is_there().is_ok() {
+            // Who wants us gone at once gets that; the janitor goes on, and tells the record.
+            janitor.leave(&result);
+            back.recorded
+        } else {
+            let on_record = self.record_end(record.as_mut(), &back, &result, started.elapsed());
+            janitor.done(Proof::of(&back));
+            on_record
+        };
         // All is done that a signal could disturb. A stderr that nobody reads may hold us up for ever; then a signal ends us.
         drop(signals);
         report(
@@ -180,7 +216,11 @@ impl Session<'_> {
     /// A protected environment lends nothing that is not on record.
     fn open_record(&self) -> Result<Option<Record>, Failure> {
         match Record::open(self.variables) {
-            Ok(record) => Ok(Some(record)),
+            Ok(record) => {
+                // Where locks do not work nobody can take this session for dead, either.
+                let _ = record.claim(&self.id);
+                Ok(Some(record))
+            }
             Err(error) if self.protected => Err(error.into()),
             Err(error) => {
                 self.say.warning(
@@ -196,14 +236,15 @@ impl Session<'_> {
         &self,
         client: &Client,
         signals: &Signals,
+        janitor: &Janitor<'_>,
         borrowed: &mut Borrowed,
-        record: Option<&mut Record>,
+        mut record: Option<&mut Record>,
     ) -> Result<End, Stop> {
         let Self {
             variables, wanted, ..
         } = self;
-        self.log_in(client, signals, borrowed).await?;
-        self.read(client, signals, borrowed).await?;
+        self.log_in(client, signals, janitor, borrowed).await?;
+        self.read(client, signals, janitor, borrowed).await?;
         let secrets = Secrets::leased(&borrowed.secrets);
         let bridge = render::bridge(wanted.lent, &secrets)?;
         let material = Material {
@@ -212,11 +253,15 @@ impl Session<'_> {
             secrets: &secrets,
             rendering: self.rendering,
         };
-        let directory = borrowed
-            .directory
-            .insert(deliver(variables, &self.id, &material)?);
+        let directory =
+            borrowed
+                .directory
+                .insert(deliver(variables, &self.id, &material, &|step| {
+                    janitor.directory(step)
+                })?);
         let profiles_dir = directory.profiles_dir().to_owned();
-        borrowed.recorded = self.record_start(record, borrowed)?;
+        borrowed.recorded = self.record_start(record.as_deref_mut(), borrowed)?;
+        failpoint::reached("recorded");
         let additions = Additions {
             profiles_dir: Some(&profiles_dir),
             session: Some(&self.id),
@@ -224,9 +269,15 @@ impl Session<'_> {
             selection: self.selection.clone(),
         };
         let environ = for_child(variables, &wanted.plan.login_variables, &additions);
+        janitor.is_there()?;
         let child = Child::start(&wanted.resolved.argv, &environ, wanted.resolved.is_dbt)?;
+        janitor.child(&child);
+        failpoint::reached("child_started");
         drop((environ, bridge, secrets));
-        self.wait_and_renew(child, client, signals, borrowed).await
+        tokio::select! {
+            end = self.wait_and_renew(child, client, signals, (janitor, borrowed, record)) => end,
+            never = janitor.watch() => match never {},
+        }
     }
 
     /// Waits for the command, and keeps token and leases alive meanwhile.
@@ -235,7 +286,7 @@ impl Session<'_> {
         child: Child,
         client: &Client,
         signals: &Signals,
-        borrowed: &mut Borrowed,
+        (janitor, borrowed, record): (&Janitor<'_>, &mut Borrowed, Option<&mut Record>),
     ) -> Result<End, Stop> {
         let Borrowed {
             token: Some(token),
@@ -246,9 +297,10 @@ impl Session<'_> {
             return Ok(wait(child, signals).await?);
         };
         let leases = secrets.iter().filter_map(|secret| secret.lease.as_ref());
-        let keeper = Keeper::new(self.say, client, token, leases.collect());
+        let keeper = Keeper::new(self.say, client, token, leases.collect(), janitor);
+        let dead = self.take_back_for_the_dead(client, token, record);
         let end = tokio::select! {
-            end = wait(child, signals) => end,
+            (end, ()) = async { tokio::join!(wait(child, signals), dead) } => end,
             never = keeper.keep() => match never {},
         };
         let (kept_token, kept) = (keeper.token(), keeper.leases());
@@ -260,14 +312,71 @@ impl Session<'_> {
         Ok(end?)
     }
 
+    /// Takes back what killed sessions of this environment left, while the command runs.
+    async fn take_back_for_the_dead(
+        &self,
+        client: &Client,
+        token: &Token,
+        record: Option<&mut Record>,
+    ) {
+        let Some(record) = record else { return };
+        let recent = SystemTime::now() - LONGEST_LEASE;
+        let found = record.dead(IN_PASSING, |found| {
+            found.session != self.id
+                && found.lent > recent
+                && dead::is_of(
+                    found,
+                    self.environment,
+                    &self.wanted.session.server,
+                    &self.swept,
+                )
+        });
+        let Ok(found) = found else { return };
+        if found.is_empty() {
+            return;
+        }
+        let work = (found, FOR_THE_DEAD);
+        let outcome = dead::take_back(self.say, client, token, record, &self.swept, work).await;
+        for line in outcome.lines {
+            self.say.note(|| line);
+        }
+    }
+
+    fn introduction(&self) -> Introduction {
+        let Wanted {
+            resolved, session, ..
+        } = self.wanted;
+        Introduction {
+            about: About {
+                session: self.id.clone(),
+                project: resolved
+                    .project
+                    .as_ref()
+                    .map(|project| project.name.clone()),
+                profile: self.profile.name.clone(),
+                target: self.profile.target.clone(),
+                environment: self.environment.to_owned(),
+                since: SystemTime::now(),
+            },
+            server: without_variables(&session.server, self.variables),
+        }
+    }
+
     async fn log_in(
         &self,
         client: &Client,
         signals: &Signals,
+        janitor: &Janitor<'_>,
         borrowed: &mut Borrowed,
     ) -> Result<(), Stop> {
+        janitor.token_coming();
         let work = auth::login(client, &self.wanted.session.auth, self.variables);
-        until_signal(signals, work, |token| borrowed.token = Some(token)).await?;
+        until_signal(signals, work, |token| {
+            janitor.token(&token);
+            borrowed.token = Some(token);
+        })
+        .await?;
+        failpoint::reached("logged_in");
         let Some(token) = &borrowed.token else {
             return Ok(());
         };
@@ -293,6 +402,7 @@ impl Session<'_> {
         &self,
         client: &Client,
         signals: &Signals,
+        janitor: &Janitor<'_>,
         borrowed: &mut Borrowed,
     ) -> Result<(), Stop> {
         let Borrowed {
@@ -304,11 +414,16 @@ impl Session<'_> {
             return Ok(());
         };
         for request in &self.wanted.session.secrets {
+            janitor.is_there()?;
             until_signal(signals, secret::read(client, token, request), |secret| {
-                secrets.push(secret)
+                if let Some(lease) = &secret.lease {
+                    janitor.lease(lease);
+                }
+                secrets.push(secret);
             })
             .await?;
         }
+        failpoint::reached("read");
         for secret in secrets.iter() {
             for warning in &secret.warnings {
                 self.say

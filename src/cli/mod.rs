@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod dead;
+mod end;
 mod exec;
 mod failure;
 mod keeping;
@@ -11,7 +13,9 @@ mod plan;
 mod render;
 mod say;
 mod shim;
+mod status;
 mod steps;
+mod sweep;
 mod taking_back;
 mod trust;
 
@@ -21,10 +25,15 @@ use std::process::ExitCode;
 use arguments::Command;
 use say::Say;
 
+use crate::supervise::janitor;
+
 pub use shim::shim;
 
 /// What `dbt-lease` does: parses the arguments of this process, runs the subcommand, and gives the exit code.
 pub fn main() -> ExitCode {
+    if janitor::is_called() {
+        return janitor::run();
+    }
     let raw: Vec<OsString> = std::env::args_os().collect();
     let arguments = match arguments::parse(&raw) {
         Ok(arguments) => arguments,
@@ -35,6 +44,9 @@ pub fn main() -> ExitCode {
         Command::Exec(exec) => return exec::run(&say, &arguments.global, exec),
         Command::Plan(plan) => plan::run(&arguments.global, plan),
         Command::Render(render) => render::run(&arguments.global, render),
+        Command::Status(status) => status::run(status),
+        Command::End(end) => end::run(end),
+        Command::Sweep => sweep::run(&say, &arguments.global),
         Command::Trust(trust) => trust::run(&say, &arguments.global, trust),
     };
     match outcome {

@@ -11,10 +11,15 @@ use super::exec;
 use super::failure::Failure;
 use super::say::Say;
 use crate::supervise::child::{executable, search_path};
+use crate::supervise::janitor;
 use crate::variables::{DBT_LEASE_DBT, Variables};
 
 /// What `dbt-leased` does: `dbt-lease exec -- DBT ARGUMENTS`, but that a project without dbt-lease.yml runs untouched.
 pub fn shim() -> ExitCode {
+    // The janitor of a session is this very program.
+    if janitor::is_called() {
+        return janitor::run();
+    }
     // Only the variables of the global options count: all arguments are dbt's.
     let arguments = match arguments::parse(["dbt-lease", "exec", "--", "dbt"]) {
         Ok(arguments) => arguments,

@@ -213,7 +213,7 @@ impl LentSecret {
 }
 
 /// How to reach one Vault: dbt-lease.yml and Vault's own variables, merged for one environment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Server {
     /// `https://host:port`, `http://…` or `unix:///path`, without a trailing slash.
     pub address: String,

@@ -5,6 +5,7 @@ pub mod environ;
 pub mod private;
 pub mod session;
 pub mod shred;
+pub mod sweep;
 
 use std::io;
 use std::path::PathBuf;

@@ -105,14 +105,22 @@ impl PrivateDir {
     /// Refused where somebody else could exchange it under us: a place that neither root nor we own, or that others may write to without
     /// the sticky bit; a link, another's directory, or one that others may enter, under our name.
     pub fn in_shared(place: &Path, name: &str) -> io::Result<Self> {
-        let parent = open_directory(AT_FDCWD, place.as_os_str())?;
-        let found = fstat(&parent)?;
-        let writable_by_others = found.st_mode & 0o022 != 0;
-        let sticky = found.st_mode & 0o1000 != 0;
-        if !owned(&found, true) || (writable_by_others && !sticky) {
-            return Err(io::Error::other("others could exchange what lies in it"));
-        }
+        let parent = shared(place)?;
         Self::make(parent.as_fd(), place.join(name), name, true)
+    }
+
+    /// Opens `name` in such a place, under the same conditions; an error of kind `NotFound` where it is not there.
+    pub fn open_in_shared(place: &Path, name: &str) -> io::Result<Self> {
+        let parent = shared(place)?;
+        Self::checked(open_directory(parent, OsStr::new(name))?, place.join(name))
+    }
+
+    /// Opens `name` in this directory; an error of kind `NotFound` where it is not there.
+    pub fn open(&self, name: &OsStr) -> io::Result<Self> {
+        Self::checked(
+            open_directory(&self.descriptor, name)?,
+            self.path.join(name),
+        )
     }
 
     /// Makes `name` in this directory; it must not be there yet.
@@ -150,6 +158,10 @@ impl PrivateDir {
                 let _ = unlinkat(parent, name, UnlinkatFlags::RemoveDir);
             }
         })?;
+        Self::checked(descriptor, path)
+    }
+
+    fn checked(descriptor: OwnedFd, path: PathBuf) -> io::Result<Self> {
         let found = fstat(&descriptor)?;
         if !owned(&found, false) {
             return Err(io::Error::other(format!(
@@ -208,6 +220,18 @@ impl AsFd for PrivateDir {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.descriptor.as_fd()
     }
+}
+
+/// A place where others cannot exchange what we make.
+fn shared(place: &Path) -> io::Result<OwnedFd> {
+    let directory = open_directory(AT_FDCWD, place.as_os_str())?;
+    let found = fstat(&directory)?;
+    let writable_by_others = found.st_mode & 0o022 != 0;
+    let sticky = found.st_mode & 0o1000 != 0;
+    if !owned(&found, true) || (writable_by_others && !sticky) {
+        return Err(io::Error::other("others could exchange what lies in it"));
+    }
+    Ok(directory)
 }
 
 fn open_directory(parent: impl AsFd, name: &OsStr) -> io::Result<OwnedFd> {

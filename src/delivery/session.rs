@@ -4,13 +4,16 @@
 //! | --- | --- |
 //! | `SESSION/profiles/profiles.yml` | what dbt reads |
 //! | `SESSION/profiles/.user.yml` | dbt's anonymous id, copied, since dbt would invent a new one each run |
+//! | `SESSION/janitor` | the socket that `status` and `end` ask |
 //! | `files-N/` | files that keys of the output name (TLS keys): the same path from run to run, or dbt would parse the whole project anew |
 //!
-//! A lock belongs to the open directory, so it is free exactly when every process of the session is gone. The lock of
-//! `dbt-lease-UID` itself is held around each "make and lock" and "unlock and remove", so that nobody locks what is about to go.
+//! A lock belongs to the open directory, which the janitor has too, so it is free exactly when every process of the session is gone.
+//! The lock of `dbt-lease-UID` itself is held around each "make and lock" and "unlock and remove", so that nobody locks what is
+//! about to go.
 
+use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -20,6 +23,7 @@ use zeroize::Zeroizing;
 
 use super::private::{Place, PrivateDir};
 use super::{DeliveryError, shred, words};
+use crate::failpoint;
 use crate::render::RenderError;
 use crate::secret::Secret;
 
@@ -32,6 +36,19 @@ pub struct Contents {
     /// The user's `.user.yml`.
     pub user_yml: Option<Vec<u8>>,
 }
+
+/// What whoever cleans up for us is told on the way.
+pub enum Step<'a> {
+    /// A directory is about to be made, or to be taken over.
+    Coming(&'a Path),
+    /// The session's directory is there and locked by this descriptor; nothing is in it yet.
+    Session(&'a Path, BorrowedFd<'a>),
+    /// `files-N` is locked by this descriptor.
+    Files(&'a Path, BorrowedFd<'a>),
+}
+
+/// The lock of a directory, held as long as this value lives.
+pub(super) type DirectoryLock = Flock<OwnedFd>;
 
 /// A session's directory with its contents. Dropping it shreds and removes it, on a panic too; [`SessionDir::remove`] also says
 /// whether that went well.
@@ -51,22 +68,24 @@ struct Parts {
 /// A directory that is locked by us.
 struct Locked {
     directory: PrivateDir,
-    _lock: Flock<OwnedFd>,
+    _lock: DirectoryLock,
 }
 
 impl SessionDir {
     /// Makes the directory in the first place that can take all of it.
     ///
-    /// `make` is told the directory of `files-N`, where `wants_files`, and gives the contents; its refusal is final.
+    /// `make` is told the directory of `files-N`, where `wants_files`, and gives the contents; its refusal is final. `tell` hears of
+    /// each directory before it is made, so that a death in between leaves nothing unknown.
     pub fn deliver(
         places: &[Place],
         session: &str,
         wants_files: bool,
+        tell: &dyn Fn(Step<'_>),
         make: &dyn Fn(Option<&Path>) -> Result<Contents, RenderError>,
     ) -> Result<Self, DeliveryError> {
         let mut tried = Vec::new();
         for place in places {
-            match Self::deliver_in(place, session, wants_files, make) {
+            match Self::deliver_in(place, session, wants_files, tell, make) {
                 Ok(delivered) => return Ok(delivered),
                 Err(Refusal::Contents(error)) => return Err(error.into()),
                 Err(Refusal::FileName(name)) => return Err(DeliveryError::FileName(name)),
@@ -80,9 +99,10 @@ impl SessionDir {
         place: &Place,
         session: &str,
         wants_files: bool,
+        tell: &dyn Fn(Step<'_>),
         make: &dyn Fn(Option<&Path>) -> Result<Contents, RenderError>,
     ) -> Result<Self, Refusal> {
-        let delivered = Self::make(place, session, wants_files)?;
+        let delivered = Self::make(place, session, wants_files, tell)?;
         let parts = delivered.parts.as_ref().expect("just made");
         let contents = make(parts.files.as_ref().map(|files| files.directory.path()))
             .map_err(Refusal::Contents)?;
@@ -105,13 +125,18 @@ impl SessionDir {
         Ok(delivered)
     }
 
-    fn make(place: &Place, session: &str, wants_files: bool) -> io::Result<Self> {
-        let mut outcome = Self::try_to_make(place, session, wants_files);
+    fn make(
+        place: &Place,
+        session: &str,
+        wants_files: bool,
+        tell: &dyn Fn(Step<'_>),
+    ) -> io::Result<Self> {
+        let mut outcome = Self::try_to_make(place, session, wants_files, tell);
         // Another session that ends may remove `dbt-lease-UID` between any two of our steps.
         for _ in 0..64 {
             match outcome {
                 Err(error) if error.raw_os_error() == Some(Errno::ENOENT as i32) => {
-                    outcome = Self::try_to_make(place, session, wants_files);
+                    outcome = Self::try_to_make(place, session, wants_files, tell);
                 }
                 other => return other,
             }
@@ -119,11 +144,16 @@ impl SessionDir {
         outcome
     }
 
-    fn try_to_make(place: &Place, session: &str, wants_files: bool) -> io::Result<Self> {
-        let base = PrivateDir::in_shared(&place.path, &format!("dbt-lease-{}", geteuid()))?;
+    fn try_to_make(
+        place: &Place,
+        session: &str,
+        wants_files: bool,
+        tell: &dyn Fn(Step<'_>),
+    ) -> io::Result<Self> {
+        let base = PrivateDir::in_shared(&place.path, &base_name())?;
         let made = || {
             let _guard = lock(&base, FlockArg::LockExclusive)?;
-            let parts = Self::parts(&base, session, wants_files)?;
+            let parts = Self::parts(&base, session, wants_files, tell)?;
             let reserve = std::array::from_fn(|_| base.as_fd().try_clone_to_owned().ok());
             if reserve.iter().any(Option::is_none) {
                 return Err(Errno::EMFILE.into());
@@ -137,20 +167,32 @@ impl SessionDir {
                 reserve,
             }),
             Err(error) => {
+                let _ = shred::file(&base, OsStr::new(&format!("{session}/janitor")));
                 base.remove_empty(&format!("{session}/profiles"));
                 base.remove_empty(session);
-                // Empty unless others are in it.
-                let _ = std::fs::remove_dir(base.path());
+                remove_if_empty(&base);
                 Err(error)
             }
         }
     }
 
-    fn parts(base: &PrivateDir, session: &str, wants_files: bool) -> io::Result<Parts> {
-        let session = Locked::new(base.create(session)?)?;
+    fn parts(
+        base: &PrivateDir,
+        session: &str,
+        wants_files: bool,
+        tell: &dyn Fn(Step<'_>),
+    ) -> io::Result<Parts> {
+        tell(Step::Coming(&base.path().join(session)));
+        let session = base.create(session)?;
+        failpoint::reached("directory_made");
+        let session = Locked::new(session)?;
+        tell(Step::Session(
+            session.directory.path(),
+            session.directory.as_fd(),
+        ));
         let profiles = session.directory.create("profiles")?;
         let files = if wants_files {
-            Some(first_free(base)?)
+            Some(first_free(base, tell)?)
         } else {
             None
         };
@@ -192,12 +234,11 @@ impl SessionDir {
         let _guard = lock(&self.base, FlockArg::LockExclusive)?;
         let removed = profiles
             .remove_from(&session.directory)
-            // What the command put beside it.
+            // The janitor's socket, and what the command put beside it.
             .and_then(|()| shred::contents(&session.directory))
             .and_then(|()| session.directory.remove_from(&self.base))
             .and_then(|()| files.map_or(Ok(()), |files| files.directory.remove_from(&self.base)));
-        // Others may still have directories in it; then it stays.
-        let _ = std::fs::remove_dir(self.base.path());
+        remove_if_empty(&self.base);
         shredded.and(files_shredded).and(removed)
     }
 }
@@ -219,16 +260,29 @@ impl Locked {
     }
 }
 
-fn lock(directory: &PrivateDir, how: FlockArg) -> io::Result<Flock<OwnedFd>> {
+/// The name of the directory that holds a user's sessions in one place.
+pub(super) fn base_name() -> String {
+    format!("dbt-lease-{}", geteuid())
+}
+
+/// Removes `dbt-lease-UID` itself. Others may still have directories in it; then it stays.
+pub(super) fn remove_if_empty(base: &PrivateDir) {
+    let _ = std::fs::remove_dir(base.path());
+}
+
+pub(super) fn lock(directory: &PrivateDir, how: FlockArg) -> io::Result<DirectoryLock> {
     let descriptor = directory.as_fd().try_clone_to_owned()?;
     Flock::lock(descriptor, how).map_err(|(_, errno)| errno.into())
 }
 
 /// The first `files-N` that no living session holds. What a dead one left in it is shredded.
-fn first_free(base: &PrivateDir) -> io::Result<Locked> {
+fn first_free(base: &PrivateDir, tell: &dyn Fn(Step<'_>)) -> io::Result<Locked> {
     for number in 0..10_000 {
-        match Locked::new(base.open_or_create(&format!("files-{number}"))?) {
+        let name = format!("files-{number}");
+        tell(Step::Coming(&base.path().join(&name)));
+        match Locked::new(base.open_or_create(&name)?) {
             Ok(slot) => {
+                tell(Step::Files(slot.directory.path(), slot.directory.as_fd()));
                 shred::contents(&slot.directory)?;
                 return Ok(slot);
             }
@@ -263,6 +317,8 @@ mod tests {
         }
     }
 
+    fn quiet(_: Step<'_>) {}
+
     fn contents(files: Vec<(String, Secret)>) -> Contents {
         Contents {
             profiles_yml: Zeroizing::new("p: {}\n".to_owned()),
@@ -278,7 +334,7 @@ mod tests {
     #[test]
     fn nothing_is_left_after_the_end() {
         let scratch = tempfile::tempdir().expect("a scratch directory");
-        let session = SessionDir::deliver(&[place(&scratch)], "s1", true, &|_| {
+        let session = SessionDir::deliver(&[place(&scratch)], "s1", true, &quiet, &|_| {
             Ok(contents(certificate()))
         })
         .expect("delivered");
@@ -299,12 +355,12 @@ mod tests {
             Ok(contents(certificate()))
         };
         let places = [place(&scratch)];
-        SessionDir::deliver(&places, "s1", true, &make)
+        SessionDir::deliver(&places, "s1", true, &quiet, &make)
             .expect("delivered")
             .remove()
             .expect("removed");
-        let living = SessionDir::deliver(&places, "s2", true, &make).expect("delivered");
-        let beside = SessionDir::deliver(&places, "s3", true, &make).expect("delivered");
+        let living = SessionDir::deliver(&places, "s2", true, &quiet, &make).expect("delivered");
+        let beside = SessionDir::deliver(&places, "s3", true, &quiet, &make).expect("delivered");
         let seen = seen.borrow();
         assert_eq!(seen[0], seen[1]);
         assert_ne!(seen[1], seen[2]);
@@ -322,11 +378,14 @@ mod tests {
             path: scratch.path().join("missing"),
             storage: Storage::Memory,
         };
-        let session =
-            SessionDir::deliver(&[missing.clone(), place(&scratch)], "s1", false, &|_| {
-                Ok(contents(Vec::new()))
-            })
-            .expect("delivered");
+        let session = SessionDir::deliver(
+            &[missing.clone(), place(&scratch)],
+            "s1",
+            false,
+            &quiet,
+            &|_| Ok(contents(Vec::new())),
+        )
+        .expect("delivered");
         assert!(
             session
                 .profiles_dir()
@@ -334,10 +393,12 @@ mod tests {
         );
         drop(session);
 
-        let refusal = SessionDir::deliver(&[missing], "s1", false, &|_| Ok(contents(Vec::new())))
-            .err()
-            .expect("refused")
-            .to_string();
+        let refusal = SessionDir::deliver(&[missing], "s1", false, &quiet, &|_| {
+            Ok(contents(Vec::new()))
+        })
+        .err()
+        .expect("refused")
+        .to_string();
         assert!(
             refusal.contains("missing: no such file or directory"),
             "{refusal}"
@@ -353,9 +414,13 @@ mod tests {
                 let places = &places;
                 scope.spawn(move || {
                     for round in 0..300 {
-                        SessionDir::deliver(places, &format!("s-{thread}-{round}"), false, &|_| {
-                            Ok(contents(Vec::new()))
-                        })
+                        SessionDir::deliver(
+                            places,
+                            &format!("s-{thread}-{round}"),
+                            false,
+                            &quiet,
+                            &|_| Ok(contents(Vec::new())),
+                        )
                         .expect("delivered")
                         .remove()
                         .expect("removed");

@@ -248,6 +248,28 @@ fn session(
             });
         }
     }
+    let (server, auth) = reach(environment, variables)?;
+    let secrets = lent
+        .secrets
+        .iter()
+        .map(|secret| secret.request.clone())
+        .collect();
+    Ok(Session {
+        server: server.clone(),
+        auth: auth.clone(),
+        secrets,
+    })
+}
+
+/// How an environment's Vault is reached, and the login to it, under the rules that hold for every login.
+///
+/// # Errors
+/// It has no address; a protected one without TLS that is verified; the user's own token would go to somebody else's address.
+pub fn reach<'e>(
+    environment: &'e Environment,
+    variables: &Variables,
+) -> Result<(&'e Server, &'e Auth), PlanError> {
+    let name = || environment.name.clone();
     let (Some(server), Some(auth)) = (&environment.server, &environment.auth) else {
         return Err(PlanError::NoAddress {
             environment: name(),
@@ -273,16 +295,7 @@ fn session(
     if *auth == Auth::Token {
         own_token_goes_home(environment, server, variables)?;
     }
-    let secrets = lent
-        .secrets
-        .iter()
-        .map(|secret| secret.request.clone())
-        .collect();
-    Ok(Session {
-        server: server.clone(),
-        auth: auth.clone(),
-        secrets,
-    })
+    Ok((server, auth))
 }
 
 /// A token of the user's own opens more than this project: it goes where the user's own variables say, and nowhere that a

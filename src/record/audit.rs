@@ -5,10 +5,15 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+#[cfg(target_os = "linux")]
+use nix::errno::Errno;
+#[cfg(target_os = "linux")]
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::unistd::geteuid;
 use serde::Serialize;
@@ -106,7 +111,7 @@ pub struct LentSecret<'a> {
 pub struct Ended<'a> {
     /// The environment.
     pub environment: &'a str,
-    /// `exit 0`, `signal SIGTERM`, `not started`, …
+    /// `exit 0`, `signal SIGTERM`, `not started`, `killed: …`, `swept`, …
     pub result: String,
     /// From `lent` to here, seconds.
     pub seconds: f64,
@@ -240,6 +245,39 @@ impl Record {
         Ok(Self { file, path })
     }
 
+    /// The record on a descriptor that [`Record::share`] gave.
+    pub fn shared(descriptor: OwnedFd) -> Self {
+        Self {
+            file: File::from(descriptor),
+            path: PathBuf::new(),
+        }
+    }
+
+    /// A second descriptor of the same open file, with its [`Record::claim`], for the process that cleans up after this one.
+    pub fn share(&self) -> io::Result<OwnedFd> {
+        self.file.as_fd().try_clone_to_owned()
+    }
+
+    /// Marks a session as living (or, where it is dead, as being dealt with by us) until every descriptor of this open file is
+    /// closed; false where somebody else has marked it.
+    ///
+    /// The mark is a lock on the record itself, at a byte of the session's own: it is seen wherever its lease ids are seen, also from
+    /// another container or with another $XDG_RUNTIME_DIR.
+    #[cfg(target_os = "linux")]
+    pub fn claim(&self, session: &str) -> io::Result<bool> {
+        match fcntl(&self.file, FcntlArg::F_OFD_SETLK(&mark(session))) {
+            Ok(_) => Ok(true),
+            Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Not there: nothing that is on record is taken for dead.
+    #[cfg(not(target_os = "linux"))]
+    pub fn claim(&self, _session: &str) -> io::Result<bool> {
+        Ok(false)
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
@@ -267,6 +305,28 @@ impl Record {
         let mut last = [b'\n'];
         let length = self.file.metadata().map_or(0, |found| found.len());
         length > 0 && self.file.read_at(&mut last, length - 1).is_ok() && last != [b'\n']
+    }
+}
+
+/// The lock of a session: one byte, far behind the text, at its id's own random number.
+#[cfg(target_os = "linux")]
+fn mark(session: &str) -> libc::flock {
+    let number = session
+        .rsplit('-')
+        .next()
+        .and_then(|digits| u32::from_str_radix(digits, 16).ok())
+        .unwrap_or(0);
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::unnecessary_cast,
+        reason = "the constants' types differ by platform; the values are 1 and 0"
+    )]
+    libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: (1 << 40) + libc::off_t::from(number),
+        l_len: 1,
+        l_pid: 0,
     }
 }
 
@@ -340,6 +400,23 @@ mod tests {
             "{refusal}"
         );
         assert!(refusal.hint().expect("a hint").contains("chmod 600"));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_session_is_claimed_until_every_descriptor_of_its_record_is_closed() {
+        let home = tempfile::tempdir().expect("a scratch directory");
+        let variables: Variables = [("HOME", home.path())].into_iter().collect();
+        let session = "20261124T101530Z-9f86d081";
+        let ours = Record::open(&variables).expect("opened");
+        let others = Record::open(&variables).expect("opened");
+        assert!(ours.claim(session).expect("asked"));
+        let shared = ours.share().expect("a second descriptor");
+        drop(ours);
+        assert!(!others.claim(session).expect("asked"));
+        assert!(others.claim("20261124T101530Z-9f86d082").expect("asked"));
+        drop(Record::shared(shared));
+        assert!(others.claim(session).expect("asked"));
     }
 
     #[test]

@@ -2,3 +2,5 @@
 #![forbid(unsafe_code)]
 
 pub mod audit;
+pub mod back;
+pub mod dead;

@@ -160,6 +160,16 @@ impl Child {
         })
     }
 
+    /// Its process.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Whether signals go to its whole group.
+    pub fn has_own_group(&self) -> bool {
+        self.whole_group
+    }
+
     /// Waits for the end and passes signals on meanwhile.
     pub async fn wait(mut self, signals: &Signals) -> io::Result<End> {
         loop {

@@ -2,5 +2,6 @@
 
 pub mod child;
 pub mod inherited;
+pub mod janitor;
 pub mod renewal;
 pub mod signals;

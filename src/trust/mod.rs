@@ -50,6 +50,31 @@ pub fn check(
             owners::check(file)?;
         }
     }
+    demand_the_word(config, word, variables, || account::of_plan(plan, loan))
+}
+
+/// Refuses a command that obeys the file for the logins of its environments alone, as `sweep` does.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_logins(config: &Config, variables: &Variables) -> Result<(), TrustError> {
+    let word = Word::of(variables);
+    if word.any {
+        return Ok(());
+    }
+    owners::check(&config.file)?;
+    demand_the_word(config, word, variables, || {
+        vec!["log in to the Vaults that it names".to_owned()]
+    })
+}
+
+/// Refuses where the user has not said that this file may be obeyed; `would` tells what the command would do.
+fn demand_the_word(
+    config: &Config,
+    word: Word,
+    variables: &Variables,
+    would: impl FnOnce() -> Vec<String>,
+) -> Result<(), TrustError> {
     if word.hashes.contains(&config.fingerprint) {
         return Ok(());
     }
@@ -65,7 +90,7 @@ pub fn check(
         changed: store
             .as_ref()
             .is_some_and(|store| store.knows(&config.file)),
-        would: account::of_plan(plan, loan),
+        would: would(),
         can_be_kept: store.is_some(),
         odd_word: word.odd,
     })

@@ -164,6 +164,33 @@ pub async fn take_back(
     }
 }
 
+/// Takes back leases of a session that is dead, with another session's token. Each may take an equal share of the time.
+///
+/// What cannot be revoked is [`Returned::Failed`]: the end of our token does not end it.
+pub async fn take_back_for_the_dead(
+    client: &Client,
+    token: &Token,
+    leases: Vec<Lease>,
+    within: Duration,
+) -> Vec<Taken> {
+    let end = Instant::now() + within;
+    let mut taken = Vec::with_capacity(leases.len());
+    let count = leases.len();
+    for (done, lease) in leases.into_iter().enumerate() {
+        let share = remaining(end) / u32::try_from(count - done).unwrap_or(u32::MAX);
+        let attempt = one(client, token, false, &lease, Instant::now() + share).await;
+        taken.push(Taken {
+            returned: match attempt {
+                Attempt::Done(returned) => returned,
+                Attempt::Open(error) => settle(&error, &TokenEnd::NotOurs),
+            },
+            lives_until: lease.expires(),
+            lease,
+        });
+    }
+    taken
+}
+
 async fn one(client: &Client, token: &Token, ours: bool, lease: &Lease, end: Instant) -> Attempt {
     let mut outcome = lease::revoke_by(client, &token.value, lease, true, half_way(end)).await;
     if matches!(outcome, Err(VaultError::Transport(_))) {

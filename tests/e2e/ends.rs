@@ -2,7 +2,7 @@
 
 use nix::sys::signal::{Signal, kill};
 
-use crate::support::{Lab, Running, wait_until};
+use crate::support::{Lab, Running, bytes_wait_at, wait_until};
 
 #[test]
 fn the_child_s_exit_code_is_ours() {
@@ -100,24 +100,6 @@ fn a_signal_during_the_login_ends_us_by_it_and_starts_nothing() {
     assert_eq!(ran.signal, Some(Signal::SIGTERM as i32), "{}", ran.stderr);
     assert_eq!(ran.stdout, "");
     lab.assert_nothing_left();
-}
-
-/// Whether a socket of this machine's port has unread bytes: the receive queue of /proc/net/tcp.
-fn bytes_wait_at(port: u16) -> bool {
-    let table = std::fs::read_to_string("/proc/net/tcp").expect("/proc/net/tcp");
-    table.lines().skip(1).any(|line| {
-        let columns: Vec<&str> = line.split_whitespace().collect();
-        let local = columns[1]
-            .rsplit(':')
-            .next()
-            .and_then(|port| u16::from_str_radix(port, 16).ok());
-        local == Some(port)
-            && columns[4]
-                .rsplit(':')
-                .next()
-                .is_some_and(|queue| queue != "00000000")
-            && columns[3] == "01"
-    })
 }
 
 #[test]

@@ -348,3 +348,21 @@ pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
         std::thread::yield_now();
     }
 }
+
+/// Whether a socket of this machine's port has unread bytes: the receive queue of /proc/net/tcp.
+pub(crate) fn bytes_wait_at(port: u16) -> bool {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("/proc/net/tcp");
+    table.lines().skip(1).any(|line| {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        let local = columns[1]
+            .rsplit(':')
+            .next()
+            .and_then(|port| u16::from_str_radix(port, 16).ok());
+        local == Some(port)
+            && columns[4]
+                .rsplit(':')
+                .next()
+                .is_some_and(|queue| queue != "00000000")
+            && columns[3] == "01"
+    })
+}

@@ -1,0 +1,97 @@
+//! What became of everything that a session borrowed, as the record tells it.
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::time::Duration;
+
+use super::audit::{Ended, TakenBack, stamp};
+use crate::vault::lease::Lease;
+use crate::vault::take_back::{Returned, TakeBack, Taken, TokenEnd};
+
+/// What became of everything that was borrowed.
+pub struct Back {
+    /// The directory; `None` where there was none.
+    pub directory: Option<io::Result<()>>,
+    /// Leases and token; `None` where there was no token, or where taking back was broken off.
+    pub returned: Option<TakeBack>,
+    /// Whether `lent` is on record.
+    pub recorded: bool,
+    /// The leases that nobody waited for.
+    pub abandoned: Vec<Lease>,
+}
+
+impl Back {
+    /// Whether nothing was borrowed at all.
+    pub fn is_nothing(&self) -> bool {
+        self.directory.is_none() && self.returned.is_none() && self.abandoned.is_empty()
+    }
+
+    /// Whether Vault said of every lease that it is gone, and nothing else is left.
+    pub fn is_proven(&self) -> bool {
+        let directory = !matches!(self.directory, Some(Err(_)));
+        let returned = self
+            .returned
+            .as_ref()
+            .is_none_or(|back| back.all_proven() && !matches!(back.token, TokenEnd::Failed { .. }));
+        directory && returned && self.abandoned.is_empty()
+    }
+
+    /// The record's last event of the session.
+    pub fn event<'a>(&'a self, environment: &'a str, result: &str, elapsed: Duration) -> Ended<'a> {
+        let mut leases: Vec<TakenBack<'a>> = Vec::new();
+        for taken in self.returned.iter().flat_map(|back| &back.leases) {
+            let (result, proof) = outcome(&taken.returned);
+            leases.push(TakenBack {
+                lease_id: taken.lease.id.expose(),
+                result,
+                proof,
+                lives_until: lives_until(taken),
+            });
+        }
+        for lease in &self.abandoned {
+            leases.push(TakenBack {
+                lease_id: lease.id.expose(),
+                result: "unknown",
+                proof: "broken off by a signal".to_owned(),
+                lives_until: Some(stamp(lease.expires())),
+            });
+        }
+        Ended {
+            environment,
+            result: result.to_owned(),
+            seconds: (elapsed.as_secs_f64() * 1000.0).round() / 1000.0,
+            directory: match &self.directory {
+                None => "none".to_owned(),
+                Some(Ok(())) => "removed".to_owned(),
+                Some(Err(error)) => format!("not removed: {error}"),
+            },
+            leases,
+            token: match self.returned.as_ref().map(|back| &back.token) {
+                None => "unknown".to_owned(),
+                Some(TokenEnd::Revoked) => "revoked".to_owned(),
+                Some(TokenEnd::NotOurs) => "kept: the user's own".to_owned(),
+                Some(TokenEnd::Batch) => "expires: a batch token cannot be revoked".to_owned(),
+                Some(TokenEnd::Expired) => "expired: it had ended before".to_owned(),
+                Some(TokenEnd::Failed { why, .. }) => format!("not revoked: {why}"),
+            },
+        }
+    }
+}
+
+fn lives_until(taken: &Taken) -> Option<String> {
+    (taken.returned != Returned::Revoked).then(|| stamp(taken.lives_until))
+}
+
+/// The record's word, and by what it is known.
+pub fn outcome(returned: &Returned) -> (&'static str, String) {
+    match returned {
+        Returned::Revoked => (
+            "revoked",
+            "Vault revoked it with sync and answered 204".to_owned(),
+        ),
+        Returned::EndedWithToken { why, .. } => ("ended_with_token", why.clone()),
+        Returned::Shortened { why, .. } => ("shortened", why.clone()),
+        Returned::Queued { why, .. } => ("queued", why.clone()),
+        Returned::Failed { why, .. } => ("failed", why.clone()),
+    }
+}

@@ -1,0 +1,205 @@
+//! Dead sessions: on record as `lent`, not as `ended`, and claimed by no living process.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
+use std::time::{Duration, SystemTime};
+
+use serde::Deserialize;
+
+use super::audit::Record;
+use crate::vault::lease::{Lease, LeaseId};
+
+/// How much of a record a session looks through in passing, bytes from its end: some thousand sessions.
+pub const IN_PASSING: u64 = 1 << 20;
+/// Vault's own bound on a lease's life where nobody raised it. What is older is left to `dbt-lease sweep`.
+pub const LONGEST_LEASE: Duration = Duration::from_secs(768 * 3600);
+
+/// A dead session, as far as the record knows it.
+#[derive(Clone, Debug)]
+pub struct Dead {
+    /// The session's id.
+    pub session: String,
+    /// When it borrowed.
+    pub lent: SystemTime,
+    /// The environment.
+    pub environment: String,
+    /// Vault's address.
+    pub address: String,
+    /// Vault's namespace.
+    pub namespace: Option<String>,
+    /// Its leases.
+    pub leases: Vec<Lease>,
+}
+
+/// The fields of an event that count here. Unknown ones are passed over: the format may grow.
+#[derive(Deserialize)]
+struct Line {
+    time: String,
+    session: String,
+    event: String,
+    #[serde(default)]
+    environment: String,
+    #[serde(default)]
+    address: String,
+    #[serde(default)]
+    namespace: Option<String>,
+    #[serde(default)]
+    host: Option<String>,
+    #[serde(default)]
+    secrets: Vec<Secret>,
+}
+
+#[derive(Deserialize)]
+struct Secret {
+    path: String,
+    lease_id: Option<String>,
+    lease_seconds: Option<u64>,
+}
+
+impl Record {
+    /// The dead sessions of this host in the last `within` bytes that are `wanted`, oldest first. Each is claimed by this record now, so that two
+    /// sessions do not take the same one's leases back at once; the caller says of each how it [ended](super::audit::Kind::Ended)
+    /// where it could be dealt with. The asking session's own is not to be wanted.
+    ///
+    /// A line that cannot be read is passed over: what another version wrote is its own to deal with.
+    pub fn dead(&self, within: u64, wanted: impl Fn(&Dead) -> bool) -> io::Result<Vec<Dead>> {
+        let mut found = self.not_ended(within)?;
+        found.retain(|dead| wanted(dead) && self.claim(&dead.session).unwrap_or(false));
+        if found.is_empty() {
+            return Ok(found);
+        }
+        // Another one may have dealt with it between our look and our claim.
+        let still: Vec<String> = self
+            .not_ended(within)?
+            .into_iter()
+            .map(|dead| dead.session)
+            .collect();
+        found.retain(|dead| still.contains(&dead.session));
+        Ok(found)
+    }
+
+    fn not_ended(&self, within: u64) -> io::Result<Vec<Dead>> {
+        // Through the path, since a shared descriptor shares its offset; but only if it is still the same file.
+        let mut file = File::open(self.path())?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(within)))?;
+        let mut reader = BufReader::with_capacity(1 << 16, file);
+        let mut line = Vec::new();
+        if length > within {
+            // The first line is a part of one.
+            reader.read_until(b'\n', &mut line)?;
+        }
+        let here = nix::unistd::gethostname()
+            .ok()
+            .and_then(|name| name.into_string().ok());
+        let mut lent = BTreeMap::new();
+        loop {
+            line.clear();
+            if reader.read_until(b'\n', &mut line)? == 0 {
+                break;
+            }
+            let Ok(event) = serde_json::from_slice::<Line>(&line) else {
+                continue;
+            };
+            match event.event.as_str() {
+                "lent" if event.host == here => {
+                    if let Some(dead) = of(event) {
+                        lent.insert(dead.session.clone(), dead);
+                    }
+                }
+                "ended" => drop(lent.remove(&event.session)),
+                _ => {}
+            }
+        }
+        let mut lent: Vec<Dead> = lent.into_values().collect();
+        lent.sort_by_key(|dead| dead.lent);
+        Ok(lent)
+    }
+}
+
+fn of(event: Line) -> Option<Dead> {
+    let lent = humantime::parse_rfc3339(&event.time).ok()?;
+    let leases = event.secrets.into_iter().filter_map(|secret| {
+        Some(Lease {
+            id: LeaseId::new(secret.lease_id?),
+            path: secret.path,
+            issued: lent,
+            duration: Duration::from_secs(secret.lease_seconds.unwrap_or(0)),
+            // Tried where revocation is forbidden; Vault says so where it cannot be.
+            renewable: true,
+        })
+    });
+    Some(Dead {
+        leases: leases.collect(),
+        session: event.session,
+        lent,
+        environment: event.environment,
+        address: event.address,
+        namespace: event.namespace,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::variables::Variables;
+
+    const LENT: &str = r#"{"version":1,"time":"2026-11-24T10:15:30.000Z","session":"20261124T101530Z-9f86d081","event":"lent","host":"HOST","environment":"production","address":"http://127.0.0.1:1","namespace":null,"secrets":[{"name":"w","path":"database/creds/x","lease_id":"database/creds/x/1","lease_seconds":900}]}"#;
+    const ENDED: &str = r#"{"version":1,"time":"2026-11-24T10:16:30.000Z","session":"20261124T101530Z-9f86d081","event":"ended","environment":"production"}"#;
+
+    fn record(home: &tempfile::TempDir, lines: &[&str]) -> Record {
+        let variables: Variables = [("HOME", home.path())].into_iter().collect();
+        let record = Record::open(&variables).expect("opened");
+        let here = nix::unistd::gethostname()
+            .expect("a name")
+            .into_string()
+            .expect("text");
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        std::fs::write(record.path(), text.replace("HOST", &here)).expect("written");
+        record
+    }
+
+    #[test]
+    fn a_session_without_its_end_is_dead_unless_somebody_claims_it() {
+        let home = tempfile::tempdir().expect("a scratch directory");
+        let living = record(&home, &["not JSON", LENT]);
+        assert!(living.claim("20261124T101530Z-9f86d081").expect("asked"));
+        let looking = record(&home, &["not JSON", LENT]);
+        assert!(looking.dead(IN_PASSING, |_| true).expect("read").is_empty());
+        drop(living);
+        let dead = looking.dead(IN_PASSING, |_| true).expect("read");
+        assert_eq!(dead.len(), 1, "{dead:?}");
+        assert_eq!(dead[0].environment, "production");
+        assert_eq!(dead[0].leases[0].id.expose(), "database/creds/x/1");
+        // Whoever found it keeps it from the next one.
+        let other = record(&home, &["not JSON", LENT]);
+        assert!(other.dead(IN_PASSING, |_| true).expect("read").is_empty());
+    }
+
+    #[test]
+    fn what_has_ended_or_was_lent_on_another_host_is_not_dead() {
+        let home = tempfile::tempdir().expect("a scratch directory");
+        let elsewhere = LENT.replace("HOST", "another-host-than-this");
+        for lines in [&[LENT, ENDED][..], &[&elsewhere]] {
+            let found = record(&home, lines)
+                .dead(IN_PASSING, |_| true)
+                .expect("read");
+            assert!(found.is_empty(), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_look_in_passing_reads_the_end_alone_and_whole_lines_alone() {
+        let home = tempfile::tempdir().expect("a scratch directory");
+        let record = record(
+            &home,
+            &[LENT, ENDED, LENT.replace("9f86d081", "9f86d082").as_str()],
+        );
+        let length = std::fs::metadata(record.path()).expect("there").len();
+        for (within, expected) in [(length, 1), (length - 1, 1), (40, 0)] {
+            assert_eq!(record.not_ended(within).expect("read").len(), expected);
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! What the session process tells the janitor: one message a packet, before the deed, never answered.
+//!
+//! | message | comes | descriptors |
+//! | --- | --- | --- |
+//! | `Session` | first | the session process (pidfd); the record, where there is one |
+//! | `Coming` | before a directory is made | |
+//! | `Directory` | when it is locked | its lock; the listening socket, where there is one |
+//! | `TokenComing` | before the login | |
+//! | `Token`, `Lease` | when the answer is parsed | |
+//! | `Child` | after it started | the child (pidfd) |
+//! | `Leave` | when a signal breaks the giving back off | |
+//! | `Done` | when all is given back | |
+//!
+//! A packet is whole or not at all; the socket's end without `Done` is the session process's death.
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::config::Server;
+use crate::record::back::Back;
+use crate::secret::Secret;
+use crate::vault::auth::{Token, TokenKind};
+use crate::vault::lease::{Lease, LeaseId};
+use crate::vault::take_back::{Returned, TokenEnd};
+
+/// A message.
+#[derive(Serialize, Deserialize)]
+pub enum Message {
+    /// Who it is.
+    Session {
+        /// Its name and Vault.
+        introduction: Box<Introduction>,
+        /// Whether the first descriptor is the session process.
+        has_process: bool,
+    },
+    /// This directory is about to be made.
+    Coming(PathBuf),
+    /// This directory is made and locked.
+    Directory(PathBuf),
+    /// The login is about to be sent.
+    TokenComing,
+    /// The login's token, or what it is now.
+    Token(TokenTold),
+    /// A lease, or what it is now.
+    Lease(LeaseTold),
+    /// The command runs.
+    Child {
+        /// Whether it leads a group of its own that is to be ended with it.
+        whole_group: bool,
+    },
+    /// The session process is about to leave the rest to the janitor; how the command ended.
+    Leave(String),
+    /// All is given back, as far as it could be.
+    Done(Proof),
+}
+
+/// A session, as `status` shows it, and how its Vault is reached.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Introduction {
+    /// The session.
+    pub about: About,
+    /// Its Vault.
+    pub server: Server,
+}
+
+/// What is known of a living session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// Its id.
+    pub session: String,
+    /// The dbt project's name.
+    pub project: Option<String>,
+    /// The profile's name.
+    pub profile: String,
+    /// The target's name.
+    pub target: String,
+    /// The environment.
+    pub environment: String,
+    /// Since when.
+    pub since: SystemTime,
+}
+
+/// A token on its way to the janitor.
+#[derive(Serialize, Deserialize)]
+pub struct TokenTold {
+    #[serde(serialize_with = "expose", deserialize_with = "hide")]
+    value: Secret,
+    issued: SystemTime,
+    lifetime: Option<Duration>,
+    own: bool,
+    batch: bool,
+}
+
+impl From<&Token> for TokenTold {
+    fn from(token: &Token) -> Self {
+        Self {
+            value: token.value.clone(),
+            issued: token.issued,
+            lifetime: token.lifetime,
+            own: token.own,
+            batch: token.kind == TokenKind::Batch,
+        }
+    }
+}
+
+impl From<TokenTold> for Token {
+    /// What is needed to give it back; the rest is empty.
+    fn from(told: TokenTold) -> Self {
+        Self {
+            value: told.value,
+            accessor: None,
+            policies: Vec::new(),
+            issued: told.issued,
+            lifetime: told.lifetime,
+            renewable: false,
+            own: told.own,
+            is_root: false,
+            kind: if told.batch {
+                TokenKind::Batch
+            } else {
+                TokenKind::Service
+            },
+            identity: Vec::new(),
+            request_id: None,
+            notes: Vec::new(),
+        }
+    }
+}
+
+/// In clear: the socket leads to our own janitor alone, and both ends wipe what they free.
+fn expose<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(secret.expose())
+}
+
+fn hide<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
+    String::deserialize(deserializer).map(Secret::new)
+}
+
+/// A lease on its way to the janitor.
+#[derive(Serialize, Deserialize)]
+pub struct LeaseTold {
+    id: String,
+    path: String,
+    issued: SystemTime,
+    duration: Duration,
+    renewable: bool,
+}
+
+impl LeaseTold {
+    /// Which lease it tells of.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl From<&Lease> for LeaseTold {
+    fn from(lease: &Lease) -> Self {
+        Self {
+            id: lease.id.expose().to_owned(),
+            path: lease.path.clone(),
+            issued: lease.issued,
+            duration: lease.duration,
+            renewable: lease.renewable,
+        }
+    }
+}
+
+impl From<LeaseTold> for Lease {
+    fn from(told: LeaseTold) -> Self {
+        Self {
+            id: LeaseId::new(told.id),
+            path: told.path,
+            issued: told.issued,
+            duration: told.duration,
+            renewable: told.renewable,
+        }
+    }
+}
+
+/// What became of what a session borrowed, for whoever asked for its end. Holds no secret and no lease id.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// How many leases there were.
+    pub leases: usize,
+    /// How many of them Vault said to be revoked.
+    pub revoked: usize,
+    /// What is not known to be gone, in words.
+    pub left: Vec<String>,
+}
+
+impl Proof {
+    /// What a session's end shows.
+    pub fn of(back: &Back) -> Self {
+        let mut proof = Self::default();
+        if let Some(Err(error)) = &back.directory {
+            proof
+                .left
+                .push(format!("the profiles directory was not removed: {error}"));
+        }
+        for taken in back.returned.iter().flat_map(|back| &back.leases) {
+            proof.leases += 1;
+            let (result, why) = crate::record::back::outcome(&taken.returned);
+            if taken.returned == Returned::Revoked {
+                proof.revoked += 1;
+            } else {
+                proof.left.push(format!(
+                    "the lease on `{}`: {result}: {why}",
+                    taken.lease.path
+                ));
+            }
+        }
+        for lease in &back.abandoned {
+            proof.leases += 1;
+            proof
+                .left
+                .push(format!("the lease on `{}` may not be revoked", lease.path));
+        }
+        if let Some(TokenEnd::Failed { why, .. }) = back.returned.as_ref().map(|back| &back.token) {
+            proof.left.push(format!("the session's token: {why}"));
+        }
+        proof
+    }
+}
