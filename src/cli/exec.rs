@@ -144,7 +144,10 @@ fn adopted(
         .project
         .as_ref()
         .map_or_else(|| surroundings.cwd.clone(), |project| project.dir.clone());
-    Err(no_config(&place))
+    Err(no_config(
+        &place,
+        "it is not known what to lend for this command",
+    ))
 }
 
 /// The session that this process runs in, if that is one which is alive: its profiles directory is there and is ours.

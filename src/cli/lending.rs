@@ -132,7 +132,9 @@ pub(super) fn run(
         (End::Code(0), false) if exec.strict => Err(Failure::new(
             "not_taken_back",
             "the command ended well, but not everything that was lent could be taken back (see above)",
-            None,
+            Some(
+                "what is left, and until when, stands above and in the record; without `--strict` this is the command's own 0",
+            ),
         )),
         (end, _) => Ok(end),
     }

@@ -50,6 +50,11 @@ impl Say {
         }
     }
 
+    /// Something that is not as it should be at the end: a credential that may live on. Said at -q too.
+    pub(crate) fn alarm(&self, message: &str, hint: Option<&str>) {
+        self.line("warning", AnsiColor::Yellow, None, message, hint);
+    }
+
     /// What is being done, at -v.
     pub(crate) fn note(&self, message: impl FnOnce() -> String) {
         if self.verbose {

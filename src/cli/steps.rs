@@ -91,7 +91,10 @@ impl Surroundings {
             &self.variables,
         )? {
             Some(file) => Ok(Config::load(&file, &self.variables)?),
-            None => Err(no_config(project.as_deref().unwrap_or(&self.cwd))),
+            None => Err(no_config(
+                project.as_deref().unwrap_or(&self.cwd),
+                "there is nothing to trust",
+            )),
         }
     }
 
@@ -153,10 +156,10 @@ impl Surroundings {
         command: &[OsString],
         selection: &SelectionArguments,
     ) -> Result<(), Failure> {
-        if !plan
+        if plan
             .loan
             .as_ref()
-            .is_some_and(|loan| loan.expect.at.is_some())
+            .is_none_or(|loan| loan.expect.at.is_none())
         {
             return Ok(());
         }
@@ -174,12 +177,12 @@ impl Surroundings {
     }
 }
 
-/// A project without dbt-lease.yml, where one is needed.
-pub(crate) fn no_config(place: &Path) -> Failure {
+/// A project without dbt-lease.yml, where one is needed; and what that means.
+pub(crate) fn no_config(place: &Path, so: &str) -> Failure {
     Failure::new(
         "no_config",
         format!(
-            "there is no dbt-lease.yml in `{}`, so it is not known what to lend",
+            "there is no dbt-lease.yml in `{}`, so {so}",
             place.display()
         ),
         Some(

@@ -27,7 +27,7 @@ pub(super) fn report(
         },
     );
     if let Some(Err(error)) = &back.directory {
-        say.warning(
+        say.alarm(
             &format!("the profiles directory was not removed: {error}"),
             Some("look for it below `dbt-lease-UID` in $XDG_RUNTIME_DIR, /dev/shm or /tmp and remove it"),
         );
@@ -37,7 +37,7 @@ pub(super) fn report(
     }
     for lease in &back.abandoned {
         let until = stamp(lease.expires());
-        say.warning(
+        say.alarm(
             &format!(
                 "the lease on `{}` may not be revoked: a signal broke that off; the janitor goes on with it, and the record will tell; \
                  it lives until {until} at the latest ({place})",
@@ -47,7 +47,7 @@ pub(super) fn report(
         );
     }
     if let Some(TokenEnd::Failed { why, hint }) = back.returned.as_ref().map(|back| &back.token) {
-        say.warning(
+        say.alarm(
             &format!("the session's token was not revoked: {why} (session {session})"),
             hint.as_deref(),
         );
@@ -60,21 +60,21 @@ fn tell(say: &Say, taken: &Taken, place: &str) {
     let until = stamp(taken.lives_until);
     match &taken.returned {
         Returned::Revoked => {}
-        Returned::EndedWithToken { why, hint } => say.warning(
+        Returned::EndedWithToken { why, hint } => say.alarm(
             &format!(
                 "the lease on `{path}` could not be revoked by itself: {why}. Its token was revoked, and Vault ends it with that; \
                  whether the database followed is not known ({place})"
             ),
             hint.as_deref(),
         ),
-        Returned::Shortened { why, hint } => say.warning(
+        Returned::Shortened { why, hint } => say.alarm(
             &format!(
                 "the lease on `{path}` could not be revoked: {why}. It was renewed to one second instead; whether the database \
                  followed is not known ({place})"
             ),
             hint.as_deref(),
         ),
-        Returned::Queued { why, hint } => say.warning(
+        Returned::Queued { why, hint } => say.alarm(
             &format!(
                 "the lease on `{path}` is not revoked yet: {why}. Vault goes on trying by itself for some minutes; the credential may \
                  live until {until} ({place})"
@@ -82,7 +82,7 @@ fn tell(say: &Say, taken: &Taken, place: &str) {
             hint.as_deref(),
         ),
         Returned::Failed { why, hint } => {
-            say.warning(&format!("the lease on `{path}` is NOT revoked: {why}. It lives until {until} ({place})"), hint.as_deref());
+            say.alarm(&format!("the lease on `{path}` is NOT revoked: {why}. It lives until {until} ({place})"), hint.as_deref());
         }
     }
 }
@@ -96,8 +96,15 @@ fn summary(back: &Back, session: &str, elapsed: Duration) -> String {
         .filter(|taken| taken.returned == Returned::Revoked)
         .count();
     let plural = if leases == 1 { "" } else { "s" };
+    let verified = match (leases, leases - revoked) {
+        (0, _) => "nothing to revoke".to_owned(),
+        (_, 0) => {
+            format!("{revoked} revoked, verified by Vault's answer to a sync revocation")
+        }
+        (_, open) => format!("{revoked} revoked and verified, {open} not (see above)"),
+    };
     format!(
-        "session {session}: {leases} lease{plural}, {revoked} revoked, verified by Vault's answer to a sync revocation; {:.1} s",
+        "session {session}: {leases} lease{plural}, {verified}; {:.1} s",
         elapsed.as_secs_f64()
     )
 }

@@ -1,10 +1,36 @@
 //! Why a command is not given a lease, as far as that can be known without a server.
 #![forbid(unsafe_code)]
 
+use std::fmt;
 use std::path::PathBuf;
 
 use crate::config::{Config, Place, Twice, nearest};
 use crate::dbt::Profile;
+
+/// A value of an output that is compared with `expect:`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compared {
+    /// profiles.yml.
+    pub file: PathBuf,
+    /// Its line.
+    pub line: usize,
+    /// The key of the output.
+    pub key: &'static str,
+    /// Where `expect:` stands.
+    pub at: Place,
+}
+
+impl fmt::Display for Compared {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "{}:{}: `{}`",
+            self.file.display(),
+            self.line,
+            self.key
+        )
+    }
+}
 
 /// A refusal of the plan.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -88,37 +114,22 @@ pub enum PlanError {
         at: Place,
     },
     /// A value of the output is not what `expect:` says.
-    #[error(
-        "{}:{line}: `{key}` {}, and {at} expects `{expected}`",
-        file.display(), other(found.as_deref())
-    )]
+    #[error("{compared} {}, and {} expects `{expected}`", other(found.as_deref()), compared.at)]
     Unexpected {
-        /// profiles.yml.
-        file: PathBuf,
-        /// Its line.
-        line: usize,
-        /// The key of the output.
-        key: &'static str,
+        /// Which value.
+        compared: Box<Compared>,
         /// What `expect:` says.
         expected: String,
         /// What the output says, where that cannot be a secret.
         found: Option<String>,
-        /// Where `expect:` stands.
-        at: Place,
     },
     /// A value that `expect:` names is not known for certain.
-    #[error("{}:{line}: `{key}` cannot be compared with what {at} expects: {why}", file.display())]
+    #[error("{compared} cannot be compared with what {} expects: {why}", compared.at)]
     NotComparable {
-        /// profiles.yml.
-        file: PathBuf,
-        /// Its line.
-        line: usize,
-        /// The key of the output.
-        key: &'static str,
+        /// Which value.
+        compared: Box<Compared>,
         /// Why not.
         why: String,
-        /// Where `expect:` stands.
-        at: Place,
     },
     /// A variable leads the database's client past the host.
     #[error("{at} expects a host, and {name} is set, which leads PostgreSQL's client elsewhere")]
@@ -214,12 +225,15 @@ impl PlanError {
             Self::ForeignAddress { address, .. } => format!(
                 "if {address} is yours: export VAULT_ADDR={address}; else log in by a role of the project's (`method: approle`)"
             ),
-            Self::Unexpected { file, at, .. } => {
-                format!("if {} is right, correct `expect` ({at}); if not, nothing was lent to it", file.display())
-            }
-            Self::NotComparable { key, .. } => {
-                format!("write `{key}` into the output as a plain value, or as env_var() of a variable that dbt-lease does not set")
-            }
+            Self::Unexpected { compared, .. } => format!(
+                "if {} is right, correct `expect` ({}); if not, nothing was lent to it",
+                compared.file.display(),
+                compared.at
+            ),
+            Self::NotComparable { compared, .. } => format!(
+                "write `{}` into the output as a plain value, or as env_var() of a variable that dbt-lease does not set",
+                compared.key
+            ),
             Self::LedElsewhere { name, .. } => {
                 format!("unset {name}, or take it out of `.env`; only `host` says where the credential goes")
             }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::error::Compared;
 use super::{Plan, PlanError};
 use crate::config::Place;
 use crate::dbt::jinja::Value as Rendered;
@@ -79,12 +80,9 @@ impl Comparison<'_> {
             return Ok(());
         }
         Err(PlanError::Unexpected {
-            file: self.profile.file.clone(),
-            line: self.line(key),
-            key,
+            compared: self.compared(key),
             expected: expected.to_owned(),
             found: plain(&found),
-            at: self.at.clone(),
         })
     }
 
@@ -92,11 +90,8 @@ impl Comparison<'_> {
     fn value(&self, key: &'static str) -> Result<String, PlanError> {
         let uncertain = |why: &str| {
             Err(PlanError::NotComparable {
-                file: self.profile.file.clone(),
-                line: self.line(key),
-                key,
+                compared: self.compared(key),
                 why: why.to_owned(),
-                at: self.at.clone(),
             })
         };
         let node = self.profile.output.map().and_then(|output| output.get(key));
@@ -144,13 +139,19 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    /// The key's line, else the output's.
-    fn line(&self, key: &str) -> usize {
+    /// The key's place, else the output's.
+    fn compared(&self, key: &'static str) -> Box<Compared> {
         let output = &self.profile.output;
-        output
+        let line = output
             .map()
             .and_then(|keys| keys.get(key))
-            .map_or(output.mark.line, |node| node.mark.line)
+            .map_or(output.mark.line, |node| node.mark.line);
+        Box::new(Compared {
+            file: self.profile.file.clone(),
+            line,
+            key,
+            at: self.at.clone(),
+        })
     }
 }
 

@@ -23,7 +23,7 @@ mod policy;
 mod tests;
 mod view;
 
-pub use error::PlanError;
+pub use error::{Compared, PlanError};
 pub use view::{DeliveryView, LoginView, ProjectView, Request, SecretView};
 
 /// What would be used for a command, and why. Its JSON is `plan --json`, whose keys and order are an interface.

@@ -181,6 +181,10 @@ fn source(place: &Place, problem: &SourceProblem) -> Option<String> {
             "run as its owner, or let this user read it: `ls -l {}`",
             path.display()
         )),
+        (Place::File(path), SourceProblem::NoFile | SourceProblem::Empty) => Some(format!(
+            "write the value to `{}`, mode 0600, or correct the path in dbt-lease.yml",
+            path.display()
+        )),
         (Place::File(_), SourceProblem::NotAFile) => {
             Some("name a file that holds the value and nothing else".to_owned())
         }

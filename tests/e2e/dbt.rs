@@ -184,7 +184,6 @@ fn duckdb_needs_no_vault_and_gets_nothing_of_it() {
 }
 
 /// Not every machine that builds Rust has make.
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
 fn has_make(lab: &Lab) -> bool {
     let found = lab.in_its_environment("make").arg("--version").output();
     if found.is_err() {

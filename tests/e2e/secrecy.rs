@@ -3,6 +3,7 @@
 //! What is looked for is learned by a program named `dbt` that copies its profiles.yml to a place of the test's own, and
 //! then becomes the real dbt. It also samples every process's arguments meanwhile.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -27,8 +28,8 @@ impl Watched {
         let script = format!(
             "#!/bin/sh\n\
              cp \"$DBT_PROFILES_DIR/profiles.yml\" {learned}/profiles.yml\n\
-             cat /proc/$$/environ >> {learned}/environ\n\
-             (while kill -0 $$; do cat /proc/[0-9]*/cmdline; sleep 0.05; done) </dev/null >> {learned}/arguments 2>/dev/null &\n\
+             cat /proc/$$/environ > {learned}/environ\n\
+             (while kill -0 $$; do cat /proc/[0-9]*/cmdline; sleep 0.1; done) </dev/null > {learned}/arguments 2>/dev/null &\n\
              exec {real} \"$@\"\n",
             learned = learned.display(),
             real = venv().dbt().display(),
@@ -125,36 +126,42 @@ impl Watched {
     }
 }
 
-/// Whether the bytes hold the secret: as it is, in base64 at any offset, URL-encoded, or as JSON, Python and YAML write it.
+/// Whether the bytes hold the secret in one of its forms.
 fn is_in(bytes: &[u8], secret: &str) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    forms(secret).iter().any(|form| text.contains(form))
+}
+
+/// The secret as it is, in base64 at any offset, URL-encoded, and as JSON, Python and YAML write it.
+fn forms(secret: &str) -> BTreeSet<String> {
     let json = serde_json::to_string(secret).expect("JSON");
-    let url: String = secret
-        .bytes()
-        .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                char::from(byte).to_string()
-            }
-            byte => format!("%{byte:02X}"),
-        })
-        .collect();
-    let mut forms = vec![
+    let url_encoded = |escape: fn(u8) -> String| -> String {
+        secret
+            .bytes()
+            .map(|byte| match byte {
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                    char::from(byte).to_string()
+                }
+                byte => escape(byte),
+            })
+            .collect()
+    };
+    let url = url_encoded(|byte| format!("%{byte:02X}"));
+    let lower_case = url_encoded(|byte| format!("%{byte:02x}"));
+    let mut forms = BTreeSet::from([
         secret.to_owned(),
-        json.trim_matches('"').to_owned(),
-        json.replace('\'', "\\'").trim_matches('"').to_owned(),
-        url.to_lowercase(),
+        json[1..json.len() - 1].to_owned(),
+        json[1..json.len() - 1].replace('\'', "\\'"),
         url.replace("%20", "+"),
         url,
-    ];
+        lower_case,
+    ]);
     for offset in 0..3 {
         for (plus, slash) in [(b'+', b'/'), (b'-', b'_')] {
-            forms.push(base64_inside(secret.as_bytes(), offset, plus, slash));
+            forms.insert(base64_inside(secret.as_bytes(), offset, plus, slash));
         }
     }
-    forms.iter().any(|form| {
-        bytes
-            .windows(form.len())
-            .any(|part| part == form.as_bytes())
-    })
+    forms
 }
 
 /// The digits of base64 that stand for these bytes alone, where they begin at this offset of a longer text.

@@ -197,14 +197,14 @@ fn a_namespace_is_asked_in() {
     let tokens = bao.request("LIST", "auth/token/accessors", &headers, None);
     assert_eq!(tokens.status, 404, "left in the namespace: {tokens:?}");
 
-    configured(&lab, "vault: {namespace: tema}", APPROLE, "", prod);
+    configured(&lab, "vault: {namespace: crew}", APPROLE, "", prod);
     let said = refused(&lab, run(&lab, &ids));
     assert!(
-        said.contains("answered 404 in namespace `tema`: "),
+        said.contains("answered 404 in namespace `crew`: "),
         "{said}"
     );
     assert!(
-        said.contains("hint: check `vault.namespace`: Vault has no `tema`"),
+        said.contains("hint: check `vault.namespace`: Vault has no `crew`"),
         "{said}"
     );
     lab.assert_nothing_left();
@@ -504,7 +504,8 @@ fn the_login_s_ids_are_read_from_files() {
     configured(&lab, "", auth, "", CREDS);
     assert_eq!(
         refused(&lab, run(&lab, &[])),
-        "dbt-lease: error: read the secret id from `/no/such/file`: there is no such file\n"
+        "dbt-lease: error: read the secret id from `/no/such/file`: there is no such file\n\n  \
+         hint: write the value to `/no/such/file`, mode 0600, or correct the path in dbt-lease.yml\n"
     );
     lab.assert_nothing_left();
 }

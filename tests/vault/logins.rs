@@ -112,10 +112,18 @@ async fn sources_that_hold_no_id_are_refused_before_anything_is_sent() {
         (
             SecretId::File(directory.join("absent")),
             "`DIR/absent`: there is no such file",
-            "",
+            "write the value to `DIR/absent`, mode 0600, or correct the path in dbt-lease.yml",
         ),
-        (of_file("empty", b""), "`DIR/empty`: it is empty", ""),
-        (of_file("blank", b" \n"), "`DIR/blank`: it is empty", ""),
+        (
+            of_file("empty", b""),
+            "`DIR/empty`: it is empty",
+            "write the value to `DIR/empty`, mode 0600, or correct the path in dbt-lease.yml",
+        ),
+        (
+            of_file("blank", b" \n"),
+            "`DIR/blank`: it is empty",
+            "write the value to `DIR/blank`, mode 0600, or correct the path in dbt-lease.yml",
+        ),
         (
             of_file("lines", b"a\nb\n"),
             "`DIR/lines`: it is not one line of text",
@@ -167,7 +175,8 @@ async fn sources_that_hold_no_id_are_refused_before_anything_is_sent() {
             .to_string()
             .replace(&directory.display().to_string(), "DIR");
         assert_eq!(shown, format!("read the secret id from {problem}"));
-        assert_eq!(hint(&error), cure);
+        let shown = hint(&error).replace(&directory.display().to_string(), "DIR");
+        assert_eq!(shown, cure);
         assert_eq!(error.kind(), "login_source");
     }
     assert_eq!(asked(&world), [""; 0]);
