@@ -323,7 +323,11 @@ pub(crate) fn refused(error: &clap::Error, raw: &[OsString]) -> ExitCode {
         .iter()
         .skip(1)
         .take_while(|word| *word != "--")
-        .find(|word| ["exec", "plan", "render"].iter().any(|name| *word == name))
+        .find(|word| {
+            ["exec", "plan", "render", "status", "end", "sweep", "trust"]
+                .iter()
+                .any(|name| *word == name)
+        })
         .is_some_and(|word| word == "exec");
     match error.exit_code() {
         0 => ExitCode::SUCCESS,

@@ -40,7 +40,7 @@ fn a_limit_on_the_size_of_files_is_an_error_and_leaves_no_secret_behind() {
 fn too_few_descriptors_are_refused_and_leave_no_directory() {
     let lab = Lab::new();
     let mut codes = Vec::new();
-    for limit in 8..24 {
+    for limit in 8..40 {
         let refused = bash(
             &lab,
             &format!("ulimit -n {limit}; exec $0 exec -t prod -- true"),
