@@ -273,6 +273,21 @@ fn sweep_takes_back_what_a_dead_session_left_and_leaves_the_living_alone() {
 }
 
 #[test]
+fn sweep_obeys_no_file_that_is_not_trusted() {
+    let lab = Lab::new();
+    let gate = Gate::new(&lab);
+    kill_both(&lab, &gate);
+    let before = lab.requests().len();
+    let mut command = lab.command(&["sweep"]);
+    command.env("DBT_LEASE_TRUST", "");
+    let ran = crate::support::ran(command.output().expect("the tool starts"));
+    let _ = ran.code(1).says(&["is not trusted yet"]);
+    assert_eq!(lab.requests().len(), before);
+    // What needs no file is done all the same.
+    assert!(files_below(lab.home.runtime()).is_empty());
+}
+
+#[test]
 fn nothing_is_called_swept_unless_vault_said_so() {
     let lab = Lab::new();
     let gate = Gate::new(&lab);
