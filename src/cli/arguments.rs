@@ -4,6 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::builder::{
     FalseyValueParser, PossibleValue, PossibleValuesParser, Resettable, TypedValueParser,
@@ -170,9 +171,9 @@ pub(crate) struct Exec {
     /// Exit with 125 where a revocation failed, also if the command ended well
     #[arg(long, env = "DBT_LEASE_STRICT", value_parser = FalseyValueParser::new())]
     pub(crate) strict: bool,
-    /// The lifetime to ask for
-    #[arg(long, value_name = "DURATION", hide = true, env = "DBT_LEASE_TTL", value_parser = not_there_yet)]
-    pub(crate) ttl: Option<String>,
+    /// How long the leases are to live: 90, 45s, 30m, 2h, 1d
+    #[arg(long, value_name = "DURATION", env = "DBT_LEASE_TTL", value_parser = duration)]
+    pub(crate) ttl: Option<Duration>,
     /// When the profiles directory goes
     #[arg(long, value_name = "auto|off", hide = true, env = "DBT_LEASE_GATE", value_parser = not_there_yet)]
     pub(crate) gate: Option<String>,
@@ -273,6 +274,11 @@ pub(crate) struct Trust {
     /// Do not ask
     #[arg(short, long, conflicts_with = "show")]
     pub(crate) yes: bool,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    crate::config::parse_duration(text)
+        .ok_or_else(|| "a duration is 90, 45s, 30m, 2h or 1d".to_owned())
 }
 
 fn not_there_yet(_value: &str) -> Result<String, String> {

@@ -37,6 +37,7 @@ use crate::vault::auth::{self, Token};
 use crate::vault::client::Client;
 use crate::vault::error::VaultError;
 use crate::vault::lease::Lease;
+use crate::vault::renew;
 use crate::vault::secret;
 use crate::vault::take_back::take_back;
 
@@ -62,6 +63,8 @@ struct Session<'a> {
     protected: bool,
     selection: Vec<(&'static str, OsString)>,
     swept: Swept,
+    /// `--ttl`
+    ttl: Option<Duration>,
 }
 
 /// What was borrowed so far: all that must be given back.
@@ -113,6 +116,7 @@ pub(super) fn run(
         rendering: &surroundings.rendering(&exec.command, &exec.selection)?,
         id: new_id()?,
         wanted,
+        ttl: exec.ttl,
         profile: profile(wanted.resolved)?,
         environment: wanted.plan.environment.as_deref().unwrap_or_default(),
         protected: wanted.plan.protected == Some(true),
@@ -413,15 +417,22 @@ impl Session<'_> {
         else {
             return Ok(());
         };
-        for request in &self.wanted.session.secrets {
+        for wanted in &self.wanted.lent.secrets {
             janitor.is_there()?;
-            until_signal(signals, secret::read(client, token, request), |secret| {
+            let work = secret::read(client, token, &wanted.request);
+            until_signal(signals, work, |secret| {
                 if let Some(lease) = &secret.lease {
                     janitor.lease(lease);
                 }
                 secrets.push(secret);
             })
             .await?;
+            let lease = secrets.last_mut().and_then(|secret| secret.lease.as_mut());
+            if let (Some(lease), Some(ttl)) = (lease, self.ttl.or(wanted.ttl)) {
+                self.give_the_wanted_life(client, token, lease, ttl, signals)
+                    .await?;
+                janitor.lease(lease);
+            }
         }
         failpoint::reached("read");
         for secret in secrets.iter() {
@@ -429,6 +440,61 @@ impl Session<'_> {
                 self.say
                     .note(|| format!("Vault says of `{}`: {warning}", secret.path));
             }
+        }
+        Ok(())
+    }
+
+    /// Renews a lease whose engine's default is less than is wanted, or more than twice as much.
+    async fn give_the_wanted_life(
+        &self,
+        client: &Client,
+        token: &Token,
+        lease: &mut Lease,
+        ttl: Duration,
+        signals: &Signals,
+    ) -> Result<(), Stop> {
+        if lease.duration >= ttl && lease.duration <= ttl * 2 {
+            return Ok(());
+        }
+        let asked = SystemTime::now();
+        let mut granted = Ok(lease.duration);
+        // What cannot be renewed is still a credential: that is told, and no reason to give up.
+        let work = async {
+            Ok::<_, Stop>(
+                renew::lease(
+                    client,
+                    token,
+                    lease,
+                    ttl,
+                    self.wanted.session.server.timeout,
+                )
+                .await,
+            )
+        };
+        until_signal(signals, work, |answer| granted = answer).await?;
+        let path = lease.path.clone();
+        match granted {
+            Ok(duration) => {
+                (lease.issued, lease.duration) = (asked, duration);
+                if duration < ttl {
+                    self.say.warning(
+                        &format!(
+                            "the lease on `{path}` was to live {} s, and Vault grants {} s",
+                            ttl.as_secs(),
+                            duration.as_secs()
+                        ),
+                        Some("its role's max_ttl is lower; it is renewed while the command runs, as far as that goes"),
+                    );
+                }
+            }
+            Err(error) => self.say.warning(
+                &format!(
+                    "the lease on `{path}` was to live {} s, and lives {} s: {error}",
+                    ttl.as_secs(),
+                    lease.duration.as_secs()
+                ),
+                error.hint().as_deref(),
+            ),
         }
         Ok(())
     }

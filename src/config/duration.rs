@@ -7,7 +7,7 @@ use std::time::Duration;
 pub(super) const EXAMPLES: &str = "90 (seconds), 45s, 30m, 2h or 1d";
 
 /// Reads dbt-lease.yml's form; none where it is another, nothing at all, or beyond what a clock can count.
-pub(super) fn parse(text: &str) -> Option<Duration> {
+pub fn parse(text: &str) -> Option<Duration> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let factor = match &text[digits.len()..] {
         "" | "s" => 1,

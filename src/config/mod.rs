@@ -27,6 +27,7 @@ mod template;
 mod tests;
 mod walk;
 
+pub use duration::parse as parse_duration;
 pub use error::{ConfigError, Place, Twice};
 pub use names::{BridgeName, bridge_name, login_variables};
 pub use server::own_addresses;
@@ -122,6 +123,8 @@ pub struct Lent {
 pub struct LentSecret {
     /// What is asked of Vault.
     pub request: SecretRequest,
+    /// How long the lease is to live; the engine's own default where it is not said. Reading takes no TTL: a renewal gives it.
+    pub ttl: Option<Duration>,
     /// The KV version, where it is KV; none where the engine is not said.
     pub engine: Option<KvEngine>,
     /// Where its path stands.

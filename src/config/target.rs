@@ -29,8 +29,8 @@ const TARGET: Keys = Keys {
     ],
 };
 const SECRET: Keys = Keys {
-    known: &["path", "engine", "mount", "data"],
-    later: &["ttl", "version", "wrap"],
+    known: &["path", "engine", "mount", "data", "ttl"],
+    later: &["version", "wrap"],
     elsewhere: &[],
 };
 const IN_A_SECRET: &str = "a secret's keys stand under its name: `secrets: {warehouse: {path: …}}`";
@@ -120,6 +120,7 @@ fn short(cursor: &Cursor<'_>) -> Result<Lending, ConfigError> {
     };
     let secrets = vec![LentSecret {
         request,
+        ttl: None,
         engine,
         at: cursor.at(),
     }];
@@ -234,6 +235,7 @@ fn secret(name: &str, cursor: &Cursor<'_>) -> Result<LentSecret, ConfigError> {
         };
         return Ok(LentSecret {
             request,
+            ttl: None,
             engine,
             at: cursor.at(),
         });
@@ -253,16 +255,24 @@ fn secret(name: &str, cursor: &Cursor<'_>) -> Result<LentSecret, ConfigError> {
             _ => return Err(cursor.wrong("a mapping, for example `{common_name: dbt-prod}`")),
         },
     };
-    Ok(LentSecret {
+    let lent = LentSecret {
         request: SecretRequest {
             name: name.to_owned(),
             path,
             operation,
             shape,
         },
+        ttl: object.get("ttl").map(Cursor::duration).transpose()?,
         engine,
         at,
-    })
+    };
+    match object.get("ttl") {
+        Some(cursor) if !lent.may_lease() => Err(cursor.bad(
+            "there is no lease that could live so long: KV secrets and static roles have none",
+            "remove `ttl`",
+        )),
+        _ => Ok(lent),
+    }
 }
 
 fn kv_engine(cursor: &Cursor<'_>) -> Result<KvEngine, ConfigError> {

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::config::{
     Auth, BridgeName, Config, Environment, Expect, Lending, Lent, LentSecret, Operation, RoleId,
-    SecretId, SecretRequest, Server, Target, Twice, bridge_name, login_variables, own_addresses,
+    SecretId, Server, Target, Twice, bridge_name, login_variables, own_addresses,
 };
 use crate::dbt::{Need, Profile, Resolved};
 use crate::variables::Variables;
@@ -81,8 +81,6 @@ pub struct Session {
     pub server: Server,
     /// The login.
     pub auth: Auth,
-    /// What is asked for, in order.
-    pub secrets: Vec<SecretRequest>,
 }
 
 /// What a command needs from Vault.
@@ -141,7 +139,7 @@ pub fn plan(
     plan.secrets = Some(lent.secrets.iter().map(SecretView::of).collect());
     plan.delivery = Some(DeliveryView::of(lent.delivery));
     let session = match resolved.need {
-        Need::Lease => Some(session(resolved, environment, lent, variables)?),
+        Need::Lease => Some(session(resolved, environment, variables)?),
         Need::Placeholder | Need::None => None,
     };
     if let Some(session) = &session {
@@ -229,7 +227,6 @@ fn entry<'c>(
 fn session(
     resolved: &Resolved,
     environment: &Environment,
-    lent: &Lent,
     variables: &Variables,
 ) -> Result<Session, PlanError> {
     let name = || environment.name.clone();
@@ -249,15 +246,9 @@ fn session(
         }
     }
     let (server, auth) = reach(environment, variables)?;
-    let secrets = lent
-        .secrets
-        .iter()
-        .map(|secret| secret.request.clone())
-        .collect();
     Ok(Session {
         server: server.clone(),
         auth: auth.clone(),
-        secrets,
     })
 }
 
@@ -404,6 +395,10 @@ fn requests(auth: &Auth, secrets: &[LentSecret]) -> Vec<Request> {
             Operation::Write(_) => "POST",
         };
         ask(method, &secret.request.path);
+        // Reading takes no TTL; where the engine's own differs, one renewal gives what is wanted.
+        if secret.ttl.is_some() {
+            ask("PUT", "sys/leases/renew");
+        }
     }
     for _ in secrets.iter().filter(|secret| secret.may_lease()) {
         ask("PUT", "sys/leases/revoke");

@@ -247,7 +247,7 @@ path "auth/token/revoke-self" {
     .expect("JSON");
     assert_eq!(shown, expected);
     let loan = plan.loan.expect("a loan");
-    assert_eq!(loan.session.expect("a session").secrets.len(), 3);
+    assert_eq!(loan.lent.secrets.len(), 3);
     assert!(plan.login_variables.contains("DBT_ROLE_ID"));
 }
 

@@ -469,6 +469,7 @@ mod tests {
                     operation: Operation::Read,
                     shape: Shape::Plain,
                 },
+                ttl: None,
                 engine: None,
                 at: Place {
                     file: "dbt-lease.yml".into(),

@@ -48,9 +48,10 @@ pub(super) fn of_plan(plan: &Plan, loan: &Loan) -> Vec<String> {
                 login_source(&session.auth)
             ),
         }));
-        let paths: Vec<&str> = session
+        let paths: Vec<&str> = plan
             .secrets
             .iter()
+            .flatten()
             .map(|secret| secret.path.as_str())
             .collect();
         lines.push(shown(&format!(

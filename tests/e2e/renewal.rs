@@ -114,3 +114,61 @@ fn a_lease_that_somebody_revoked_is_told_with_the_server_s_words() {
     assert!(!ran.stderr.contains(&lease), "{}", ran.stderr);
     lab.assert_nothing_left();
 }
+
+/// The life that a lease has at the server while the command runs, seconds, and the run's requests.
+fn life_and_requests(arguments: &[&str], ttl: &str) -> (u64, usize) {
+    let lab = Lab::new();
+    let config = std::fs::read_to_string(lab.project.join("dbt-lease.yml")).expect("read");
+    let secret =
+        format!("prod: {{secrets: {{warehouse: {{path: database/creds/dbt-prod{ttl}}}}}}}");
+    lab.configure(&config.replace("prod: database/creds/dbt-prod", &secret));
+    let gate = Gate::new(&lab);
+    let mut held = gate.held("echo up");
+    let at = held
+        .iter()
+        .position(|word| word == "--")
+        .expect("a command");
+    held.splice(at..at, arguments.iter().map(|word| (*word).to_owned()));
+    let mut running = Running::start(lab.command(&held));
+    running.wait_for_line("up");
+    let lease = lab.record()[0]["secrets"][0]["lease_id"]
+        .as_str()
+        .expect("a lease")
+        .to_owned();
+    let found = lab
+        .world
+        .bao()
+        .api("PUT", "sys/leases/lookup", json!({"lease_id": lease}));
+    gate.open();
+    let _ = running.end().code(0).silent();
+    lab.assert_nothing_left();
+    (
+        found["data"]["ttl"].as_u64().expect("a ttl"),
+        lab.requests().len(),
+    )
+}
+
+#[test]
+fn a_lease_gets_the_life_that_is_wanted_by_one_renewal_and_only_where_the_role_s_own_differs() {
+    // The role's own is 15 minutes, 4 hours at the most.
+    let (life, requests) = life_and_requests(&[], "");
+    assert!(
+        (800..=900).contains(&life) && requests == 4,
+        "{life} {requests}"
+    );
+    let (life, requests) = life_and_requests(&[], ", ttl: 2h");
+    assert!(
+        (7100..=7200).contains(&life) && requests == 5,
+        "{life} {requests}"
+    );
+    let (life, requests) = life_and_requests(&["--ttl", "5m"], ", ttl: 2h");
+    assert!(
+        (200..=300).contains(&life) && requests == 5,
+        "{life} {requests}"
+    );
+    let (life, requests) = life_and_requests(&["--ttl", "10m"], "");
+    assert!(
+        (800..=900).contains(&life) && requests == 4,
+        "{life} {requests}"
+    );
+}
