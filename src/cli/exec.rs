@@ -84,6 +84,7 @@ fn outcome(say: &Say, global: &Global, exec: &Exec, unadopted: Unadopted) -> Res
     let Some((resolved, config)) = adopted(say, global, exec, &surroundings, unadopted)? else {
         return run_alone(&exec.command, variables, true);
     };
+    say.note(|| format!("dbt is {}", resolved.engine.said()));
     let plan = surroundings.plan(&resolved, Some(&config))?;
     let loan = match &plan.loan {
         Some(loan) => with_delivery(loan, exec.delivery)?,

@@ -84,6 +84,7 @@ fn command(need: Need, target: &str, named: bool, output: &[(&str, &str)]) -> Re
         }),
         usage: None,
         vars: crate::dbt::jinja::Vars::Known(Vec::new()),
+        engine: crate::dbt::Engine::of_version("1.12.0"),
     }
 }
 
@@ -188,6 +189,7 @@ fn a_lease_is_planned_with_requests_in_order_and_the_least_policy() {
   "sources": {
     "address": "https://vault.example.com:8200",
     "config": "/p/dbt-lease.yml",
+    "dbt": "dbt-core 1.12.0",
     "environment": "from /p/dbt-lease.yml:12",
     "login": "role id from the variable DBT_ROLE_ID, wrapped secret id from /run/wrapped",
     "profile": "from dbt_project.yml",
