@@ -4,6 +4,7 @@
 use super::arguments::{Global, Plan as Arguments};
 use super::failure::Failure;
 use super::output;
+use super::say::Say;
 use super::steps::Surroundings;
 use crate::plan::Plan;
 
@@ -19,6 +20,7 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> Result<(), Failure>
 fn plan(global: &Global, arguments: &Arguments) -> Result<Plan, Failure> {
     let surroundings = Surroundings::look()?;
     let resolved = surroundings.resolve(&arguments.command, &arguments.selection)?;
+    Say::new(global).note(|| format!("dbt is {}", resolved.engine.said()));
     let config = surroundings.config(global, &resolved)?;
     let plan = surroundings.plan(&resolved, config.as_ref())?;
     surroundings.refuse_unexpected(&resolved, &plan, &arguments.command, &arguments.selection)?;

@@ -11,6 +11,7 @@ use super::arguments::{Global, Render as Arguments};
 use super::exec::profile;
 use super::failure::Failure;
 use super::output;
+use super::say::Say;
 use super::steps::Surroundings;
 use crate::render;
 use crate::render::secrets::Secrets;
@@ -38,6 +39,7 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> Result<(), Failure>
 fn rendered(global: &Global, arguments: &Arguments) -> Result<Rendered, Failure> {
     let surroundings = Surroundings::look()?;
     let resolved = surroundings.resolve(&arguments.command, &arguments.selection)?;
+    Say::new(global).note(|| format!("dbt is {}", resolved.engine.said()));
     let rendering = surroundings.rendering(&arguments.command, &arguments.selection)?;
     let config = surroundings.config(global, &resolved)?;
     let plan = surroundings.plan_to_look_at(&resolved, config.as_ref())?;

@@ -8,6 +8,7 @@ use super::error::DbtError;
 use super::invocation::Invocation;
 use super::options::{Accepts, Command};
 use super::profile::Choice;
+use super::rules::Engine;
 use super::settings::{self, Settings};
 use super::{Context, Selection, Source, project, retry};
 
@@ -17,6 +18,7 @@ pub(super) struct Choices<'a> {
     pub(super) settings: Settings,
     pub(super) home: Option<PathBuf>,
     pub(super) cwd: &'a Path,
+    pub(super) engine: Engine,
 }
 
 /// Where an option's value came from.
@@ -71,15 +73,15 @@ pub(super) struct Directory {
 
 impl<'a> Choices<'a> {
     /// Reads `.env` and the user's settings.
-    pub(super) fn of(context: &Context<'a>, cwd: &'a Path, fusion: bool) -> Result<Self, DbtError> {
-        let environment = if fusion {
-            Environment::of_fusion(context.variables, cwd)?
-        } else {
-            Environment::of(context.variables, cwd)?
-        };
+    pub(super) fn of(
+        context: &Context<'a>,
+        cwd: &'a Path,
+        engine: Engine,
+    ) -> Result<Self, DbtError> {
+        let environment = Environment::of(&engine, context.variables, cwd)?;
         let home = settings::home(&environment, cwd);
         // Fusion does not know the user's settings.
-        let settings = if fusion {
+        let settings = if engine.fusion || !engine.rules.settings {
             Settings::default()
         } else {
             Settings::read(home.as_deref())?
@@ -89,6 +91,7 @@ impl<'a> Choices<'a> {
             settings,
             home,
             cwd,
+            engine,
         })
     }
 

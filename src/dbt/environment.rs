@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::dotenv;
 use super::error::DbtError;
-use super::options_1_12::TWINS;
+use super::rules::Engine;
 use crate::variables::Variables;
 
 /// The process's variables with those of the `.env` file.
@@ -15,7 +15,11 @@ use crate::variables::Variables;
 pub struct Environment<'a> {
     real: &'a Variables,
     file: Option<DotenvFile>,
+    /// `(DBT_ENGINE_X, DBT_X)` of the dbt.
+    twins: Twins,
 }
+
+type Twins = &'static [(&'static str, &'static str)];
 
 /// The `.env` that dbt would load.
 struct DotenvFile {
@@ -67,16 +71,39 @@ pub struct FromVariable<'a> {
 }
 
 impl<'a> Environment<'a> {
+    /// As a dbt sees them.
+    ///
+    /// # Errors
+    /// A `.env` that cannot be read, with which dbt would not start either.
+    pub fn of(engine: &Engine, real: &'a Variables, cwd: &Path) -> Result<Self, DbtError> {
+        let twins = engine.rules.twins;
+        if engine.fusion {
+            return Self::of_fusion(real, twins, cwd);
+        }
+        if engine.rules.dotenv {
+            return Self::with_dotenv(real, twins, cwd);
+        }
+        Ok(Self {
+            real,
+            file: None,
+            twins,
+        })
+    }
+
     /// Finds and reads `.env` as python-dotenv does: the nearest in the working directory and its parents.
     ///
     /// # Errors
     /// A `.env` that cannot be read, with which dbt would not start either.
-    pub fn of(real: &'a Variables, cwd: &Path) -> Result<Self, DbtError> {
+    fn with_dotenv(real: &'a Variables, twins: Twins, cwd: &Path) -> Result<Self, DbtError> {
         let disabled = real.text("PYTHON_DOTENV_DISABLED").is_some_and(|value| {
             ["1", "true", "t", "yes", "y"].contains(&value.to_lowercase().as_str())
         });
         if disabled {
-            return Ok(Self { real, file: None });
+            return Ok(Self {
+                real,
+                file: None,
+                twins,
+            });
         }
         // Python's getcwd() knows no symbolic links.
         let cwd = cwd.canonicalize().map_err(|error| DbtError::Unreadable {
@@ -88,7 +115,11 @@ impl<'a> Environment<'a> {
             .map(|dir| dir.join(".env"))
             .find(|path| is_found(path));
         let Some(path) = found else {
-            return Ok(Self { real, file: None });
+            return Ok(Self {
+                real,
+                file: None,
+                twins,
+            });
         };
         let added = dotenv::added(&text_of(&path)?, real);
         // Only a name in quotes can hold one; Python's os.environ refuses it, and dbt does not start.
@@ -100,6 +131,7 @@ impl<'a> Environment<'a> {
         Ok(Self {
             real,
             file: Some(DotenvFile { path, content }),
+            twins,
         })
     }
 
@@ -107,15 +139,20 @@ impl<'a> Environment<'a> {
     ///
     /// # Errors
     /// A `.env` that cannot be read.
-    pub fn of_fusion(real: &'a Variables, cwd: &Path) -> Result<Self, DbtError> {
+    fn of_fusion(real: &'a Variables, twins: Twins, cwd: &Path) -> Result<Self, DbtError> {
         let path = cwd.join(".env");
         if !is_found(&path) {
-            return Ok(Self { real, file: None });
+            return Ok(Self {
+                real,
+                file: None,
+                twins,
+            });
         }
         let content = Content::Unread(text_of(&path)?);
         Ok(Self {
             real,
             file: Some(DotenvFile { path, content }),
+            twins,
         })
     }
 
@@ -135,7 +172,7 @@ impl<'a> Environment<'a> {
 
     /// One variable as `env_var()` has it: dbt lets each `DBT_ENGINE_X` stand for its `DBT_X` and the other way round.
     pub fn env_var(&self, name: &str) -> Lookup<'_> {
-        for (new, old) in TWINS {
+        for (new, old) in self.twins {
             if name != *new && name != *old {
                 continue;
             }

@@ -114,6 +114,9 @@ pub fn read(words: &[String], commands: &'static [Command]) -> Reading {
                     .unwrap_or_default();
                 return Reading::Usage(format!("got unexpected extra argument `{extra}`"));
             }
+            if rest.len() < command.required {
+                return Reading::Usage("missing argument".to_owned());
+            }
             break;
         }
         let Some(word) = rest.pop_front() else {

@@ -15,23 +15,32 @@ pub mod invocation;
 pub mod jinja;
 pub mod options;
 #[rustfmt::skip]
+pub mod options_1_10;
+#[rustfmt::skip]
+pub mod options_1_11;
+#[rustfmt::skip]
 pub mod options_1_12;
+#[rustfmt::skip]
+pub mod options_1_9;
 mod profile;
 mod program;
 mod project;
 mod rendering;
 mod resolve;
 mod retry;
+pub mod rules;
 mod settings;
 #[cfg(test)]
 mod tests;
 mod vars;
+mod version;
 pub mod yaml;
 
 pub use environment::{Environment, Lookup};
 pub use error::{DbtError, UnknownTarget};
 pub use rendering::{Rendering, Vault};
 pub use resolve::{deciding_files, project_dir, resolve};
+pub use rules::Engine;
 
 /// dbt's own options as they were given to us, before `--` (or without a command).
 #[derive(Clone, Debug, Default)]
@@ -149,4 +158,6 @@ pub struct Resolved {
     pub usage: Option<String>,
     /// `--vars`, for templates of the output.
     pub vars: jinja::Vars,
+    /// Which dbt it is, as far as that is known without running it; of any other program, the dbt that it would find.
+    pub engine: Engine,
 }

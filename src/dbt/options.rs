@@ -55,6 +55,8 @@ pub struct Command {
     pub alone: bool,
     /// How many positional words it takes at most.
     pub arguments: usize,
+    /// How many of them it needs.
+    pub required: usize,
     /// Its options, `--help` and `-h` aside, which every command has.
     pub options: &'static [Opt],
 }

@@ -202,7 +202,7 @@ fn unreadable(command: &[OsString], words: usize, why: &str) -> DbtError {
 }
 
 /// `python`, `python3`, `python3.11`.
-fn is_python(program: &str) -> bool {
+pub(super) fn is_python(program: &str) -> bool {
     program.strip_prefix("python").is_some_and(|version| {
         version
             .bytes()
@@ -211,7 +211,7 @@ fn is_python(program: &str) -> bool {
 }
 
 /// The last part of a program's path.
-fn name(word: &OsStr) -> &str {
+pub(super) fn name(word: &OsStr) -> &str {
     Path::new(word)
         .file_name()
         .and_then(OsStr::to_str)

@@ -7,8 +7,8 @@ use super::environment::Environment;
 use super::error::DbtError;
 use super::invocation::{Reading, read};
 use super::jinja::{self, JinjaError, LookupOwned, Rendered, Scope, Secrets, Vars};
-use super::options_1_12::COMMANDS;
 use super::program::{Program, recognise};
+use super::resolve::engine;
 use super::vars::vars;
 use super::{Context, Selection};
 
@@ -32,20 +32,17 @@ impl<'a> Rendering<'a> {
         context: &Context<'a>,
     ) -> Result<Self, DbtError> {
         let program = recognise(command, context.variables, selection.target.is_some())?;
-        let (words, fusion) = match program {
-            Program::Dbt { words, fusion } => (&command[words..], fusion),
-            _ => (&command[..0], false),
+        let engine = engine(program, command, context);
+        let words = match program {
+            Program::Dbt { words, .. } => &command[words..],
+            Program::Other => &command[..0],
         };
-        let environment = if fusion {
-            Environment::of_fusion(context.variables, context.cwd)?
-        } else {
-            Environment::of(context.variables, context.cwd)?
-        };
+        let environment = Environment::of(&engine, context.variables, context.cwd)?;
         let words: Vec<String> = words
             .iter()
             .filter_map(|word| word.to_str().map(str::to_owned))
             .collect();
-        let given = match read(&words, COMMANDS) {
+        let given = match read(&words, engine.rules.commands) {
             Reading::Command(invocation) => invocation.value("vars").map(str::to_owned),
             Reading::Nothing | Reading::Usage(_) => None,
         };

@@ -1,7 +1,7 @@
 //! From a command and its surroundings to what dbt would use.
 #![forbid(unsafe_code)]
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use super::choices::{Choices, Directory, Given, named};
@@ -9,11 +9,12 @@ use super::error::DbtError;
 use super::invocation::{Invocation, Reading, read};
 use super::jinja::{self, LookupOwned, Scope, Secrets, Vars};
 use super::options::Command;
-use super::options_1_12::COMMANDS;
 use super::profile::{self, Choice, ProfilesFile};
-use super::program::{Program, recognise};
+use super::program::{Program, name, recognise};
 use super::project::{self, ProjectFile};
+use super::rules::Engine;
 use super::vars::vars;
+use super::version::{self, Found};
 use super::yaml::{Node, Value};
 use super::{Context, Need, Profile, Resolved, Selection, Source, Sources, retry};
 
@@ -34,25 +35,26 @@ pub fn resolve(
             why: error.to_string(),
         })?;
     let program = recognise(command, context.variables, selection.target.is_some())?;
-    let Program::Dbt { words, fusion } = program else {
-        return Choices::of(context, &cwd, false)?.other(command, selection);
+    let engine = engine(program, command, context);
+    let Program::Dbt { words, .. } = program else {
+        return Choices::of(context, &cwd, engine)?.other(command, selection);
     };
     let mut texts = Vec::new();
     for (place, word) in command[words..].iter().enumerate() {
         let what = format!("argument {} of dbt", place + 1);
         texts.push(word.to_str().ok_or(DbtError::NotText { what })?.to_owned());
     }
-    let reading = read(&texts, COMMANDS);
-    if fusion {
-        refuse_where_fusion_differs(&texts, &reading)?;
+    let reading = read(&texts, engine.rules.commands);
+    if engine.fusion {
+        refuse_where_fusion_differs(&command[words - 1], &texts, &reading)?;
     }
     let invocation = match reading {
         Reading::Command(invocation) => invocation,
-        Reading::Nothing => return Ok(unleased(command, None, None)),
-        Reading::Usage(why) => return Ok(unleased(command, None, Some(why))),
+        Reading::Nothing => return Ok(unleased(command, None, None, engine)),
+        Reading::Usage(why) => return Ok(unleased(command, None, Some(why), engine)),
     };
     // `.env` is loaded before dbt reads anything: one that cannot be read ends every command.
-    let resolver = Choices::of(context, &cwd, fusion)?;
+    let resolver = Choices::of(context, &cwd, engine)?;
     resolver.dbt(command, words, &invocation, selection)
 }
 
@@ -63,17 +65,17 @@ pub fn project_dir(
     context: &Context<'_>,
 ) -> Option<PathBuf> {
     let cwd = context.cwd.canonicalize().ok()?;
-    let run = COMMANDS.iter().find(|command| command.words == ["run"])?;
     let program = recognise(command, context.variables, selection.target.is_some()).ok()?;
-    let fusion = matches!(program, Program::Dbt { fusion: true, .. });
-    let resolver = Choices::of(context, &cwd, fusion).ok()?;
+    let resolver = Choices::of(context, &cwd, engine(program, command, context)).ok()?;
+    let commands = resolver.engine.rules.commands;
+    let run = resolver.run();
     let found = match program {
         Program::Dbt { words, .. } => {
             let texts: Option<Vec<String>> = command[words..]
                 .iter()
                 .map(|word| word.to_str().map(str::to_owned))
                 .collect();
-            match read(&texts?, COMMANDS) {
+            match read(&texts?, commands) {
                 Reading::Command(invocation) => {
                     resolver.project_dir(invocation.command, Given::Words(&invocation))
                 }
@@ -97,8 +99,8 @@ pub fn deciding_files(
     context: &Context<'_>,
 ) -> Result<Vec<PathBuf>, DbtError> {
     let program = recognise(command, context.variables, selection.target.is_some())?;
-    let fusion = matches!(program, Program::Dbt { fusion: true, .. });
-    let choices = Choices::of(context, context.cwd, fusion)?;
+    let engine = engine(program, command, context);
+    let choices = Choices::of(context, context.cwd, engine)?;
     let dotenv = choices.environment.file();
     let of_user = Some(choices.settings.path()).filter(|path| !path.as_os_str().is_empty());
     Ok(dotenv
@@ -108,11 +110,21 @@ pub fn deciding_files(
         .collect())
 }
 
+/// Which dbt a command runs; of any other program, which dbt it would find.
+pub(super) fn engine(program: Program, command: &[OsString], context: &Context<'_>) -> Engine {
+    Engine::of(match program {
+        Program::Dbt { fusion: true, .. } => Found::Fusion,
+        Program::Dbt { words, .. } => version::of_command(command, words, context),
+        Program::Other => version::on_path(context),
+    })
+}
+
 /// A command that reads no profile.
 fn unleased(
     command: &[OsString],
     project: Option<super::Project>,
     usage: Option<String>,
+    engine: Engine,
 ) -> Resolved {
     Resolved {
         need: Need::None,
@@ -123,14 +135,19 @@ fn unleased(
         sources: None,
         usage,
         vars: Vars::Known(Vec::new()),
+        engine,
     }
 }
 
 /// Fusion's command line is clap's: where it may read the same words otherwise, we do not guess.
-fn refuse_where_fusion_differs(words: &[String], reading: &Reading) -> Result<(), DbtError> {
+fn refuse_where_fusion_differs(
+    program: &OsStr,
+    words: &[String],
+    reading: &Reading,
+) -> Result<(), DbtError> {
     let refused = |why: String| {
         Err(DbtError::UnreadableCommand {
-            words: "dbtf".to_owned(),
+            words: name(program).to_owned(),
             why,
         })
     };
@@ -163,6 +180,15 @@ fn need(invocation: &Invocation) -> Need {
 }
 
 impl Choices<'_> {
+    /// `dbt run`, whose rules hold where no command of dbt's is named.
+    fn run(&self) -> &'static Command {
+        let commands = self.engine.rules.commands;
+        commands
+            .iter()
+            .find(|command| command.words == ["run"])
+            .unwrap_or(&commands[0])
+    }
+
     /// dbt itself.
     fn dbt(
         &self,
@@ -181,11 +207,12 @@ impl Choices<'_> {
                 command,
                 project.ok().map(|file| file.project),
                 None,
+                self.engine.clone(),
             ));
         }
         let vars = match vars(invocation.value("vars")) {
             Ok(vars) => vars,
-            Err(why) => return Ok(unleased(command, None, Some(why))),
+            Err(why) => return Ok(unleased(command, None, Some(why), self.engine.clone())),
         };
         let project_dir = self.project_dir(invocation.command, given)?;
         let profiles_dir = self.profiles_dir(invocation.command, given)?;
@@ -217,36 +244,31 @@ impl Choices<'_> {
             .filter(|(place, _)| !removed.contains(place))
             .map(|(_, word)| word.clone())
             .collect();
-        Ok(resolved(
+        Ok(self.resolved(
             need,
             true,
             argv,
             project,
-            project_dir,
-            profiles_dir,
+            [project_dir, profiles_dir],
             chosen,
         ))
     }
 
     /// Any other program, or none: our own options decide.
     fn other(&self, command: &[OsString], selection: &Selection) -> Result<Resolved, DbtError> {
-        let run = COMMANDS
-            .iter()
-            .find(|command| command.words == ["run"])
-            .unwrap_or(&COMMANDS[0]);
+        let run = self.run();
         let given = Given::Selection(selection);
         let vars = vars(selection.vars.as_deref()).map_err(|why| DbtError::BadVars { why })?;
         let project_dir = self.project_dir(run, given)?;
         let profiles_dir = self.profiles_dir(run, given)?;
         let project = project::read(&project_dir.path, &project_dir.source)?;
         let chosen = self.chosen(run, given, Some(&project), &profiles_dir, &vars)?;
-        Ok(resolved(
+        Ok(self.resolved(
             Need::Lease,
             false,
             command.to_vec(),
             Some(project),
-            project_dir,
-            profiles_dir,
+            [project_dir, profiles_dir],
             chosen,
         ))
     }
@@ -334,12 +356,8 @@ impl Choices<'_> {
         } else {
             Vars::Known(Vec::new())
         };
-        let command = COMMANDS
-            .iter()
-            .find(|command| command.words == ["run"])
-            .unwrap_or(invocation.command);
         let second = self.chosen(
-            command,
+            self.run(),
             Given::Previous(&previous),
             Some(project),
             profiles_dir,
@@ -470,6 +488,37 @@ impl Choices<'_> {
             _ => Ok(()),
         }
     }
+
+    /// What was chosen, as one answer.
+    fn resolved(
+        &self,
+        need: Need,
+        is_dbt: bool,
+        argv: Vec<OsString>,
+        project: Option<ProjectFile>,
+        [project_dir, profiles_dir]: [Directory; 2],
+        chosen: Chosen,
+    ) -> Resolved {
+        Resolved {
+            need,
+            is_dbt,
+            argv,
+            project: project.map(|file| super::Project {
+                profile: chosen.own_profile,
+                ..file.project
+            }),
+            profile: Some(chosen.profile),
+            sources: Some(Sources {
+                project: project_dir.source,
+                profiles_dir: profiles_dir.source,
+                profile: chosen.profile_source,
+                target: chosen.target_source,
+            }),
+            usage: None,
+            vars: chosen.vars,
+            engine: self.engine.clone(),
+        }
+    }
 }
 
 /// A profile with where its name and its target came from.
@@ -480,33 +529,4 @@ struct Chosen {
     profile_source: Source,
     target_source: Source,
     vars: Vars,
-}
-
-fn resolved(
-    need: Need,
-    is_dbt: bool,
-    argv: Vec<OsString>,
-    project: Option<ProjectFile>,
-    project_dir: Directory,
-    profiles_dir: Directory,
-    chosen: Chosen,
-) -> Resolved {
-    Resolved {
-        need,
-        is_dbt,
-        argv,
-        project: project.map(|file| super::Project {
-            profile: chosen.own_profile,
-            ..file.project
-        }),
-        profile: Some(chosen.profile),
-        sources: Some(Sources {
-            project: project_dir.source,
-            profiles_dir: profiles_dir.source,
-            profile: chosen.profile_source,
-            target: chosen.target_source,
-        }),
-        usage: None,
-        vars: chosen.vars,
-    }
 }

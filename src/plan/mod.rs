@@ -168,6 +168,7 @@ impl Plan {
             sources.insert("profiles_dir", from.profiles_dir.said.clone());
             sources.insert("profile", from.profile.said.clone());
             sources.insert("target", from.target.said.clone());
+            sources.insert("dbt", resolved.engine.said());
         }
         Self {
             project: resolved.project.as_ref().map(|project| ProjectView {

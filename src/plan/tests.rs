@@ -84,6 +84,7 @@ pub(super) fn command(need: Need, target: &str, named: bool, output: &[(&str, &s
         }),
         usage: None,
         vars: crate::dbt::jinja::Vars::Known(Vec::new()),
+        engine: crate::dbt::Engine::of_version("1.12.0"),
     }
 }
 
@@ -195,6 +196,7 @@ fn a_lease_is_planned_with_requests_in_order_and_the_least_policy() {
   "sources": {
     "address": "https://vault.example.com:8200",
     "config": "/p/dbt-lease.yml",
+    "dbt": "dbt-core 1.12.0",
     "environment": "from /p/dbt-lease.yml:12",
     "login": "role id from the variable DBT_ROLE_ID, wrapped secret id from /run/wrapped",
     "profile": "from dbt_project.yml",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dbt_lease::dbt::{Environment, Lookup};
+use dbt_lease::dbt::{Engine, Environment, Lookup};
 use dbt_lease::variables::Variables;
 use serde_json::json;
 
@@ -70,7 +70,7 @@ fn files_are_read_as_python_dotenv_reads_them() {
         let text: String = (0..count).map(|_| random.one(PARTS)).collect();
         std::fs::write(dir.path().join(".env"), &text).expect("a file");
         let answer = ask(&json!({"kind": "dotenv", "text": text, "env": environment}));
-        let found = Environment::of(&real, dir.path());
+        let found = Environment::of(&Engine::default(), &real, dir.path());
         if answer.get("refused").is_some() {
             assert!(found.is_err(), "{text:?}: {answer}");
             continue;

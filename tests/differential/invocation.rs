@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use dbt_lease::dbt::{Context, Need, Resolved, Selection, resolve};
+use dbt_lease::dbt::options::Command;
+use dbt_lease::dbt::{Context, Engine, Need, Resolved, Selection, resolve};
 use dbt_lease::variables::Variables;
 use serde_json::{Value as Json, json};
 
-use crate::oracle::ask;
+use crate::oracle::{ask, python};
 use crate::random::Random;
 
 /// dbt's words; `ROOT` stands for the world's directory.
@@ -508,6 +509,42 @@ fn theirs(answer: &Json) -> String {
     )
 }
 
+/// The oracle's dbt.
+fn engine() -> Engine {
+    let answer = ask(&json!({"kind": "version"}));
+    Engine::of_version(answer["version"].as_str().expect("a version"))
+}
+
+/// PATH with the oracle's dbt.
+fn path() -> String {
+    let bin = python()
+        .parent()
+        .expect("a directory")
+        .display()
+        .to_string();
+    format!("{bin}:/usr/bin:/bin")
+}
+
+#[test]
+fn the_version_is_that_of_the_dbt_that_is_run() {
+    let variables = Variables::from_iter([("PATH", path()), ("HOME", "/nonexistent".to_owned())]);
+    let context = Context {
+        variables: &variables,
+        cwd: Path::new("/"),
+    };
+    let python = python();
+    let python = python.to_str().expect("a path of text");
+    for line in [
+        vec!["dbt", "--version"],
+        vec!["dbt-ol", "--version"],
+        vec![python, "-I", "-m", "dbt.cli.main", "--version"],
+    ] {
+        let command: Vec<OsString> = line.iter().map(OsString::from).collect();
+        let found = resolve(&command, &Selection::default(), &context).expect("it is resolved");
+        assert_eq!(found.engine.version, engine().version, "{line:?}");
+    }
+}
+
 fn real(path: &Path) -> String {
     path.canonicalize()
         .unwrap_or_else(|_| path.to_path_buf())
@@ -573,7 +610,7 @@ fn command_lines_choose_what_dbt_chooses() {
             };
             let mut variables: BTreeMap<String, String> = [
                 ("HOME", "ROOT/home"),
-                ("PATH", "/usr/bin:/bin"),
+                ("PATH", &path()),
                 ("DO_NOT_TRACK", "1"),
             ]
             .iter()
@@ -645,7 +682,7 @@ fn command_lines_choose_what_dbt_chooses() {
 }
 
 /// Words of any kind, more of those that matter.
-fn random_line(random: &mut Random) -> Vec<String> {
+fn random_line(random: &mut Random, commands: &[Command]) -> Vec<String> {
     const WORDS: &[&str] = &[
         "-t",
         "-tprod",
@@ -735,7 +772,7 @@ fn random_line(random: &mut Random) -> Vec<String> {
     }
     for _ in 0..random.below(6) {
         let option = || {
-            let all: Vec<&str> = dbt_lease::dbt::options_1_12::COMMANDS
+            let all: Vec<&str> = commands
                 .iter()
                 .flat_map(|command| command.options)
                 .flat_map(|option| option.opts.iter().chain(option.off))
@@ -755,10 +792,13 @@ fn random_line(random: &mut Random) -> Vec<String> {
 fn random_command_lines_choose_what_dbt_chooses() {
     let mut random = Random::new();
     let world = World::new("", "");
-    let variables: BTreeMap<String, String> =
-        [("HOME", "ROOT/home"), ("PATH", "/bin"), ("LANG", "C.UTF-8")]
-            .map(|(name, value)| (name.to_owned(), world.said(value)))
-            .into();
+    let variables: BTreeMap<String, String> = [
+        ("HOME", "ROOT/home"),
+        ("PATH", &path()),
+        ("LANG", "C.UTF-8"),
+    ]
+    .map(|(name, value)| (name.to_owned(), world.said(value)))
+    .into();
     let real_variables: Variables = variables.iter().collect();
     let cwd = world.root.join("project");
     let context = Context {
@@ -771,7 +811,7 @@ fn random_command_lines_choose_what_dbt_chooses() {
         .and_then(|text| text.parse().ok())
         .unwrap_or(500);
     for _ in 0..count {
-        let argv = random_line(&mut random);
+        let argv = random_line(&mut random, engine().rules.commands);
         let answer = ask(&json!({"kind": "resolve", "argv": argv, "env": variables, "cwd": cwd}));
         let command: Vec<OsString> = std::iter::once("dbt")
             .chain(argv.iter().map(String::as_str))

@@ -1,6 +1,6 @@
 """Writes dbt's command line as a Rust table: `python options.py > src/dbt/options_1_12.rs`, with a Python that has dbt-core.
 
-A test compares the table with the installed dbt through `table()`.
+A test compares the table with the installed dbt through `table()`; `just dbt-versions` does it for every line of releases.
 """
 
 import json
@@ -8,8 +8,13 @@ import json
 import click
 from dbt.cli.main import cli
 from dbt.cli.options import MultiOption
-from dbt.env_vars import KNOWN_ENGINE_ENV_VARS
 from dbt.version import __version__
+
+try:
+    from dbt.env_vars import KNOWN_ENGINE_ENV_VARS
+except ImportError:
+    # Before 1.10 there were none.
+    KNOWN_ENGINE_ENV_VARS = ()
 
 
 def kind(option):
@@ -53,6 +58,7 @@ def commands_of(group, words):
         "words": words,
         "group": True,
         "arguments": 0,
+        "required": 0,
         "options": [option_of(o) for o in group.params],
         "alone": bool(group.invoke_without_command),
     }
@@ -61,11 +67,12 @@ def commands_of(group, words):
             yield from commands_of(command, [*words, name])
         else:
             arguments = [p for p in command.params if isinstance(p, click.Argument)]
-            assert all(a.nargs == 1 and not a.required for a in arguments)
+            assert all(a.nargs == 1 for a in arguments)
             yield {
                 "words": [*words, name],
                 "group": False,
                 "arguments": len(arguments),
+                "required": sum(1 for a in arguments if a.required),
                 "options": [option_of(p) for p in command.params if isinstance(p, click.Option)],
                 "alone": False,
             }
@@ -98,7 +105,7 @@ def rust(data):
         options = ", ".join(names[json.dumps(o)] for o in command["options"])
         commands.append(
             f"Command {{ words: {texts(command['words'])}, group: {str(command['group']).lower()}, alone: "
-            f"{str(command['alone']).lower()}, arguments: {command['arguments']}, options: &[{options}] }},"
+            f"{str(command['alone']).lower()}, arguments: {command['arguments']}, required: {command['required']}, options: &[{options}] }},"
         )
     twins = "".join(f"({json.dumps(n)}, {json.dumps(o)})," for n, o in data["twins"])
     return (

@@ -1,7 +1,7 @@
 //! The table of dbt's command line, compared with the click definitions of the installed dbt.
 
+use dbt_lease::dbt::Engine;
 use dbt_lease::dbt::options::{Accepts, Kind};
-use dbt_lease::dbt::options_1_12::{COMMANDS, TWINS};
 use serde_json::{Value as Json, json};
 
 use crate::oracle::ask;
@@ -9,7 +9,14 @@ use crate::oracle::ask;
 #[test]
 fn the_table_is_that_of_the_installed_dbt() {
     let theirs = ask(&json!({"kind": "options"}));
-    let commands: Vec<Json> = COMMANDS
+    let version = theirs["version"].as_str().expect("a version");
+    let rules = Engine::of_version(version).rules;
+    assert!(
+        version.starts_with(&format!("{}.", rules.line)),
+        "there is no table for dbt {version}"
+    );
+    let commands: Vec<Json> = rules
+        .commands
         .iter()
         .map(|command| {
             let options: Vec<Json> = command
@@ -36,11 +43,11 @@ fn the_table_is_that_of_the_installed_dbt() {
                 .collect();
             json!({
                 "words": command.words, "group": command.group, "alone": command.alone,
-                "arguments": command.arguments, "options": options,
+                "arguments": command.arguments, "required": command.required, "options": options,
             })
         })
         .collect();
     assert_eq!(theirs["commands"], json!(commands));
-    let twins: Vec<[&str; 2]> = TWINS.iter().map(|(new, old)| [*new, *old]).collect();
+    let twins: Vec<[&str; 2]> = rules.twins.iter().map(|(new, old)| [*new, *old]).collect();
     assert_eq!(theirs["twins"], json!(twins));
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 const ANOTHER: &str = "DBT_LEASE_TEST_PYTHON";
 
 /// The Python that has dbt-core: the sandbox's.
-fn python() -> PathBuf {
+pub(crate) fn python() -> PathBuf {
     std::env::var_os(ANOTHER).map_or_else(|| dbt_lease_sandbox::venv().python(), PathBuf::from)
 }
 

@@ -77,9 +77,9 @@ class Found(Exception):
 def probe(**_):
     """Stands in for every command's own work: what its decorators do, up to the profile."""
     import click
+    import dbt.cli.requires
     import dbt.task.retry
     from dbt.cli.flags import Flags
-    from dbt.cli.requires import _cross_propagate_engine_env_vars
     from dbt.config.runtime import RuntimeConfig, load_profile, load_project
     from dbt.flags import set_flags
     from dbt_common.context import get_invocation_context, set_invocation_context
@@ -87,7 +87,10 @@ def probe(**_):
     context = click.get_current_context()
     set_invocation_context({})
     env = dict(os.environ)
-    _cross_propagate_engine_env_vars(env)
+    # Before 1.10 DBT_ENGINE_ names meant nothing.
+    propagate = getattr(dbt.cli.requires, "_cross_propagate_engine_env_vars", None)
+    if propagate:
+        propagate(env)
     get_invocation_context()._env = env
     flags = Flags(context)
     set_flags(flags)
@@ -145,11 +148,25 @@ def patched():
 CLI = []
 
 
+def version():
+    import importlib.metadata
+
+    return importlib.metadata.version("dbt-core")
+
+
+def load_dotenv_as_dbt():
+    """`.env`, which dbt loads since 1.12."""
+    if tuple(int(part) for part in version().split(".")[:2]) < (1, 12):
+        return
+    from dotenv import find_dotenv, load_dotenv
+
+    load_dotenv(find_dotenv(usecwd=True), override=False)
+
+
 def resolve(request):
     """A command line: `argv` (without dbt), `cwd`, `env` (the whole of it)."""
     import click
     from dbt.cli.exceptions import DbtUsageException
-    from dotenv import find_dotenv, load_dotenv
 
     if not CLI:
         CLI.append(patched())
@@ -158,7 +175,7 @@ def resolve(request):
         os.environ.clear()
         os.environ.update(request["env"])
         os.chdir(request["cwd"])
-        load_dotenv(find_dotenv(usecwd=True), override=False)
+        load_dotenv_as_dbt()
         code = CLI[0].main(request["argv"], prog_name="dbt", standalone_mode=False)
         return {"nothing": code or 0}
     except Found as found:
@@ -184,6 +201,7 @@ def options(_):
 
 
 KINDS = {
+    "version": lambda _: {"version": version()},
     "template": template,
     "literal": literal,
     "dotenv": dotenv,
