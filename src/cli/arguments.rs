@@ -174,9 +174,9 @@ pub(crate) struct Exec {
     /// How long the leases are to live: 90, 45s, 30m, 2h, 1d
     #[arg(long, value_name = "DURATION", env = "DBT_LEASE_TTL", value_parser = duration)]
     pub(crate) ttl: Option<Duration>,
-    /// When the profiles directory goes
-    #[arg(long, value_name = "auto|off", hide = true, env = "DBT_LEASE_GATE", value_parser = not_there_yet)]
-    pub(crate) gate: Option<String>,
+    /// When the private profiles.yml goes
+    #[arg(long, value_enum, default_value = "auto", env = "DBT_LEASE_GATE")]
+    pub(crate) gate: Gate,
     /// How a revocation is proven
     #[arg(long, value_name = "lease|login", hide = true, env = "DBT_LEASE_VERIFY", value_parser = not_there_yet)]
     pub(crate) verify: Option<String>,
@@ -185,6 +185,16 @@ pub(crate) struct Exec {
     pub(crate) command: Vec<OsString>,
     #[command(flatten)]
     pub(crate) selection: SelectionArguments,
+}
+
+/// `--gate`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Gate {
+    /// Seconds after dbt's start, where it is known how often this dbt reads it; else with the rest
+    #[default]
+    Auto,
+    /// When the command has ended
+    Off,
 }
 
 /// `--delivery`

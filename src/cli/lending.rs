@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::Signal;
 
-use super::arguments::Exec;
+use super::arguments::{self, Exec};
 use super::dead;
 use super::exec::{Material, Wanted, deliver, in_loop, profile, wait, watch_signals};
 use super::failure::Failure;
@@ -17,8 +17,10 @@ use super::keeping::Keeper;
 use super::say::Say;
 use super::steps::Surroundings;
 use super::taking_back::report;
+use crate::config::Delivery;
 use crate::dbt::{Profile, Rendering};
 use crate::delivery::environ::{Additions, for_child};
+use crate::delivery::gate::Gate;
 use crate::delivery::private;
 use crate::delivery::session::SessionDir;
 use crate::delivery::sweep::{self, Swept};
@@ -65,6 +67,8 @@ struct Session<'a> {
     swept: Swept,
     /// `--ttl`
     ttl: Option<Duration>,
+    /// Whether `--gate` is not `off`.
+    gated: bool,
 }
 
 /// What was borrowed so far: all that must be given back.
@@ -117,6 +121,7 @@ pub(super) fn run(
         id: new_id()?,
         wanted,
         ttl: exec.ttl,
+        gated: exec.gate == arguments::Gate::Auto,
         profile: profile(wanted.resolved)?,
         environment: wanted.plan.environment.as_deref().unwrap_or_default(),
         protected: wanted.plan.protected == Some(true),
@@ -274,6 +279,7 @@ impl Session<'_> {
         };
         let environ = for_child(variables, &wanted.plan.login_variables, &additions);
         janitor.is_there()?;
+        let gate = self.gate(borrowed.directory.as_ref());
         let child = Child::start(&wanted.resolved.argv, &environ, wanted.resolved.is_dbt)?;
         janitor.child(&child);
         failpoint::reached("child_started");
@@ -281,6 +287,7 @@ impl Session<'_> {
         tokio::select! {
             end = self.wait_and_renew(child, client, signals, (janitor, borrowed, record)) => end,
             never = janitor.watch() => match never {},
+            never = self.keep(gate) => match never {},
         }
     }
 
@@ -442,6 +449,38 @@ impl Session<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The gate of this run: for dbt itself, where the file holds a secret and it is known how often dbt opens it.
+    fn gate(&self, directory: Option<&SessionDir>) -> Option<Gate> {
+        let reads = self.wanted.resolved.profile_reads?;
+        if !self.gated || self.wanted.lent.delivery == Delivery::Env {
+            return None;
+        }
+        let gate = directory?.gate(reads);
+        if let Err(error) = &gate {
+            self.say.note(|| {
+                format!("there is no gate, profiles.yml stays until dbt has ended: {error}")
+            });
+        }
+        gate.ok()
+    }
+
+    async fn keep(&self, gate: Option<Gate>) -> std::convert::Infallible {
+        match gate {
+            None => std::future::pending().await,
+            Some(gate) => {
+                let tell = |outcome: std::io::Result<()>| match outcome {
+                    Ok(()) => self
+                        .say
+                        .note(|| "dbt has read profiles.yml, and it is shredded".to_owned()),
+                    Err(error) => self
+                        .say
+                        .note(|| format!("profiles.yml stays until dbt has ended: {error}")),
+                };
+                gate.keep(tell).await
+            }
+        }
     }
 
     /// Renews a lease whose engine's default is less than is wanted, or more than twice as much.

@@ -25,6 +25,7 @@ pub mod options_1_9;
 mod profile;
 mod program;
 mod project;
+mod reads;
 mod rendering;
 mod resolve;
 mod retry;
@@ -158,6 +159,8 @@ pub struct Resolved {
     pub usage: Option<String>,
     /// `--vars`, for templates of the output.
     pub vars: jinja::Vars,
+    /// How often the command opens profiles.yml before it has done with it; none where that is not known.
+    pub profile_reads: Option<u32>,
     /// Which dbt it is, as far as that is known without running it; of any other program, the dbt that it would find.
     pub engine: Engine,
 }

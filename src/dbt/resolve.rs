@@ -12,6 +12,7 @@ use super::options::Command;
 use super::profile::{self, Choice, ProfilesFile};
 use super::program::{Program, name, recognise};
 use super::project::{self, ProjectFile};
+use super::reads::reads;
 use super::rules::Engine;
 use super::vars::vars;
 use super::version::{self, Found};
@@ -135,6 +136,7 @@ fn unleased(
         sources: None,
         usage,
         vars: Vars::Known(Vec::new()),
+        profile_reads: None,
         engine,
     }
 }
@@ -244,14 +246,20 @@ impl Choices<'_> {
             .filter(|(place, _)| !removed.contains(place))
             .map(|(_, word)| word.clone())
             .collect();
-        Ok(self.resolved(
+        let program = command.get(words - 1).map_or("", |word| name(word));
+        let profile_reads = reads(program, invocation, &self.engine, &self.environment)?;
+        let resolved = self.resolved(
             need,
             true,
             argv,
             project,
             [project_dir, profiles_dir],
             chosen,
-        ))
+        );
+        Ok(Resolved {
+            profile_reads,
+            ..resolved
+        })
     }
 
     /// Any other program, or none: our own options decide.
@@ -516,6 +524,7 @@ impl Choices<'_> {
             }),
             usage: None,
             vars: chosen.vars,
+            profile_reads: None,
             engine: self.engine.clone(),
         }
     }

@@ -118,7 +118,7 @@ impl Engine {
     }
 
     /// Whether the rules are those of exactly this dbt's line.
-    fn is_known(&self) -> bool {
+    pub(super) fn is_known(&self) -> bool {
         let line = self.version.as_deref().and_then(line);
         line == Some((1, self.rules.minor))
     }

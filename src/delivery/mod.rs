@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod environ;
+pub mod gate;
 pub mod private;
 pub mod session;
 pub mod shred;

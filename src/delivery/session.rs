@@ -21,11 +21,15 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::geteuid;
 use zeroize::Zeroizing;
 
+use super::gate::Gate;
 use super::private::{Place, PrivateDir};
 use super::{DeliveryError, shred, words};
 use crate::failpoint;
 use crate::render::RenderError;
 use crate::secret::Secret;
+
+/// The file that dbt reads.
+pub(super) const PROFILES_YML: &str = "profiles.yml";
 
 /// What is written.
 pub struct Contents {
@@ -201,6 +205,15 @@ impl SessionDir {
             profiles,
             files,
         })
+    }
+
+    /// A gate for profiles.yml, for a command that opens it so often.
+    ///
+    /// # Errors
+    /// What [`Gate::on`] says.
+    pub fn gate(&self, reads: u32) -> io::Result<Gate> {
+        let parts = self.parts.as_ref().expect("there until it is removed");
+        Gate::on(&parts.profiles, reads)
     }
 
     /// The directory for DBT_PROFILES_DIR.

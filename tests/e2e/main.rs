@@ -5,6 +5,7 @@ mod support;
 mod dbt;
 mod ends;
 mod exec;
+mod gate;
 mod janitor;
 mod readme;
 mod refusals;

@@ -175,7 +175,7 @@ fn a_mistake_in_dbt_lease_yml_is_shown_with_its_line() {
 fn options_that_are_not_there_yet_say_so() {
     let lab = Lab::new();
     let mut texts = Texts::default();
-    for (option, value) in [("--gate", "off"), ("--verify", "login")] {
+    for (option, value) in [("--verify", "login")] {
         let text = refused(&lab, lab.run(&exec(&["-t", "prod", option, value])));
         texts.compare(option, &text);
     }
@@ -185,7 +185,7 @@ fn options_that_are_not_there_yet_say_so() {
     texts.compare("--delivery env", &text);
     texts.are_equal();
     // Their variables are read too.
-    for name in ["DBT_LEASE_GATE", "DBT_LEASE_VERIFY"] {
+    for name in ["DBT_LEASE_VERIFY"] {
         let ran = lab.run_with(&[(name, "x")], &exec(&["-t", "prod"]));
         let _ = ran.code(125).says(&["not there yet"]);
     }
