@@ -5,13 +5,13 @@ use super::options::Command;
 use super::version::Found;
 use super::{options_1_9, options_1_10, options_1_11, options_1_12};
 
-/// The rules of one line of releases of dbt-core.
+/// The rules of dbt-core from one release to the next that changed them.
 #[derive(Debug)]
 pub struct Rules {
-    /// The line: `1.12`.
+    /// The line of releases whose command line it is: `1.12`.
     pub line: &'static str,
-    /// The second number of its versions; the first is 1.
-    minor: u32,
+    /// The first version: `(minor, patch)` of dbt-core 1.
+    since: (u32, u32),
     /// The command line, `dbt` itself first.
     pub commands: &'static [Command],
     /// `(DBT_ENGINE_X, DBT_X)`: what dbt takes for one variable in env_var().
@@ -22,11 +22,12 @@ pub struct Rules {
     pub settings: bool,
 }
 
-/// The lines whose rules are known, oldest first.
-pub static LINES: [Rules; 4] = [
+/// The rules that are known, oldest first. DBT_ENGINE_ names came in two steps: in 1.10.5 for env_var(), in 1.11.8 for the
+/// options.
+static RULES: [Rules; 6] = [
     Rules {
         line: "1.9",
-        minor: 9,
+        since: (9, 0),
         commands: options_1_9::COMMANDS,
         twins: options_1_9::TWINS,
         dotenv: false,
@@ -34,7 +35,24 @@ pub static LINES: [Rules; 4] = [
     },
     Rules {
         line: "1.10",
-        minor: 10,
+        since: (10, 0),
+        commands: options_1_10::COMMANDS,
+        twins: &[],
+        dotenv: false,
+        settings: false,
+    },
+    Rules {
+        line: "1.10",
+        since: (10, 5),
+        commands: options_1_10::COMMANDS,
+        twins: options_1_10::TWINS,
+        dotenv: false,
+        settings: false,
+    },
+    // 1.11 before 1.11.8 has the command line of 1.10.
+    Rules {
+        line: "1.11",
+        since: (11, 0),
         commands: options_1_10::COMMANDS,
         twins: options_1_10::TWINS,
         dotenv: false,
@@ -42,7 +60,7 @@ pub static LINES: [Rules; 4] = [
     },
     Rules {
         line: "1.11",
-        minor: 11,
+        since: (11, 8),
         commands: options_1_11::COMMANDS,
         twins: options_1_11::TWINS,
         dotenv: false,
@@ -53,7 +71,7 @@ pub static LINES: [Rules; 4] = [
 
 const NEWEST: Rules = Rules {
     line: "1.12",
-    minor: 12,
+    since: (12, 0),
     commands: options_1_12::COMMANDS,
     twins: options_1_12::TWINS,
     dotenv: true,
@@ -85,7 +103,7 @@ impl Engine {
     }
 
     pub(super) fn of(found: Found) -> Self {
-        let newest = &LINES[LINES.len() - 1];
+        let newest = &RULES[RULES.len() - 1];
         match found {
             Found::Fusion => Self {
                 version: None,
@@ -98,17 +116,17 @@ impl Engine {
                 rules: newest,
             },
             Found::Version(version) => {
-                let line = line(&version);
+                let number = number(&version);
                 Self {
                     // dbt-core 2 is Fusion under another name.
-                    fusion: line.is_some_and(|(major, _)| major > 1),
-                    rules: match line {
-                        Some((1, minor)) => LINES
+                    fusion: number.is_some_and(|(major, ..)| major > 1),
+                    rules: match number {
+                        Some((1, minor, patch)) => RULES
                             .iter()
                             .rev()
-                            .find(|rules| rules.minor <= minor)
-                            .unwrap_or(&LINES[0]),
-                        Some((0, _)) => &LINES[0],
+                            .find(|rules| rules.since <= (minor, patch))
+                            .unwrap_or(&RULES[0]),
+                        Some((0, ..)) => &RULES[0],
                         _ => newest,
                     },
                     version: Some(version),
@@ -119,8 +137,9 @@ impl Engine {
 
     /// Whether the rules are those of exactly this dbt's line.
     pub(super) fn is_known(&self) -> bool {
-        let line = self.version.as_deref().and_then(line);
-        line == Some((1, self.rules.minor))
+        self.version
+            .as_deref()
+            .is_some_and(|version| version.starts_with(&format!("{}.", self.rules.line)))
     }
 
     /// The dbt and the rules, for people.
@@ -141,13 +160,14 @@ impl Engine {
     }
 }
 
-/// The first two numbers of a version: `1.9.0rc1` is of (1, 9).
-fn line(version: &str) -> Option<(u32, u32)> {
-    let mut parts = version.split('.');
-    let major = parts.next()?.parse().ok()?;
-    let minor = parts.next()?;
-    let digits = minor.bytes().take_while(u8::is_ascii_digit).count();
-    Some((major, minor[..digits].parse().ok()?))
+/// The numbers of a version: `1.9.0rc1` is (1, 9, 0).
+fn number(version: &str) -> Option<(u32, u32, u32)> {
+    let mut parts = version.split('.').map(|part| {
+        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+        part[..digits].parse().ok()
+    });
+    let mut next = || parts.next().flatten();
+    Some((next()?, next()?, next().unwrap_or(0)))
 }
 
 #[cfg(test)]
@@ -184,6 +204,31 @@ mod tests {
             assert_eq!(
                 (engine.rules.line, engine.fusion, engine.said().as_str()),
                 (line, fusion, said)
+            );
+        }
+    }
+
+    /// Measured release by release.
+    #[test]
+    fn engine_names_count_for_templates_since_1_10_5_and_for_options_since_1_11_8() {
+        for (version, templates, options) in [
+            ("1.9.11", false, false),
+            ("1.10.4", false, false),
+            ("1.10.5", true, false),
+            ("1.10.23", true, false),
+            ("1.11.0", true, false),
+            ("1.11.7", true, false),
+            ("1.11.8", true, true),
+            ("1.11.16", true, true),
+            ("1.12.0", true, true),
+        ] {
+            let rules = Engine::of_version(version).rules;
+            let target = rules.commands[0].named("target").expect("dbt has it");
+            assert_eq!(!rules.twins.is_empty(), templates, "{version}");
+            assert_eq!(
+                target.variables.contains(&"DBT_ENGINE_TARGET"),
+                options,
+                "{version}"
             );
         }
     }

@@ -364,6 +364,31 @@ fn fusion_is_refused_where_it_may_read_otherwise() {
 }
 
 #[test]
+fn older_dbts_read_neither_dotenv_nor_user_settings() {
+    let world = World::new();
+    world.write("project/.env", "DBT_TARGET=prod");
+    world.write("home/.dbt/user_settings.yml", "flags: {profile: other}");
+    for version in ["1.11.16", "1.9.0"] {
+        let python = world.path("venv/bin/python");
+        let script = format!("#!{}\nfrom dbt.cli.main import cli\n", python.display());
+        world.write("venv/bin/dbt", &script);
+        world.write("venv/bin/python", "\x7fELF");
+        world.write("venv/pyvenv.cfg", "version = 3.11.7\n");
+        let packages = "venv/lib/python3.11/site-packages";
+        let _ = std::fs::remove_dir_all(world.path(packages));
+        world.write(
+            &format!("{packages}/dbt_core-{version}.dist-info/METADATA"),
+            "",
+        );
+        let line = format!("{} run", world.path("venv/bin/dbt").display());
+        let resolved = world.resolve(&line).expect("it is resolved");
+        assert_eq!(resolved.engine.version.as_deref(), Some(version));
+        assert_eq!(target(&resolved).0, "dev");
+    }
+    assert_eq!(world.kind("dbt run"), "unknown_profile");
+}
+
+#[test]
 fn an_output_comes_as_it_stands_with_its_adapter_and_the_config_block() {
     let world = World::new().with("T", "prod");
     let resolved = world

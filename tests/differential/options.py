@@ -1,6 +1,6 @@
 """Writes dbt's command line as a Rust table: `python options.py > src/dbt/options_1_12.rs`, with a Python that has dbt-core.
 
-A test compares the table with the installed dbt through `table()`; `just dbt-versions` does it for every line of releases.
+A test compares the table with the installed dbt through `table()`; `just dbt-tables` writes the tables of all lines again.
 """
 
 import json
