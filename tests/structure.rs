@@ -15,7 +15,7 @@ const WAY: [&str; 8] = [
     "cli",
 ];
 /// What all may import; these import nothing but each other.
-const BASE: [&str; 4] = ["config", "process", "secret", "variables"];
+const BASE: [&str; 5] = ["config", "place", "process", "secret", "variables"];
 /// What stands beside the way and is imported by no module.
 const ASIDE: [&str; 1] = ["allocator"];
 

@@ -25,7 +25,8 @@ mod template;
 mod tests;
 mod walk;
 
-pub use error::{ConfigError, Place, Twice};
+pub use crate::place::Place;
+pub use error::{ConfigError, Twice};
 pub use names::{BridgeName, bridge_name, login_variables};
 pub(crate) use walk::nearest;
 
