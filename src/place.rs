@@ -11,10 +11,15 @@ pub struct Place {
     pub file: PathBuf,
     /// 1-based; none where the whole file is meant.
     pub line: Option<usize>,
-    /// 1-based, in characters; none where the whole line is meant.
-    pub column: Option<usize>,
-    /// The key that stands on that line. Its value may be a secret and is not kept.
-    pub key: Option<Key>,
+    /// None where the whole line is meant. Boxed, since errors carry places.
+    within: Option<Box<Within>>,
+}
+
+/// A place within a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Within {
+    column: usize,
+    key: Option<Key>,
 }
 
 /// A key of a file, with where it begins.
@@ -46,8 +51,7 @@ impl Place {
         Self {
             file: file.to_owned(),
             line: None,
-            column: None,
-            key: None,
+            within: None,
         }
     }
 
@@ -61,11 +65,26 @@ impl Place {
 
     /// A key, by its line and column.
     pub fn of_key(file: &Path, line: usize, column: usize, text: &str) -> Self {
+        Self::of_line(file, Some(line)).within(column, Key::shown(column, text))
+    }
+
+    /// The same line from a column on (1-based, in characters), with the key that stands on it. The key's value may be a
+    /// secret and is not kept.
+    pub fn within(self, column: usize, key: Option<Key>) -> Self {
         Self {
-            column: Some(column),
-            key: Key::shown(column, text),
-            ..Self::of_line(file, Some(line))
+            within: Some(Box::new(Within { column, key })),
+            ..self
         }
+    }
+
+    /// 1-based, in characters.
+    pub fn column(&self) -> Option<usize> {
+        self.within.as_ref().map(|within| within.column)
+    }
+
+    /// The key on the line.
+    pub fn key(&self) -> Option<&Key> {
+        self.within.as_ref()?.key.as_ref()
     }
 }
 

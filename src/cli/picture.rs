@@ -25,18 +25,18 @@ pub(super) fn drawn(spots: &[Spot]) -> String {
     let mut file: Option<&Path> = None;
     for spot in spots {
         if file == Some(spot.at.file.as_path()) {
-            if spot.at.key.is_some() {
+            if spot.at.key().is_some() {
                 text.push_str("...\n");
             }
         } else {
             let of_file = || spots.iter().filter(|other| other.at.file == spot.at.file);
             let main = of_file().find(|other| other.is_main);
             text.push_str(&arrow(&main.unwrap_or(spot).at, width));
-            if of_file().any(|other| other.at.key.is_some()) {
+            if of_file().any(|other| other.at.key().is_some()) {
                 text.push_str(&format!("{:width$} {BLUE}|{BLUE:#}\n", ""));
             }
         }
-        if let (Some(line), Some(key)) = (spot.at.line, &spot.at.key) {
+        if let (Some(line), Some(key)) = (spot.at.line, spot.at.key()) {
             text.push_str(&lines(spot, line, key, width));
         }
         file = Some(&spot.at.file);
@@ -53,7 +53,7 @@ const FURTHEST: usize = 40;
 fn arrow(at: &Place, width: usize) -> String {
     let column = at
         .line
-        .and(at.column)
+        .and(at.column())
         .map(|column| format!(":{column}"))
         .unwrap_or_default();
     format!("{:width$}{BLUE}-->{BLUE:#} {at}{column}\n", "")
@@ -66,7 +66,7 @@ fn lines(spot: &Spot, line: usize, key: &Key, width: usize) -> String {
     } else {
         ("", key.column - 1)
     };
-    let beyond = spot.at.column.is_some_and(|column| column > key.column);
+    let beyond = spot.at.column().is_some_and(|column| column > key.column);
     let count = key.text.chars().count();
     let (skipped, marked) = if beyond { (count + 2, 1) } else { (0, count) };
     let before = " ".repeat(lead.chars().count() + indentation + skipped);
@@ -94,7 +94,7 @@ mod tests {
     use std::path::Path;
 
     use super::drawn;
-    use crate::place::{Place, Spot};
+    use crate::place::{Key, Place, Spot};
 
     fn plain(spots: &[Spot]) -> String {
         anstream::adapter::strip_str(&drawn(spots)).to_string()
@@ -113,10 +113,8 @@ mod tests {
 
     #[test]
     fn a_mark_beyond_the_key_stands_under_the_hidden_value() {
-        let at = Place {
-            column: Some(14),
-            ..Place::of_key(Path::new("profiles.yml"), 3, 3, "password")
-        };
+        let at = Place::of_line(Path::new("profiles.yml"), Some(3))
+            .within(14, Key::shown(3, "password"));
         let expected = " --> profiles.yml:3:14
   |
 3 |   password: …

@@ -46,11 +46,8 @@ impl At {
             .key
             .as_deref()
             .filter(|key| literal::gives_away(key).is_none());
-        Place {
-            column: Some(self.column),
-            key: key.and_then(|key| Key::shown(self.column, key)),
-            ..Place::of_line(file, Some(self.line))
-        }
+        let key = key.and_then(|key| Key::shown(self.column, key));
+        Place::of_line(file, Some(self.line)).within(self.column, key)
     }
 }
 

@@ -61,11 +61,9 @@ impl Document {
             } else if problem.contains("more than one document") {
                 (Place::of_file(&file), "more than one document")
             } else {
-                let location = error.location();
-                let line = location.as_ref().map(serde_yaml::Location::line);
-                let at = Place {
-                    column: location.map(|location| location.column()),
-                    ..Place::of_line(&file, line)
+                let at = match error.location() {
+                    Some(at) => Place::of_line(&file, Some(at.line())).within(at.column(), None),
+                    None => Place::of_file(&file),
                 };
                 (at, problem)
             };

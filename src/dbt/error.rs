@@ -47,11 +47,9 @@ pub enum DbtError {
         why: String,
     },
     /// A file is not YAML as dbt reads it.
-    #[error("`{}` is not valid: {error}", path.display())]
+    #[error("`{}` is not valid: {error}", at.file.display())]
     Yaml {
-        /// The file.
-        path: PathBuf,
-        /// Where in it, with the key of that line.
+        /// Where, with the key of that line.
         at: Place,
         /// The loader's error, with its place.
         error: super::yaml::YamlError,

@@ -98,16 +98,9 @@ fn bytes_of(path: &Path) -> Result<Vec<u8>, DbtError> {
 fn parsed(path: &Path, bytes: &[u8]) -> Result<Rc<Node>, DbtError> {
     yaml::load(bytes).map_err(|error| {
         let text = std::str::from_utf8(bytes).unwrap_or_default();
-        let at = Place {
-            column: Some(error.column()),
-            key: yaml::key_on(text, error.line()),
-            ..Place::of_line(path, Some(error.line()))
-        };
-        DbtError::Yaml {
-            path: path.to_path_buf(),
-            at,
-            error,
-        }
+        let key = yaml::key_on(text, error.line());
+        let at = Place::of_line(path, Some(error.line())).within(error.column(), key);
+        DbtError::Yaml { at, error }
     })
 }
 
