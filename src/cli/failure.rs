@@ -67,8 +67,8 @@ macro_rules! from_layer {
 }
 
 from_layer!(
-    DeliveryError, PlanError, RecordError, RenderError, VaultError;
-    pointing: ConfigError, DbtError
+    DeliveryError, PlanError, RecordError, VaultError;
+    pointing: ConfigError, DbtError, RenderError
 );
 
 impl From<StartError> for Failure {

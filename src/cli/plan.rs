@@ -20,7 +20,13 @@ fn plan(global: &Global, arguments: &Arguments) -> Result<Plan, Failure> {
     let surroundings = Surroundings::look()?;
     let resolved = surroundings.resolve(&arguments.command, &arguments.selection)?;
     let config = surroundings.config(global, &resolved)?;
-    surroundings.plan(&resolved, config.as_ref())
+    let plan = surroundings.plan(&resolved, config.as_ref())?;
+    if resolved.profile.is_some() {
+        let rendering = surroundings.rendering(&arguments.command, &arguments.selection)?;
+        let lent = plan.loan.as_ref().map(|loan| &loan.lent);
+        surroundings.check(&arguments.command, &resolved, lent, &rendering)?;
+    }
+    Ok(plan)
 }
 
 /// The plan for people: a line a fact, where it came from behind it; the policy last, ready to paste.

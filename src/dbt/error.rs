@@ -51,6 +51,8 @@ pub enum DbtError {
     Yaml {
         /// Where, with the key of that line.
         at: Place,
+        /// Where no key stands on that line: the last key before it.
+        after: Option<Box<Place>>,
         /// The loader's error, with its place.
         error: super::yaml::YamlError,
     },
@@ -251,8 +253,15 @@ impl DbtError {
     /// Where it points to.
     pub fn spots(&self) -> Vec<Spot> {
         match self {
-            Self::Yaml { at, .. }
-            | Self::BadProfile { at, .. }
+            Self::Yaml { at, after, .. } => {
+                let after = after.iter().map(|after| Spot {
+                    at: Place::clone(after),
+                    label: "the last key that could be read",
+                    is_main: false,
+                });
+                after.chain([Spot::main(at.clone())]).collect()
+            }
+            Self::BadProfile { at, .. }
             | Self::Uncertain { at, .. }
             | Self::EnvVarMissing { at, .. }
             | Self::Template { at, .. } => vec![Spot::main(at.clone())],

@@ -147,6 +147,8 @@ pub struct Resolved {
     pub sources: Option<Sources>,
     /// Why dbt will refuse its own command line, where it will; `need` is then `None`, and dbt says it itself.
     pub usage: Option<String>,
+    /// Whether the output's `threads:` counts: no option, variable or setting says how many.
+    pub threads_count: bool,
     /// `--vars`, for templates of the output.
     pub vars: jinja::Vars,
 }

@@ -98,9 +98,21 @@ fn bytes_of(path: &Path) -> Result<Vec<u8>, DbtError> {
 fn parsed(path: &Path, bytes: &[u8]) -> Result<Rc<Node>, DbtError> {
     yaml::load(bytes).map_err(|error| {
         let text = std::str::from_utf8(bytes).unwrap_or_default();
-        let key = yaml::key_on(text, error.line());
-        let at = Place::of_line(path, Some(error.line())).within(error.column(), key);
-        DbtError::Yaml { at, error }
+        let at = Place::of_line(path, Some(error.line()));
+        let (key, after) = match yaml::last_key(text, error.line()) {
+            Some((line, key)) if line == error.line() => (Some(key), None),
+            Some((line, key)) => {
+                let column = key.column;
+                let after = Place::of_line(path, Some(line)).within(column, Some(key));
+                (None, Some(Box::new(after)))
+            }
+            None => (None, None),
+        };
+        DbtError::Yaml {
+            at: at.within(error.column(), key),
+            after,
+            error,
+        }
     })
 }
 

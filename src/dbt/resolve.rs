@@ -101,6 +101,7 @@ fn unleased(
         profile: None,
         sources: None,
         usage,
+        threads_count: false,
         vars: Vars::Known(Vec::new()),
     }
 }
@@ -274,6 +275,8 @@ impl Choices<'_> {
             own_profile,
             profile_source: name.source,
             target_source: target,
+            threads_count: command.words != ["retry"]
+                && self.choice(command, given, "threads")?.is_none(),
             vars: vars.clone(),
         })
     }
@@ -458,6 +461,7 @@ struct Chosen {
     own_profile: Option<String>,
     profile_source: Source,
     target_source: Source,
+    threads_count: bool,
     vars: Vars,
 }
 
@@ -486,6 +490,7 @@ fn resolved(
             target: chosen.target_source,
         }),
         usage: None,
+        threads_count: chosen.threads_count,
         vars: chosen.vars,
     }
 }

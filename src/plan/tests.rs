@@ -83,6 +83,7 @@ fn command(need: Need, target: &str, named: bool, output: &[(&str, &str)]) -> Re
             },
         }),
         usage: None,
+        threads_count: false,
         vars: crate::dbt::jinja::Vars::Known(Vec::new()),
     }
 }

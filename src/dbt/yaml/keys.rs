@@ -1,6 +1,8 @@
 //! The key on a line of a text that may be no YAML: for messages, which show keys and no values.
 #![forbid(unsafe_code)]
 
+use std::cmp::Ordering;
+
 use libyaml_safer::{EventData, Parser};
 
 use super::diagnosis::mark_of_parser;
@@ -16,9 +18,15 @@ enum Frame {
     Hidden,
 }
 
-/// The first key on a line (1-based), as far as the parser takes it for one. Only keys of mappings in block style: between
-/// braces a secret without quotes may pass for a key.
-pub fn key_on(text: &str, line: usize) -> Option<Key> {
+/// The first key on a line (1-based), else the last key before it, with its line, as far as the parser takes it for one.
+/// Only keys of mappings in block style: between braces a secret without quotes may pass for a key.
+pub fn last_key(text: &str, line: usize) -> Option<(usize, Key)> {
+    let mut last = None;
+    let on_line = walked(text, line, &mut last);
+    on_line.map(|key| (line, key)).or(last)
+}
+
+fn walked(text: &str, line: usize, last: &mut Option<(usize, Key)>) -> Option<Key> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut parser = Parser::new(text).ok()?;
     let mut open: Vec<Frame> = Vec::new();
@@ -41,8 +49,14 @@ pub fn key_on(text: &str, line: usize) -> Option<Key> {
                 open.pop();
             }
             EventData::Scalar { value, .. } => {
-                if is_key(&mut open) && mark.line == line {
-                    return Key::shown(mark.column, &value);
+                if is_key(&mut open) {
+                    match mark.line.cmp(&line) {
+                        Ordering::Equal => return Key::shown(mark.column, &value),
+                        Ordering::Greater => return None,
+                        Ordering::Less => {
+                            *last = Key::shown(mark.column, &value).map(|key| (mark.line, key));
+                        }
+                    }
                 }
             }
             EventData::Alias { .. } => {
@@ -79,10 +93,11 @@ fn is_key(open: &mut [Frame]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::key_on;
+    use super::last_key;
 
     fn key(text: &str, line: usize) -> Option<(usize, String)> {
-        key_on(text, line).map(|key| (key.column, key.text))
+        let (at, key) = last_key(text, line)?;
+        (at == line).then_some((key.column, key.text))
     }
 
     #[test]
@@ -102,6 +117,14 @@ mod tests {
     }
 
     #[test]
+    fn before_a_line_without_a_key_the_last_key_is_found() {
+        let found = last_key("a:\n  password: \"abc\n  x\n", 4);
+        let (line, key) = found.expect("there is one");
+        assert_eq!((line, key.text.as_str()), (2, "password"));
+        assert_eq!(last_key("@", 1), None);
+    }
+
+    #[test]
     fn what_may_be_a_value_is_no_key() {
         for text in [
             "a: {s3cret: 1, @",
@@ -116,7 +139,7 @@ mod tests {
             "a: |\n  s3cret: x\n b: @",
         ] {
             for line in 1..=3 {
-                let found = key(text, line).map(|(_, key)| key);
+                let found = last_key(text, line).map(|(_, key)| key.text);
                 assert_ne!(found.as_deref(), Some("s3cret"), "{text:?}, line {line}");
             }
         }

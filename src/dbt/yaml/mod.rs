@@ -25,7 +25,7 @@ mod tests;
 
 pub use emitter::emit;
 pub use error::{EmitError, Problem, YamlError};
-pub use keys::key_on;
+pub use keys::last_key;
 pub use loader::load;
 
 /// Where a node begins: 1-based line and column (columns count characters).
