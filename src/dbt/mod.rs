@@ -8,7 +8,7 @@ use std::rc::Rc;
 use crate::variables::Variables;
 
 mod choices;
-mod dotenv;
+pub mod dotenv;
 mod environment;
 mod error;
 pub mod invocation;
