@@ -365,6 +365,10 @@ impl Choices<'_> {
                 "the state directory is set by a variable that dbt has given up",
             ));
         }
+        // `--state ''` is a Path to click, hence the directory itself; an empty setting is none.
+        if invocation.value("state") == Some("") {
+            return Ok(PathBuf::from("."));
+        }
         if let Some(state) = self.choice(invocation.command, Given::Words(invocation), "state")?
             && !state.text.is_empty()
         {
