@@ -15,6 +15,10 @@ use dbt_lease::render::check::{Around, check};
 use dbt_lease::render::view::view;
 use dbt_lease::variables::Variables;
 
+/// As the tool has it: what is freed is wiped.
+#[global_allocator]
+static ALLOCATOR: dbt_lease::allocator::WipeOnFree = dbt_lease::allocator::WipeOnFree;
+
 /// How often each is run; the fastest counts, since the machine may be busy.
 const USUAL_ROUNDS: usize = 300;
 const LARGE_ROUNDS: usize = 5;
