@@ -20,6 +20,26 @@ demo *ARGS:
 bench:
     cargo run --package dbt-lease-sandbox --bin bench
 
+# What reading profiles.yml costs, beside dbt's own loader. Builds with optimisation, without the release binary's slow linking.
+bench-profiles:
+    CARGO_PROFILE_BENCH_LTO=false CARGO_PROFILE_BENCH_CODEGEN_UNITS=16 cargo bench --package dbt-lease --bench profiles
+
+# The comparisons with the real dbt and PyYAML on fresh random cases; a failure names its seed.
+fresh-seeds CASES="3000":
+    #!/bin/sh
+    set -eu
+    seed=${DBT_LEASE_TEST_SEED:-$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}
+    echo "DBT_LEASE_TEST_SEED=$seed DBT_LEASE_TEST_CASES={{ CASES }}"
+    DBT_LEASE_TEST_SEED=$seed DBT_LEASE_TEST_CASES={{ CASES }} cargo test --package dbt-lease --test differential
+
+# Fuzzing, for `cargo-fuzz` and a nightly compiler: `just fuzz yaml`, `just fuzz argv -max_total_time=60`.
+fuzz TARGET *ARGS:
+    cargo +nightly fuzz run {{ TARGET }} -- -rss_limit_mb=512 -timeout=5 {{ ARGS }}
+
+# That the fuzz targets still compile, on any compiler.
+fuzz-check:
+    cargo check --manifest-path fuzz/Cargo.toml --bins
+
 # What CI checks beside the tests.
 lint:
     cargo fmt --check --package dbt-lease --package dbt-lease-sandbox

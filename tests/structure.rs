@@ -16,7 +16,14 @@ const WAY: [&str; 9] = [
     "cli",
 ];
 /// What all may import; these import nothing but each other.
-const BASE: [&str; 5] = ["config", "failpoint", "process", "secret", "variables"];
+const BASE: [&str; 6] = [
+    "config",
+    "failpoint",
+    "place",
+    "process",
+    "secret",
+    "variables",
+];
 /// What stands beside the way and is imported by no module.
 const ASIDE: [&str; 1] = ["allocator"];
 

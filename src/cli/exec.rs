@@ -96,6 +96,8 @@ fn outcome(say: &Say, global: &Global, exec: &Exec, unadopted: Unadopted) -> Res
             return run_alone(&exec.command, &environ, resolved.is_dbt);
         }
     };
+    let rendering = surroundings.rendering(&exec.command, &exec.selection)?;
+    surroundings.check(&exec.command, &resolved, Some(&loan.lent), &rendering)?;
     match &loan.session {
         Some(session) => lending::run(
             say,

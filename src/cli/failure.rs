@@ -6,6 +6,7 @@ use std::fmt;
 use crate::config::ConfigError;
 use crate::dbt::DbtError;
 use crate::delivery::DeliveryError;
+use crate::place::Spot;
 use crate::plan::PlanError;
 use crate::record::audit::RecordError;
 use crate::render::RenderError;
@@ -23,6 +24,8 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     /// What to do next.
     pub(crate) hint: Option<String>,
+    /// Where it points to.
+    pub(crate) spots: Vec<Spot>,
     /// The code of `exec`.
     pub(crate) code: u8,
 }
@@ -34,31 +37,40 @@ impl Failure {
             kind,
             message: message.to_string(),
             hint: hint.map(str::to_owned),
+            spots: Vec::new(),
             code: super::arguments::FAILED_BEFORE_THE_COMMAND,
         }
+    }
+
+    /// The message without the place that the picture below it says again.
+    pub(crate) fn headline(&self) -> &str {
+        let main = self.spots.iter().find(|spot| spot.is_main);
+        main.and_then(|spot| self.message.strip_prefix(&format!("{}: ", spot.at)))
+            .unwrap_or(&self.message)
     }
 }
 
 macro_rules! from_layer {
-    ($($error:ty),+) => {$(
-        impl From<$error> for Failure {
+    ($($error:ty),+; pointing: $($pointing:ty),+) => {
+        $(impl From<$error> for Failure {
             fn from(error: $error) -> Self {
                 Self::new(error.kind(), &error, error.hint().as_deref())
             }
-        }
-    )+};
+        })+
+        $(impl From<$pointing> for Failure {
+            fn from(error: $pointing) -> Self {
+                Self {
+                    spots: error.spots(),
+                    ..Self::new(error.kind(), &error, error.hint().as_deref())
+                }
+            }
+        })+
+    };
 }
 
 from_layer!(
-    ConfigError,
-    DbtError,
-    DeliveryError,
-    JanitorError,
-    PlanError,
-    RecordError,
-    RenderError,
-    TrustError,
-    VaultError
+    DeliveryError, JanitorError, PlanError, RecordError, TrustError, VaultError;
+    pointing: ConfigError, DbtError, RenderError
 );
 
 impl From<StartError> for Failure {

@@ -9,6 +9,7 @@ mod failure;
 mod keeping;
 mod lending;
 mod output;
+mod picture;
 mod plan;
 mod render;
 mod say;

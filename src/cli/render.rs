@@ -51,6 +51,12 @@ fn rendered(global: &Global, arguments: &Arguments) -> Result<Rendered, Failure>
         ));
     }
     let profile = profile(&resolved)?;
+    surroundings.check(
+        &arguments.command,
+        &resolved,
+        plan.loan.as_ref().map(|loan| &loan.lent),
+        &rendering,
+    )?;
     let (node, leased) = match &plan.loan {
         Some(loan) => {
             let secrets = Secrets::placeholders(&loan.lent);

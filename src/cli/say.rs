@@ -7,6 +7,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::arguments::{Color, Global, LogFormat};
 use super::failure::Failure;
+use super::picture;
 
 /// How much is said, and how.
 pub(crate) struct Say {
@@ -34,11 +35,16 @@ impl Say {
 
     /// A failure, with what to do about it.
     pub(crate) fn failure(&self, failure: &Failure) {
+        let message = match self.format {
+            LogFormat::Text => failure.headline(),
+            LogFormat::Json => &failure.message,
+        };
         self.line(
             "error",
             AnsiColor::Red,
             Some(failure.kind),
-            &failure.message,
+            message,
+            &picture::drawn(&failure.spots),
             failure.hint.as_deref(),
         );
     }
@@ -46,19 +52,19 @@ impl Say {
     /// Something that the user must know although the work goes on.
     pub(crate) fn warning(&self, message: &str, hint: Option<&str>) {
         if !self.quiet {
-            self.line("warning", AnsiColor::Yellow, None, message, hint);
+            self.line("warning", AnsiColor::Yellow, None, message, "", hint);
         }
     }
 
     /// Something that is not as it should be at the end: a credential that may live on. Said at -q too.
     pub(crate) fn alarm(&self, message: &str, hint: Option<&str>) {
-        self.line("warning", AnsiColor::Yellow, None, message, hint);
+        self.line("warning", AnsiColor::Yellow, None, message, "", hint);
     }
 
     /// What is being done, at -v.
     pub(crate) fn note(&self, message: impl FnOnce() -> String) {
         if self.verbose {
-            self.line("note", AnsiColor::Cyan, None, &message(), None);
+            self.line("note", AnsiColor::Cyan, None, &message(), "", None);
         }
     }
 
@@ -69,6 +75,7 @@ impl Say {
         color: AnsiColor,
         kind: Option<&str>,
         message: &str,
+        picture: &str,
         hint: Option<&str>,
     ) {
         let text = match self.format {
@@ -88,6 +95,7 @@ impl Say {
                     "note" => format!("dbt-lease: {message}\n"),
                     _ => format!("dbt-lease: {style}{level}:{style:#} {message}\n"),
                 };
+                text.push_str(picture);
                 if let Some(hint) = hint {
                     text.push_str(&format!("\n  hint: {}\n", hint.replace('\n', "\n        ")));
                 }

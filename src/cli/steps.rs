@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 
 use super::arguments::{Global, SelectionArguments};
 use super::failure::Failure;
-use crate::config::Config;
+use crate::config::{Config, Lent};
 use crate::dbt::{self, Context, Rendering, Resolved, Selection};
 use crate::plan::{self, Plan};
+use crate::render;
+use crate::render::check::{Around, check, spellings};
+use crate::render::secrets::Secrets;
 use crate::trust;
 use crate::variables::Variables;
 
@@ -165,6 +168,45 @@ impl Surroundings {
         }
         let rendering = self.rendering(command, selection)?;
         Ok(plan::expect::check(resolved, plan, &rendering)?)
+    }
+
+    /// Refuses what dbt would refuse in the chosen output, whatever Vault will give.
+    pub(crate) fn check(
+        &self,
+        command: &[OsString],
+        resolved: &Resolved,
+        loan: Option<&Lent>,
+        rendering: &Rendering<'_>,
+    ) -> Result<(), Failure> {
+        let Some(profile) = &resolved.profile else {
+            return Ok(());
+        };
+        if !rendering.is_fusion() {
+            spellings(profile, &profile.output)?;
+        }
+        let made = loan.map(|lent| {
+            let secrets = Secrets::placeholders(lent);
+            render::output(profile, lent, &secrets, rendering, Some(Path::new("…")))
+        });
+        let output = match &made {
+            None => &profile.output,
+            Some(Ok(made)) => &made.node,
+            // Said by those who need the output.
+            Some(Err(_)) => return Ok(()),
+        };
+        let later = loan
+            .iter()
+            .flat_map(|lent| &lent.env)
+            .map(|variable| variable.name.clone())
+            .collect();
+        let around = Around {
+            rendering,
+            later: &later,
+            // Another program may tell dbt how many.
+            threads_count: resolved.threads_count && (resolved.is_dbt || command.is_empty()),
+            is_lent: loan.is_some(),
+        };
+        Ok(check(profile, output, &around)?)
     }
 
     /// The plan.

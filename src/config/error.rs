@@ -1,27 +1,9 @@
 //! What can be wrong with dbt-lease.yml. A value that may be a secret is never quoted here, only keys and places.
 #![forbid(unsafe_code)]
 
-use std::fmt;
 use std::path::PathBuf;
 
-/// A place in dbt-lease.yml: what an editor can jump to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The file.
-    pub file: PathBuf,
-    /// 1-based; none where the whole file is meant.
-    pub line: Option<usize>,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}", self.file.display())?;
-        match self.line {
-            Some(line) => write!(formatter, ":{line}"),
-            None => Ok(()),
-        }
-    }
-}
+use crate::place::{Place, Spot};
 
 /// Two environments that say the same thing, where each does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +16,18 @@ pub struct Twice {
     pub later: String,
     /// Where.
     pub second: Place,
+}
+
+impl Twice {
+    /// The two places, the earlier first.
+    pub fn spots(&self) -> Vec<Spot> {
+        let first = Spot {
+            at: self.first.clone(),
+            label: "already here",
+            is_main: false,
+        };
+        vec![first, Spot::main(self.second.clone())]
+    }
 }
 
 /// Why dbt-lease.yml, or a Vault variable that completes it, cannot be used.
@@ -227,6 +221,27 @@ impl ConfigError {
             Self::NoLogin { .. } => "config_no_login",
             Self::NotIsolated { .. } => "config_not_isolated",
             Self::Variable { .. } => "config_variable",
+        }
+    }
+
+    /// Where it points to, in the order of the file.
+    pub fn spots(&self) -> Vec<Spot> {
+        match self {
+            Self::Syntax { at, .. }
+            | Self::UnknownKey { at, .. }
+            | Self::NotYet { at, .. }
+            | Self::WrongType { at, .. }
+            | Self::BadValue { at, .. }
+            | Self::Missing { at, .. }
+            | Self::Conflict { at, .. }
+            | Self::LiteralSecret { at, .. }
+            | Self::NoLogin { at, .. } => vec![Spot::main(at.clone())],
+            Self::TargetTwice { twice, .. } | Self::NotIsolated { twice, .. } => twice.spots(),
+            Self::NotFound { .. }
+            | Self::Misnamed { .. }
+            | Self::Unreadable { .. }
+            | Self::Empty { .. }
+            | Self::Variable { .. } => Vec::new(),
         }
     }
 

@@ -7,8 +7,9 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use super::error::{ConfigError, Place, Twice};
+use super::error::{ConfigError, Twice};
 use super::{Auth, Config, Environment, Lending, RoleId, SecretId, Server};
+use crate::place::Place;
 
 /// Something that belongs to one environment alone.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,16 +1,54 @@
-//! The line of a key path: serde_yaml's values have no places, so the events of the same grammar are walked once for them.
+//! Where a key path stands: serde_yaml's values have no places, so the events of the same grammar are walked once for them.
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
+use std::path::Path;
 
-use libyaml_safer::{EventData, Parser};
+use libyaml_safer::{EventData, Mark, Parser};
 
-/// Key path → line of the key (of the value in a list), 1-based.
+use super::literal;
+use crate::place::{Key, Place};
+
+/// Key path → where the key (the value in a list) stands.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
-    lines: HashMap<Vec<String>, usize>,
-    /// The line of the first key that stands a second time in its mapping.
-    pub(super) repeated: Option<usize>,
+    lines: HashMap<Vec<String>, At>,
+    /// The first key that stands a second time in its mapping.
+    pub(super) repeated: Option<At>,
+}
+
+/// Where a key or an item of a list stands, 1-based.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct At {
+    line: usize,
+    column: usize,
+    /// None for an item.
+    key: Option<String>,
+}
+
+impl At {
+    fn of(mark: Mark) -> Self {
+        let counted = |number: u64| {
+            usize::try_from(number)
+                .unwrap_or(usize::MAX)
+                .saturating_add(1)
+        };
+        Self {
+            line: counted(mark.line),
+            column: counted(mark.column),
+            key: None,
+        }
+    }
+
+    /// As a place of a file. A key that may be a secret is not shown.
+    pub(super) fn place(&self, file: &Path) -> Place {
+        let key = self
+            .key
+            .as_deref()
+            .filter(|key| literal::gives_away(key).is_none());
+        let key = key.and_then(|key| Key::shown(self.column, key));
+        Place::of_line(file, Some(self.line)).within(self.column, key)
+    }
 }
 
 /// What is open while the events are walked.
@@ -35,24 +73,22 @@ impl Lines {
         };
         let mut open: Vec<Frame> = Vec::new();
         while let Ok(event) = parser.parse() {
-            let line = usize::try_from(event.start_mark.line)
-                .unwrap_or(usize::MAX)
-                .saturating_add(1);
+            let at = At::of(event.start_mark);
             match event.data {
                 EventData::StreamEnd => break,
-                EventData::Scalar { value, .. } => lines.scalar(&mut open, value, line),
+                EventData::Scalar { value, .. } => lines.scalar(&mut open, value, at),
                 EventData::Alias { .. } => {
-                    lines.place(&mut open, line);
+                    lines.place(&mut open, at);
                 }
                 EventData::MappingStart { .. } => {
-                    let frame = match lines.place(&mut open, line) {
+                    let frame = match lines.place(&mut open, at) {
                         Some(path) => Frame::Mapping { path, key: None },
                         None => Frame::Hidden,
                     };
                     open.push(frame);
                 }
                 EventData::SequenceStart { .. } => {
-                    let frame = match lines.place(&mut open, line) {
+                    let frame = match lines.place(&mut open, at) {
                         Some(path) => Frame::List { path, next: 0 },
                         None => Frame::Hidden,
                     };
@@ -71,16 +107,15 @@ impl Lines {
         lines
     }
 
-    /// The line of a key path, or of the nearest mapping around it that has one (merged keys and aliases have none).
-    pub(super) fn line(&self, path: &[String]) -> Option<usize> {
+    /// Where a key path stands, or the nearest mapping around it that has a place (merged keys and aliases have none).
+    pub(super) fn nearest(&self, path: &[String]) -> Option<&At> {
         (0..=path.len())
             .rev()
             .find_map(|length| self.lines.get(&path[..length]))
-            .copied()
     }
 
     /// A text: a key where the mapping waits for one, else a value.
-    fn scalar(&mut self, open: &mut [Frame], value: String, line: usize) {
+    fn scalar(&mut self, open: &mut [Frame], value: String, at: At) {
         if let Some(Frame::Mapping {
             path,
             key: key @ None,
@@ -88,20 +123,24 @@ impl Lines {
         {
             let mut full = path.clone();
             full.push(value.clone());
-            if self.lines.insert(full, line).is_some() {
-                self.repeated = self.repeated.or(Some(line));
+            let at = At {
+                key: Some(value.clone()),
+                ..at
+            };
+            if self.lines.insert(full, at.clone()).is_some() {
+                self.repeated.get_or_insert(at);
             }
             *key = Some(value);
         } else {
-            self.place(open, line);
+            self.place(open, at);
         }
     }
 
     /// Takes the next value's place: its path, or none where it is (in) a key.
-    fn place(&mut self, open: &mut [Frame], line: usize) -> Option<Vec<String>> {
+    fn place(&mut self, open: &mut [Frame], at: At) -> Option<Vec<String>> {
         match open.last_mut() {
             None => {
-                self.lines.insert(Vec::new(), line);
+                self.lines.insert(Vec::new(), at);
                 Some(Vec::new())
             }
             Some(Frame::Mapping { path, key }) => match key.take() {
@@ -120,7 +159,7 @@ impl Lines {
                 let mut full = path.clone();
                 full.push(next.to_string());
                 *next += 1;
-                self.lines.insert(full.clone(), line);
+                self.lines.insert(full.clone(), at);
                 Some(full)
             }
             Some(Frame::Hidden) => None,
@@ -133,7 +172,8 @@ mod tests {
     use super::Lines;
 
     fn line(lines: &Lines, path: &str) -> Option<usize> {
-        lines.line(&path.split('.').map(str::to_owned).collect::<Vec<_>>())
+        let path: Vec<String> = path.split('.').map(str::to_owned).collect();
+        lines.nearest(&path).map(|at| at.line)
     }
 
     #[test]

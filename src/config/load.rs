@@ -5,10 +5,11 @@ use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use super::error::{ConfigError, Place, Twice};
+use super::error::{ConfigError, Twice};
 use super::server::Settings;
 use super::walk::{Cursor, Document, Keys, Object};
 use super::{Config, Environment, Lending, Target, auth, isolation, server, target};
+use crate::place::Place;
 use crate::variables::{DBT_LEASE_CONFIG, Variables};
 
 /// The one name that is found.
@@ -256,10 +257,7 @@ fn read(file: &Path) -> Result<String, ConfigError> {
         let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
         ConfigError::Syntax {
-            at: Place {
-                file: file.to_owned(),
-                line: Some(line),
-            },
+            at: Place::of_line(file, Some(line)),
             problem: "not UTF-8".to_owned(),
         }
     })

@@ -27,8 +27,9 @@ mod template;
 mod tests;
 mod walk;
 
+pub use crate::place::Place;
 pub use duration::parse as parse_duration;
-pub use error::{ConfigError, Place, Twice};
+pub use error::{ConfigError, Twice};
 pub use names::{BridgeName, bridge_name, login_variables};
 pub use server::own_addresses;
 pub(crate) use walk::nearest;

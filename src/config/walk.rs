@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use serde_yaml::Value;
 
-use super::error::{ConfigError, Place};
+use super::error::ConfigError;
 use super::lines::Lines;
 use super::{duration, fingerprint, literal, names};
+use crate::place::Place;
 
 /// The parsed file.
 pub(super) struct Document {
@@ -41,10 +42,7 @@ impl Document {
     pub(super) fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
         let file = file.to_owned();
         if let Some(line) = too_deep(text) {
-            let at = Place {
-                file,
-                line: Some(line),
-            };
+            let at = Place::of_line(&file, Some(line));
             return Err(ConfigError::Syntax {
                 at,
                 problem: "brackets nested too deeply".to_owned(),
@@ -53,19 +51,24 @@ impl Document {
         let syntax = |error: &serde_yaml::Error| {
             let message = error.to_string();
             let problem = message.split(" at line ").next().unwrap_or_default();
-            let (line, problem) = if problem.contains("duplicate entry") {
+            let (at, problem) = if problem.contains("duplicate entry") {
                 // serde_yaml names the mapping's place, not the second key's.
-                (Lines::of(text).repeated, "duplicate key")
+                let at = match Lines::of(text).repeated {
+                    Some(line) => line.place(&file),
+                    None => Place::of_file(&file),
+                };
+                (at, "duplicate key")
             } else if problem.contains("more than one document") {
-                (None, "more than one document")
+                (Place::of_file(&file), "more than one document")
             } else {
-                (error.location().map(|location| location.line()), problem)
+                let at = match error.location() {
+                    Some(at) => Place::of_line(&file, Some(at.line())).within(at.column(), None),
+                    None => Place::of_file(&file),
+                };
+                (at, problem)
             };
             ConfigError::Syntax {
-                at: Place {
-                    file: file.clone(),
-                    line,
-                },
+                at,
                 problem: problem.to_owned(),
             }
         };
@@ -102,15 +105,10 @@ impl Document {
 impl<'a> Cursor<'a> {
     /// Where it stands.
     pub(super) fn at(&self) -> Place {
-        Place {
-            file: self.document.file.clone(),
-            line: self.line(),
+        match self.document.lines.nearest(&self.path) {
+            Some(at) => at.place(&self.document.file),
+            None => Place::of_file(&self.document.file),
         }
-    }
-
-    /// The line.
-    pub(super) fn line(&self) -> Option<usize> {
-        self.document.lines.line(&self.path)
     }
 
     /// The key path, dotted.

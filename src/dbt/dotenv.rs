@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::variables::Variables;
 
 /// The variables that a `.env` adds to the environment: those that are not set there, with `${…}` resolved.
-pub(super) fn added(text: &str, real: &Variables) -> BTreeMap<String, String> {
+pub fn added(text: &str, real: &Variables) -> BTreeMap<String, String> {
     let mut resolved: BTreeMap<String, Option<String>> = BTreeMap::new();
     for (name, value) in bindings(text) {
         let value = value.map(|value| expand(&value, &resolved, real));

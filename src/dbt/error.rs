@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use crate::place::{Place, Spot};
+
 /// Why it is not known what dbt would use, or why dbt would refuse it.
 #[derive(Debug, thiserror::Error)]
 pub enum DbtError {
@@ -45,10 +47,12 @@ pub enum DbtError {
         why: String,
     },
     /// A file is not YAML as dbt reads it.
-    #[error("`{}` is not valid: {error}", path.display())]
+    #[error("`{}` is not valid: {error}", at.file.display())]
     Yaml {
-        /// The file.
-        path: PathBuf,
+        /// Where, with the key of that line.
+        at: Place,
+        /// Where no key stands on that line: the last key before it.
+        after: Option<Box<Place>>,
         /// The loader's error, with its place.
         error: super::yaml::YamlError,
     },
@@ -102,50 +106,42 @@ pub enum DbtError {
     #[error(transparent)]
     UnknownTarget(Box<UnknownTarget>),
     /// The profile or its output has a form that dbt refuses.
-    #[error("profile `{profile}` in `{}`, line {line}: {why}", path.display())]
+    #[error("profile `{profile}` in {}: {why}", at.in_words())]
     BadProfile {
-        /// The file.
-        path: PathBuf,
-        /// Where it stands, 1-based.
-        line: usize,
+        /// Where it stands.
+        at: Place,
         /// The profile.
         profile: String,
         /// What dbt does not accept.
         why: String,
     },
     /// A template decides which profile or target it is, and we cannot evaluate it for certain.
-    #[error("cannot tell which {what} `{}`, line {line}, chooses: its template uses {construct}", path.display())]
+    #[error("cannot tell which {what} {}, chooses: its template uses {construct}", at.in_words())]
     Uncertain {
         /// `profile` or `target`.
         what: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Where the template stands, 1-based.
-        line: usize,
+        /// Where the template stands.
+        at: Place,
         /// What we do not know.
         construct: String,
     },
     /// A template that decides needs a variable that is not set.
-    #[error("`{}`, line {line}: `{what}:` requires the environment variable {name}, which is not set", path.display())]
+    #[error("{}: `{what}:` requires the environment variable {name}, which is not set", at.in_words())]
     EnvVarMissing {
         /// `profile` or `target`.
         what: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Where the template stands, 1-based.
-        line: usize,
+        /// Where the template stands.
+        at: Place,
         /// The variable.
         name: String,
     },
     /// A template that decides fails in dbt too.
-    #[error("`{}`, line {line}: dbt cannot render `{what}:`: {why}", path.display())]
+    #[error("{}: dbt cannot render `{what}:`: {why}", at.in_words())]
     Template {
         /// `profile` or `target`.
         what: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Where the template stands, 1-based.
-        line: usize,
+        /// Where the template stands.
+        at: Place,
         /// dbt's reason.
         why: String,
     },
@@ -206,12 +202,10 @@ pub enum DbtError {
 
 /// A target that the profile does not have.
 #[derive(Debug, thiserror::Error)]
-#[error("profile `{profile}` in `{}`, line {line}, has no target `{target}` ({said}); it has {}", path.display(), listed(known))]
+#[error("profile `{profile}` in {}, has no target `{target}` ({said}); it has {}", at.in_words(), listed(known))]
 pub struct UnknownTarget {
-    /// profiles.yml.
-    pub path: PathBuf,
-    /// Where the profile begins, 1-based.
-    pub line: usize,
+    /// Where the profile begins.
+    pub at: Place,
     /// The profile.
     pub profile: String,
     /// The target that is wanted.
@@ -256,6 +250,26 @@ impl DbtError {
         }
     }
 
+    /// Where it points to.
+    pub fn spots(&self) -> Vec<Spot> {
+        match self {
+            Self::Yaml { at, after, .. } => {
+                let after = after.iter().map(|after| Spot {
+                    at: Place::clone(after),
+                    label: "the last key that could be read",
+                    is_main: false,
+                });
+                after.chain([Spot::main(at.clone())]).collect()
+            }
+            Self::BadProfile { at, .. }
+            | Self::Uncertain { at, .. }
+            | Self::EnvVarMissing { at, .. }
+            | Self::Template { at, .. } => vec![Spot::main(at.clone())],
+            Self::UnknownTarget(unknown) => vec![Spot::main(unknown.at.clone())],
+            _ => Vec::new(),
+        }
+    }
+
     /// What to do next.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
@@ -272,6 +286,7 @@ impl DbtError {
                  not in the project's directory"
                     .to_owned()
             }
+            Self::Yaml { error, .. } => error.hint()?,
             Self::UnknownProfile { profile, known, .. } => {
                 format!("did you mean `{}`?", nearest(profile, known)?)
             }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use crate::variables::Variables;
 
 mod choices;
-mod dotenv;
+pub mod dotenv;
 mod environment;
 mod error;
 pub mod invocation;
@@ -157,6 +157,8 @@ pub struct Resolved {
     pub sources: Option<Sources>,
     /// Why dbt will refuse its own command line, where it will; `need` is then `None`, and dbt says it itself.
     pub usage: Option<String>,
+    /// Whether the output's `threads:` counts: no option, variable or setting says how many.
+    pub threads_count: bool,
     /// `--vars`, for templates of the output.
     pub vars: jinja::Vars,
     /// How often the command opens profiles.yml before it has done with it; none where that is not known.

@@ -9,6 +9,7 @@ use super::jinja::{self, JinjaError, Scope};
 use super::project::{self, ProjectFile};
 use super::yaml::{Mapping, Node, Value};
 use super::{Profile, Source};
+use crate::place::Place;
 
 /// A name that was chosen, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,11 +49,12 @@ pub(super) fn name(
             named: false,
         }
     };
-    let Some(node) = &project.profile else {
+    let Some((key, node)) = &project.profile else {
         let given = given.ok_or(DbtError::NoProfileNamed { path })?;
         return Ok((given, None));
     };
-    let rendered = match rendered("profile", node, &path, scope) {
+    let at = place_of(&path, key);
+    let rendered = match rendered("profile", node, &at, scope) {
         Err(DbtError::Uncertain { .. }) if given.is_some() => None,
         other => Some(other?),
     };
@@ -60,8 +62,7 @@ pub(super) fn name(
         // dbt refuses a project whose profile is no text, also where another one is given.
         (Some(None), _) | (None, None) => Err(DbtError::Template {
             what: "profile",
-            path,
-            line: node.mark.line,
+            at,
             why: "a profile's name must be a text".to_owned(),
         }),
         (own, Some(given)) => Ok((given, own.flatten())),
@@ -77,7 +78,7 @@ pub(super) fn name(
 fn rendered(
     what: &'static str,
     node: &Node,
-    path: &Path,
+    at: &Place,
     scope: &Scope<'_>,
 ) -> Result<Option<String>, DbtError> {
     let text = match &node.value {
@@ -86,7 +87,7 @@ fn rendered(
         Value::Timestamp(text) => return Ok(Some(text.clone())),
         _ => return Ok(None),
     };
-    let (path, line) = (path.to_path_buf(), node.mark.line);
+    let at = at.clone();
     match jinja::render(text, scope) {
         Ok(rendered) => Ok(match rendered.value {
             jinja::Value::Str(text, _) => Some(text.to_string()),
@@ -94,22 +95,11 @@ fn rendered(
         }),
         Err(JinjaError::Uncertain { construct }) => Err(DbtError::Uncertain {
             what,
-            path,
-            line,
+            at,
             construct,
         }),
-        Err(JinjaError::EnvVarMissing { name }) => Err(DbtError::EnvVarMissing {
-            what,
-            path,
-            line,
-            name,
-        }),
-        Err(JinjaError::Failed { why }) => Err(DbtError::Template {
-            what,
-            path,
-            line,
-            why,
-        }),
+        Err(JinjaError::EnvVarMissing { name }) => Err(DbtError::EnvVarMissing { what, at, name }),
+        Err(JinjaError::Failed { why }) => Err(DbtError::Template { what, at, why }),
     }
 }
 
@@ -138,8 +128,7 @@ impl ProfilesFile {
                 profiles: profiles.clone(),
             }),
             None => Err(DbtError::BadProfile {
-                path,
-                line: root.mark.line,
+                at: Place::of_line(&path, Some(root.mark.line)),
                 profile: wanted.to_owned(),
                 why: "profiles.yml must be a mapping of profiles".to_owned(),
             }),
@@ -186,9 +175,8 @@ impl ProfilesFile {
         scope: &Scope<'_>,
     ) -> Result<(Profile, Source), DbtError> {
         let name = &profile.text;
-        let bad = |line: usize, why: &str| DbtError::BadProfile {
-            path: self.path.clone(),
-            line,
+        let bad = |key: &Node, why: &str| DbtError::BadProfile {
+            at: place_of(&self.path, key),
             profile: name.clone(),
             why: why.to_owned(),
         };
@@ -201,28 +189,24 @@ impl ProfilesFile {
             });
         };
         if is_falsy(node) {
-            return Err(bad(key.mark.line, "the profile is empty"));
+            return Err(bad(key, "the profile is empty"));
         }
         let Some(map) = node.map() else {
-            return Err(bad(key.mark.line, "it must be a mapping with `outputs:`"));
+            return Err(bad(key, "it must be a mapping with `outputs:`"));
         };
         let target = match target {
             Some(target) => target,
             None => self.own_target(name, map, scope)?,
         };
         let Some((outputs_key, outputs)) = map.entry("outputs") else {
-            return Err(bad(key.mark.line, "it has no `outputs:`"));
+            return Err(bad(key, "it has no `outputs:`"));
         };
         let Some(outputs) = outputs.map() else {
-            return Err(bad(
-                outputs_key.mark.line,
-                "`outputs:` must be a mapping of targets",
-            ));
+            return Err(bad(outputs_key, "`outputs:` must be a mapping of targets"));
         };
         let Some((output_key, output)) = outputs.entry(&target.text) else {
             return Err(DbtError::UnknownTarget(Box::new(UnknownTarget {
-                path: self.path.clone(),
-                line: key.mark.line,
+                at: place_of(&self.path, key),
                 profile: name.clone(),
                 target: target.text,
                 said: target.source.said,
@@ -236,13 +220,13 @@ impl ProfilesFile {
         };
         let Some(keys) = output.map() else {
             return Err(bad(
-                output_key.mark.line,
+                output_key,
                 &format!("the output `{}` must be a mapping", target.text),
             ));
         };
         let Some(adapter) = keys.get("type") else {
             return Err(bad(
-                output_key.mark.line,
+                output_key,
                 &format!("the output `{}` has no `type:`", target.text),
             ));
         };
@@ -267,7 +251,7 @@ impl ProfilesFile {
         map: &Mapping,
         scope: &Scope<'_>,
     ) -> Result<Choice, DbtError> {
-        let Some(node) = map.get("target") else {
+        let Some((key, node)) = map.entry("target") else {
             let said = "by default, since the profile has no `target:`".to_owned();
             return Ok(Choice {
                 text: "default".to_owned(),
@@ -279,7 +263,8 @@ impl ProfilesFile {
         } else {
             "from `target:` of profiles.yml"
         };
-        match rendered("target", node, &self.path, scope)? {
+        let at = place_of(&self.path, key);
+        match rendered("target", node, &at, scope)? {
             Some(text) => Ok(Choice {
                 text,
                 source: Source {
@@ -288,13 +273,18 @@ impl ProfilesFile {
                 },
             }),
             None => Err(DbtError::BadProfile {
-                path: self.path.clone(),
-                line: node.mark.line,
+                at,
                 profile: profile.to_owned(),
                 why: "`target:` must be a text".to_owned(),
             }),
         }
     }
+}
+
+/// Where a key stands.
+pub(super) fn place_of(path: &Path, key: &Node) -> Place {
+    let text = key.text().unwrap_or_default();
+    Place::of_key(path, key.mark.line, key.mark.column, text)
 }
 
 /// Python's `not value`.

@@ -8,6 +8,7 @@ use super::dotenv::is_python_space;
 use super::error::DbtError;
 use super::yaml::{self, Node, Value};
 use super::{Project, Source};
+use crate::place::Place;
 
 /// The file that makes a directory a project.
 pub(super) const FILE: &str = "dbt_project.yml";
@@ -19,8 +20,8 @@ pub(super) struct ProjectFile {
     pub(super) project: Project,
     /// The file, absolute.
     pub(super) path: PathBuf,
-    /// `profile:` as it stands, a template perhaps.
-    pub(super) profile: Option<Rc<Node>>,
+    /// `profile:`, key and value as they stand, a template perhaps.
+    pub(super) profile: Option<(Rc<Node>, Rc<Node>)>,
     /// Whether it has `flags:`, beside which dbt suffers no `config:` in profiles.yml.
     pub(super) flags: bool,
     /// `target-path:` as it stands.
@@ -58,9 +59,9 @@ pub(super) fn read(dir: &Path, source: &Source) -> Result<ProjectFile, DbtError>
         .unwrap_or_default()
         .to_owned();
     let profile = map
-        .get("profile")
-        .filter(|node| !matches!(node.value, Value::Null))
-        .cloned();
+        .entry("profile")
+        .filter(|(_, node)| !matches!(node.value, Value::Null))
+        .map(|(key, node)| (Rc::clone(key), Rc::clone(node)));
     let flags = map
         .get("flags")
         .and_then(|node| node.map())
@@ -95,9 +96,23 @@ fn bytes_of(path: &Path) -> Result<Vec<u8>, DbtError> {
 }
 
 fn parsed(path: &Path, bytes: &[u8]) -> Result<Rc<Node>, DbtError> {
-    yaml::load(bytes).map_err(|error| DbtError::Yaml {
-        path: path.to_path_buf(),
-        error,
+    yaml::load(bytes).map_err(|error| {
+        let text = std::str::from_utf8(bytes).unwrap_or_default();
+        let at = Place::of_line(path, Some(error.line()));
+        let (key, after) = match yaml::last_key(text, error.line()) {
+            Some((line, key)) if line == error.line() => (Some(key), None),
+            Some((line, key)) => {
+                let column = key.column;
+                let after = Place::of_line(path, Some(line)).within(column, Some(key));
+                (None, Some(Box::new(after)))
+            }
+            None => (None, None),
+        };
+        DbtError::Yaml {
+            at: at.within(error.column(), key),
+            after,
+            error,
+        }
     })
 }
 

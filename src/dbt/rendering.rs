@@ -1,6 +1,7 @@
 //! Rendering single values of the chosen output as dbt would for one command: its environment with `.env`, its `--vars`.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 use super::environment::Environment;
@@ -19,6 +20,7 @@ pub type Vault<'a> = &'a dyn Fn(&str, &str) -> Option<jinja::Value>;
 pub struct Rendering<'a> {
     environment: Environment<'a>,
     vars: Vars,
+    fusion: bool,
 }
 
 impl<'a> Rendering<'a> {
@@ -33,6 +35,7 @@ impl<'a> Rendering<'a> {
     ) -> Result<Self, DbtError> {
         let program = recognise(command, context.variables, selection.target.is_some())?;
         let engine = engine(program, command, context);
+        let fusion = engine.fusion;
         let words = match program {
             Program::Dbt { words, .. } => &command[words..],
             Program::Other => &command[..0],
@@ -48,7 +51,11 @@ impl<'a> Rendering<'a> {
         };
         let text = given.as_deref().or(selection.vars.as_deref());
         let vars = vars(text).map_err(|why| DbtError::BadVars { why })?;
-        Ok(Self { environment, vars })
+        Ok(Self {
+            environment,
+            vars,
+            fusion,
+        })
     }
 
     /// The value that dbt would make of a string of the output.
@@ -56,9 +63,42 @@ impl<'a> Rendering<'a> {
     /// # Errors
     /// dbt would fail too, or what it would do is not known for certain.
     pub fn render(&self, text: &str, vault: Option<Vault<'_>>) -> Result<Rendered, JinjaError> {
-        let lookup = |name: &str| LookupOwned::from(self.environment.env_var(name));
+        self.render_by(text, vault, &|name| {
+            LookupOwned::from(self.environment.env_var(name))
+        })
+    }
+
+    /// The same before the lease: the values of some variables are not known yet.
+    ///
+    /// # Errors
+    /// As [`Self::render`].
+    pub fn render_before(
+        &self,
+        text: &str,
+        later: &BTreeSet<String>,
+    ) -> Result<Rendered, JinjaError> {
+        self.render_by(text, None, &|name| {
+            if later.contains(name) {
+                LookupOwned::Unknown
+            } else {
+                LookupOwned::from(self.environment.env_var(name))
+            }
+        })
+    }
+
+    /// Whether the command is dbt Fusion, whose Jinja is another.
+    pub fn is_fusion(&self) -> bool {
+        self.fusion
+    }
+
+    fn render_by(
+        &self,
+        text: &str,
+        vault: Option<Vault<'_>>,
+        env_var: &dyn Fn(&str) -> LookupOwned,
+    ) -> Result<Rendered, JinjaError> {
         let scope = Scope {
-            env_var: &lookup,
+            env_var,
             secrets: Secrets::Placeholder,
             vars: &self.vars,
             vault,

@@ -135,6 +135,7 @@ fn unleased(
         profile: None,
         sources: None,
         usage,
+        threads_count: false,
         vars: Vars::Known(Vec::new()),
         profile_reads: None,
         engine,
@@ -325,6 +326,8 @@ impl Choices<'_> {
             own_profile,
             profile_source: name.source,
             target_source: target,
+            threads_count: command.words != ["retry"]
+                && self.choice(command, given, "threads")?.is_none(),
             vars: vars.clone(),
         })
     }
@@ -408,6 +411,10 @@ impl Choices<'_> {
             return Err(refused(
                 "the state directory is set by a variable that dbt has given up",
             ));
+        }
+        // `--state ''` is a Path to click, hence the directory itself; an empty setting is none.
+        if invocation.value("state") == Some("") {
+            return Ok(PathBuf::from("."));
         }
         if let Some(state) = self.choice(invocation.command, Given::Words(invocation), "state")?
             && !state.text.is_empty()
@@ -523,6 +530,7 @@ impl Choices<'_> {
                 target: chosen.target_source,
             }),
             usage: None,
+            threads_count: chosen.threads_count,
             vars: chosen.vars,
             profile_reads: None,
             engine: self.engine.clone(),
@@ -537,5 +545,6 @@ struct Chosen {
     own_profile: Option<String>,
     profile_source: Source,
     target_source: Source,
+    threads_count: bool,
     vars: Vars,
 }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod adapters;
+pub mod check;
 pub mod secrets;
 pub mod template;
 pub mod vault_values;
@@ -15,8 +16,10 @@ use zeroize::Zeroizing;
 use crate::config::{Delivery, FieldValue, Lent};
 use crate::dbt::yaml::{self, Mapping, Node, Value};
 use crate::dbt::{Profile, Rendering};
+use crate::place::{Place, Spot};
 use crate::secret::Secret;
 use adapters::FieldKeys;
+use check::Wanted;
 use secrets::{Field, Secrets};
 use template::Template;
 use vault_values::{Filled, mentions_vault};
@@ -84,6 +87,8 @@ pub enum RenderError {
         first: String,
         /// The other.
         second: String,
+        /// Where the other stands.
+        at: Option<Place>,
     },
     /// `fields:` names a path through something that is no map.
     #[error("`fields:` sets `{path}`, and `{part}` in the output is not a map")]
@@ -110,6 +115,30 @@ pub enum RenderError {
         why: String,
         /// The kind of reason.
         kind: &'static str,
+        /// Where the key stands.
+        at: Option<Place>,
+    },
+    /// A value of a type that dbt refuses.
+    #[error("`{key}` in {} must be {}, and is {found}; dbt would refuse it", at.in_words(), in_words(*.wanted))]
+    KeyType {
+        /// The key of the output.
+        key: String,
+        /// What it takes.
+        wanted: Wanted,
+        /// What it is, rendered.
+        found: &'static str,
+        /// Where the key stands.
+        at: Place,
+    },
+    /// A key that the adapter must have.
+    #[error("the output `{target}` in {} has no `{key}:`; dbt would refuse it", at.in_words())]
+    KeyMissing {
+        /// The key.
+        key: &'static str,
+        /// The output.
+        target: String,
+        /// profiles.yml.
+        at: Place,
     },
     /// profiles.yml uses `vault`, and the delivery is `env`.
     #[error("profiles.yml uses `vault`, and `delivery: env` writes no secret into it")]
@@ -117,6 +146,15 @@ pub enum RenderError {
     /// A value that dbt could not read back.
     #[error(transparent)]
     Emit(#[from] yaml::EmitError),
+}
+
+fn in_words(wanted: Wanted) -> &'static str {
+    match wanted {
+        Wanted::Text => "a text",
+        Wanted::TextOrNull => "a text or null",
+        Wanted::Int => "a whole number",
+        Wanted::BoolOrNull => "a truth value or null",
+    }
 }
 
 fn list(names: &[String]) -> String {
@@ -152,6 +190,20 @@ impl RenderError {
         )
     }
 
+    /// Where it points to.
+    pub fn spots(&self) -> Vec<Spot> {
+        match self {
+            Self::Dbt { at: Some(at), .. }
+            | Self::TwoSpellings { at: Some(at), .. }
+            | Self::KeyType { at, .. }
+                if at.line.is_some() =>
+            {
+                vec![Spot::main(at.clone())]
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// A stable word for JSON.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -164,6 +216,7 @@ impl RenderError {
             Self::NoMap { .. } => "no_map",
             Self::VaultValue { .. } | Self::VaultInEnvDelivery => "vault_value",
             Self::Dbt { kind, .. } => kind,
+            Self::KeyType { .. } | Self::KeyMissing { .. } => "bad_output",
             Self::Emit(_) => "emit",
         }
     }
@@ -183,7 +236,17 @@ impl RenderError {
                     .to_owned(),
             ),
             Self::Emit(error) => error.hint(),
-            Self::Template { .. } | Self::UnknownSecret { .. } | Self::UnknownField { .. } | Self::NoMap { .. } | Self::Dbt { .. } => None,
+            Self::Dbt { kind: "env_var_missing", .. } => Some(
+                "set the variable, or give it a default: `env_var('NAME', 'default')`".to_owned(),
+            ),
+            Self::KeyType { key, wanted: Wanted::Int, found: "a text", .. } => Some(format!(
+                "write the number without quotes; a template needs a filter: `{key}: \"{{{{ env_var('NAME') | int }}}}\"`"
+            )),
+            Self::KeyType { wanted: Wanted::Text, found: "a whole number" | "a truth value" | "a number with a fraction", .. } => {
+                Some("put the value in quotes".to_owned())
+            }
+            Self::KeyMissing { key, .. } => Some(format!("add `{key}:` to the output")),
+            Self::Template { .. } | Self::UnknownSecret { .. } | Self::UnknownField { .. } | Self::NoMap { .. } | Self::Dbt { .. } | Self::KeyType { .. } => None,
         }
     }
 }
@@ -380,6 +443,7 @@ fn spelling(
         [first, second, ..] => Err(RenderError::TwoSpellings {
             first: (*first).to_owned(),
             second: (*second).to_owned(),
+            at: None,
         }),
     }
 }
@@ -471,10 +535,7 @@ mod tests {
                 },
                 ttl: None,
                 engine: None,
-                at: Place {
-                    file: "dbt-lease.yml".into(),
-                    line: Some(1),
-                },
+                at: Place::of_line(Path::new("dbt-lease.yml"), Some(1)),
             }],
             env: Vec::new(),
             fields: fields

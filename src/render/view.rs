@@ -119,6 +119,7 @@ impl Viewer<'_> {
                 path: path.to_owned(),
                 why: error.to_string(),
                 kind: error.kind(),
+                at: None,
             }),
         }
     }

@@ -6,5 +6,6 @@ mod invocation;
 mod jinja;
 mod options;
 mod oracle;
+mod profiles;
 mod random;
 mod yaml;

@@ -85,14 +85,54 @@ def profile_render(request):
     from dbt_common.context import set_invocation_context
 
     env = request.get("env", {})
+    # Other questions set it too.
+    set_invocation_context(env)
     if RENDERER.get("env") != env:
-        set_invocation_context(env)
         RENDERER.update(env=env, renderer=ProfileRenderer({}))
     document = load_yaml_text(request["document"])
     target, output = Profile.render_profile(
         document[request["profile"]], request["profile"], request.get("target"), RENDERER["renderer"]
     )
     return {"target": target, "output": Encoder().encode(output)}
+
+
+@answers("targets")
+def targets(request):
+    """Every profile and target of a profiles.yml, as pairs."""
+    from dbt.clients.yaml_helper import load_yaml_text
+
+    document = load_yaml_text(request["document"])
+    return {
+        "targets": [
+            [name, target]
+            for name, profile in document.items()
+            if isinstance(profile, dict) and "outputs" in profile
+            for target in profile["outputs"]
+        ]
+    }
+
+
+@answers("profile")
+def profile(request):
+    """The rendered output as in `profile_render`, after dbt has taken it: credentials where the adapter is installed, `threads` anywhere."""
+    from dbt.clients.yaml_helper import load_yaml_text
+    from dbt.config.profile import Profile
+    from dbt.contracts.project import ProfileConfig
+    from dbt_common.dataclass_schema import ValidationError
+    from dbt.flags import set_from_args
+    from argparse import Namespace
+
+    set_from_args(Namespace(), {})
+    answer = profile_render(request)
+    document = load_yaml_text(request["document"])
+    raw, name, target = document[request["profile"]], request["profile"], request["target"]
+    output = Profile.render_profile(raw, name, target, RENDERER["renderer"])[1]
+    if output["type"] in ("postgres", "duckdb"):
+        Profile.from_raw_profile_info(raw, name, RENDERER["renderer"], target_override=target)
+    else:
+        info = {"profile_name": name, "target_name": target, "threads": output.get("threads", 1), "credentials": {}}
+        ProfileConfig.validate(info)
+    return answer
 
 
 KINDS.update(resolution.KINDS)

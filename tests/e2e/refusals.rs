@@ -85,6 +85,89 @@ fn what_dbt_would_not_find_is_refused_with_the_nearest_name() {
 }
 
 #[test]
+fn a_broken_output_is_refused_before_anything_is_lent_and_no_value_is_shown() {
+    const PORT: &str = "port: \"{{ env_var('JAFFLE_PORT', '5432') | int }}\"";
+    let lab = Lab::new();
+    let file = lab.project.join("profiles.yml");
+    let sound = fs::read_to_string(&file).expect("read");
+    // Only the last output, `prod`.
+    let with = |old: &str, new: &str| {
+        let at = sound.rfind(old).expect("it is there");
+        format!("{}{new}{}", &sound[..at], &sound[at + old.len()..])
+    };
+    let threads = "threads: 2";
+    let mut texts = Texts::default();
+    for (what, text) in [
+        (
+            "a template without quotes",
+            with(PORT, "port: {{ env_var('s3cret') }}"),
+        ),
+        ("a tab", with("  threads: 2", "\tthreads: s3cret")),
+        (
+            "a quote that does not end",
+            with(threads, "password: \"s3cret"),
+        ),
+        (
+            "a missing variable",
+            with(threads, "sslcert: \"s3cret/{{ env_var('TEAM_CERT') }}\""),
+        ),
+        (
+            "a template in threads",
+            with(threads, "threads: \"{{ env_var('JAFFLE_THREADS', '4') }}\""),
+        ),
+        ("threads in quotes", with(threads, "threads: '4'")),
+        (
+            "a template for a port",
+            with(PORT, "port: \"{{ env_var('JAFFLE_PORT', '5432') }}\""),
+        ),
+        (
+            "two passwords",
+            with(threads, "pass: s3cret\n      password: s3cret"),
+        ),
+        (
+            "a template that fails",
+            with(threads, "role: \"s3cret{{ nobody.knows }}\""),
+        ),
+    ] {
+        fs::write(&file, text).expect("written");
+        for command in [&["echo"][..], &["dbt", "build"]] {
+            let mut arguments = vec!["exec", "--target", "prod", "--"];
+            arguments.extend(command);
+            if command[0] == "dbt" {
+                arguments.extend(["--target", "prod"]);
+            } else if what.contains("threads") {
+                // Another program may say by itself how many.
+                continue;
+            }
+            let text = refused(&lab, lab.run(&arguments));
+            assert!(!text.contains("s3cret"), "{what}: {text}");
+            texts.compare(what, &text);
+        }
+    }
+    texts.are_equal();
+    assert!(lab.requests().is_empty());
+}
+
+#[test]
+fn a_variable_that_the_lease_sets_is_not_missing() {
+    let lab = Lab::new();
+    let file = lab.project.join("profiles.yml");
+    let text = fs::read_to_string(&file).expect("read");
+    let bridge = "role: \"{{ env_var('DBT_ENV_SECRET_USER') }}\"\n      user: \"{{ env_var('DBT_ENV_SECRET_USER') }}\"\n      pass: \"{{ env_var('DBT_ENV_SECRET_PASSWORD') }}\"\n      threads: 2";
+    fs::write(&file, text.replace("threads: 2", bridge)).expect("written");
+    let config = lab.project.join("dbt-lease.yml");
+    let text = fs::read_to_string(&config).expect("read");
+    let long = "prod:\n        secrets: {warehouse: database/creds/dbt-prod}\n        env: {DBT_ENV_SECRET_USER: \"{{ vault.warehouse.username }}\", DBT_ENV_SECRET_PASSWORD: \"{{ vault.warehouse.password }}\"}";
+    assert!(text.contains("prod: database/creds/dbt-prod"));
+    lab.configure(&text.replace("prod: database/creds/dbt-prod", long));
+    let _ = lab.run(&["plan", "--target", "prod"]).code(0);
+    let _ = lab
+        .run(&["plan", "--target", "staging"])
+        .code(1)
+        .says(&["Env var required but not provided: 'DBT_ENV_SECRET_USER'"]);
+}
+
+#[test]
 fn a_target_that_dbt_lease_yml_does_not_list_is_refused() {
     let lab = Lab::new();
     let text = fs::read_to_string(lab.project.join("dbt-lease.yml")).expect("read");

@@ -3,7 +3,7 @@
 
 use super::super::dotenv::is_python_space;
 use super::value::{Marker, Number, undefined};
-use super::{JinjaError, Value};
+use super::{JinjaError, Value, texts};
 
 /// The filters of [`filter`]. Jinja looks each one up when it compiles, also where it never runs.
 pub(super) const FILTERS: &[&str] = &[
@@ -17,6 +17,7 @@ pub(super) const FILTERS: &[&str] = &[
     "default",
     "first",
     "float",
+    "format",
     "int",
     "join",
     "last",
@@ -25,7 +26,9 @@ pub(super) const FILTERS: &[&str] = &[
     "lower",
     "replace",
     "string",
+    "title",
     "trim",
+    "truncate",
     "upper",
 ];
 
@@ -45,7 +48,7 @@ pub(super) const TESTS: &[&str] = &[
 ];
 
 /// Arguments as they were given: by place or by name.
-type Arguments = [(Option<String>, Value)];
+pub(super) type Arguments = [(Option<String>, Value)];
 
 /// Binds arguments to a function's parameters; what is left out is `None`.
 pub(super) fn bound<'v, const N: usize>(
@@ -90,6 +93,18 @@ pub(super) fn filter(name: &str, value: Value, arguments: &Arguments) -> Result<
         "lower" | "upper" | "capitalize" => {
             let [] = bound(arguments, [])?;
             cased(name, &value.shown()?)
+        }
+        "title" => {
+            let [] = bound(arguments, [])?;
+            texts::title(&value.shown()?)
+        }
+        "truncate" => texts::truncated(value, arguments),
+        "format" => {
+            if arguments.is_empty() || arguments.iter().any(|(name, _)| name.is_some()) {
+                return Err(JinjaError::uncertain("`format` of an unusual kind"));
+            }
+            let values: Vec<Value> = arguments.iter().map(|(_, value)| value.clone()).collect();
+            texts::percent(&value.shown()?, &values)
         }
         "trim" => {
             let [characters] = bound(arguments, ["chars"])?;
@@ -216,6 +231,10 @@ pub(super) fn method(
     let places: Vec<&Value> = arguments.iter().map(|(_, value)| value).collect();
     match (value, name, places.as_slice()) {
         (Value::Str(text, _), "lower" | "upper" | "capitalize", []) => cased(name, text),
+        (Value::Str(text, _), "title", []) => texts::title_method(text),
+        (Value::Str(text, _), "join", [Value::List(items) | Value::Tuple(items)]) => {
+            texts::joined(text, items)
+        }
         (Value::Str(text, _), "strip", []) => stripped(text, None, true, true),
         (Value::Str(text, _), "lstrip", []) => stripped(text, None, true, false),
         (Value::Str(text, _), "rstrip", []) => stripped(text, None, false, true),

@@ -10,6 +10,7 @@ mod items;
 mod literal;
 mod operators;
 mod source;
+mod texts;
 mod value;
 
 use std::collections::BTreeSet;

@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 use minijinja::machinery::ast::{BinOpKind, CompareOpKind};
 
 use super::value::{Number, undefined};
-use super::{JinjaError, Value};
+use super::{JinjaError, Value, texts};
 
 /// `-value`.
 pub(super) fn negated(value: &Value) -> Result<Value, JinjaError> {
@@ -82,8 +82,12 @@ fn arithmetic(op: BinOpKind, left: &Value, right: &Value) -> Result<Value, Jinja
     if let Value::Undefined(name) = left {
         return Err(undefined(name));
     }
-    if matches!((op, left), (BinOpKind::Rem, Value::Str(..))) {
-        return Err(JinjaError::uncertain("`%` formatting"));
+    if let (BinOpKind::Rem, Value::Str(text, _)) = (op, left) {
+        return match right {
+            Value::Tuple(values) => texts::percent(text, values),
+            Value::Str(..) | Value::Int(_) => texts::percent(text, std::slice::from_ref(right)),
+            _ => Err(JinjaError::uncertain("`%` formatting of an unusual kind")),
+        };
     }
     if let Value::Undefined(name) = right {
         return Err(undefined(name));

@@ -12,6 +12,7 @@ mod constructor;
 mod diagnosis;
 mod emitter;
 mod error;
+mod keys;
 mod limits;
 mod loader;
 mod number;
@@ -24,6 +25,7 @@ mod tests;
 
 pub use emitter::emit;
 pub use error::{EmitError, Problem, YamlError};
+pub use keys::last_key;
 pub use loader::load;
 
 /// Where a node begins: 1-based line and column (columns count characters).

@@ -6,7 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use zeroize::Zeroizing;
 
-use super::{EmitError, Mapping, Mark, Node, Value, YamlError, emit, load, mark_of};
+use super::{EmitError, Mapping, Mark, Node, Value, YamlError, emit, last_key, load, mark_of};
 
 fn refused(document: &str) -> YamlError {
     load(document.as_bytes()).expect_err(document)
@@ -519,7 +519,10 @@ proptest! {
         if let Ok(root) = whole {
             let _ = emit(&root);
         }
-        let _ = load(&bytes[..cut.index(bytes.len() + 1)]);
+        let bytes = &bytes[..cut.index(bytes.len() + 1)];
+        if let (Err(error), Ok(text)) = (load(bytes), std::str::from_utf8(bytes)) {
+            let _ = last_key(text, error.line());
+        }
     }
 }
 
