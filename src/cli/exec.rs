@@ -84,7 +84,9 @@ fn outcome(say: &Say, global: &Global, exec: &Exec, unadopted: Unadopted) -> Res
     let Some((resolved, config)) = adopted(say, global, exec, &surroundings, unadopted)? else {
         return run_alone(&exec.command, variables, true);
     };
-    say.note(|| format!("dbt is {}", resolved.engine.said()));
+    if let Some(note) = resolved.engine.note() {
+        say.note(|| note);
+    }
     let plan = surroundings.plan(&resolved, Some(&config))?;
     surroundings.refuse_untrusted(&config, &plan, &exec.command, &exec.selection)?;
     surroundings.refuse_unexpected(&resolved, &plan, &exec.command, &exec.selection)?;

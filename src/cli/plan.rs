@@ -20,7 +20,9 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> Result<(), Failure>
 fn plan(global: &Global, arguments: &Arguments) -> Result<Plan, Failure> {
     let surroundings = Surroundings::look()?;
     let resolved = surroundings.resolve(&arguments.command, &arguments.selection)?;
-    Say::new(global).note(|| format!("dbt is {}", resolved.engine.said()));
+    if let Some(note) = resolved.engine.note() {
+        Say::new(global).note(|| note);
+    }
     let config = surroundings.config(global, &resolved)?;
     let plan = surroundings.plan(&resolved, config.as_ref())?;
     surroundings.refuse_unexpected(&resolved, &plan, &arguments.command, &arguments.selection)?;

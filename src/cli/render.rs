@@ -39,7 +39,9 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> Result<(), Failure>
 fn rendered(global: &Global, arguments: &Arguments) -> Result<Rendered, Failure> {
     let surroundings = Surroundings::look()?;
     let resolved = surroundings.resolve(&arguments.command, &arguments.selection)?;
-    Say::new(global).note(|| format!("dbt is {}", resolved.engine.said()));
+    if let Some(note) = resolved.engine.note() {
+        Say::new(global).note(|| note);
+    }
     let rendering = surroundings.rendering(&arguments.command, &arguments.selection)?;
     let config = surroundings.config(global, &resolved)?;
     let plan = surroundings.plan_to_look_at(&resolved, config.as_ref())?;

@@ -142,6 +142,11 @@ impl Engine {
             .is_some_and(|version| version.starts_with(&format!("{}.", self.rules.line)))
     }
 
+    /// What to say where dbt is read by other rules than those of its own line.
+    pub fn note(&self) -> Option<String> {
+        (!self.is_known() && !self.fusion).then(|| format!("dbt is {}", self.said()))
+    }
+
     /// The dbt and the rules, for people.
     pub fn said(&self) -> String {
         match (&self.version, self.fusion) {
@@ -205,6 +210,8 @@ mod tests {
                 (engine.rules.line, engine.fusion, engine.said().as_str()),
                 (line, fusion, said)
             );
+            let own = version.starts_with(&format!("{line}."));
+            assert_eq!(engine.note().is_none(), own || fusion, "{version}");
         }
     }
 

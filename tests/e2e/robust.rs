@@ -355,7 +355,7 @@ fn an_output_that_cannot_take_the_credential_costs_no_login() {
         ),
         (
             "{type: postgres, pass: a, password: b}",
-            "both `password` and `pass`",
+            "both `pass` and `password`",
         ),
     ] {
         let text = format!("jaffle: {{target: prod, outputs: {{prod: {output}}}}}\n");
