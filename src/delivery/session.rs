@@ -210,7 +210,7 @@ impl SessionDir {
     /// A gate for profiles.yml, for a command that opens it so often.
     ///
     /// # Errors
-    /// What [`Gate::on`] says.
+    /// The user's limit of inotify instances is reached, or the machine has none: then there is no gate.
     pub fn gate(&self, reads: u32) -> io::Result<Gate> {
         let parts = self.parts.as_ref().expect("there until it is removed");
         Gate::on(&parts.profiles, reads)
