@@ -25,7 +25,7 @@ use crate::delivery::private;
 use crate::delivery::session::SessionDir;
 use crate::delivery::sweep::{self, Swept};
 use crate::failpoint;
-use crate::record::audit::{self, Kind, Record};
+use crate::record::audit::Record;
 use crate::record::back::Back;
 use crate::record::dead::{IN_PASSING, LONGEST_LEASE};
 use crate::render::secrets::Secrets;
@@ -35,11 +35,10 @@ use crate::supervise::janitor::handle::{Janitor, JanitorError, without_variables
 use crate::supervise::janitor::protocol::{About, Introduction, Proof};
 use crate::supervise::signals::{Signals, asks_to_end};
 use crate::variables::Variables;
-use crate::vault::auth::{self, Token};
+use crate::vault::auth::Token;
 use crate::vault::client::Client;
 use crate::vault::error::VaultError;
 use crate::vault::lease::Lease;
-use crate::vault::renew;
 use crate::vault::secret;
 use crate::vault::take_back::take_back;
 
@@ -48,40 +47,40 @@ const PATIENT: Duration = Duration::from_secs(30);
 /// The same after the command was ended by a signal: Airflow kills five seconds after it asked.
 const HURRIED: Duration = Duration::from_secs(3);
 /// How long a request that a signal finds under way may still take: its answer may hold a lease.
-const LAST_ANSWER: Duration = Duration::from_secs(2);
+pub(super) const LAST_ANSWER: Duration = Duration::from_secs(2);
 
 /// How long taking back for killed sessions may delay our own end.
 const FOR_THE_DEAD: Duration = Duration::from_secs(5);
 
 /// What a session is made for.
-struct Session<'a> {
-    say: &'a Say,
-    variables: &'a Variables,
-    rendering: &'a Rendering<'a>,
-    id: String,
-    wanted: &'a Wanted<'a>,
-    profile: &'a Profile,
-    environment: &'a str,
-    protected: bool,
-    selection: Vec<(&'static str, OsString)>,
-    swept: Swept,
+pub(super) struct Session<'a> {
+    pub(super) say: &'a Say,
+    pub(super) variables: &'a Variables,
+    pub(super) rendering: &'a Rendering<'a>,
+    pub(super) id: String,
+    pub(super) wanted: &'a Wanted<'a>,
+    pub(super) profile: &'a Profile,
+    pub(super) environment: &'a str,
+    pub(super) protected: bool,
+    pub(super) selection: Vec<(&'static str, OsString)>,
+    pub(super) swept: Swept,
     /// `--ttl`
-    ttl: Option<Duration>,
+    pub(super) ttl: Option<Duration>,
     /// Whether `--gate` is not `off`.
-    gated: bool,
+    pub(super) gated: bool,
 }
 
 /// What was borrowed so far: all that must be given back.
 #[derive(Default)]
-struct Borrowed {
-    token: Option<Token>,
-    secrets: Vec<secret::Lent>,
-    directory: Option<SessionDir>,
-    recorded: bool,
+pub(super) struct Borrowed {
+    pub(super) token: Option<Token>,
+    pub(super) secrets: Vec<secret::Lent>,
+    pub(super) directory: Option<SessionDir>,
+    pub(super) recorded: bool,
 }
 
 /// Why the way to the command's end was left early.
-enum Stop {
+pub(super) enum Stop {
     Failure(Failure),
     Signal(Signal),
 }
@@ -222,25 +221,6 @@ impl Session<'_> {
         }
     }
 
-    /// A protected environment lends nothing that is not on record.
-    fn open_record(&self) -> Result<Option<Record>, Failure> {
-        match Record::open(self.variables) {
-            Ok(record) => {
-                // Where locks do not work nobody can take this session for dead, either.
-                let _ = record.claim(&self.id);
-                Ok(Some(record))
-            }
-            Err(error) if self.protected => Err(error.into()),
-            Err(error) => {
-                self.say.warning(
-                    &format!("this session is not recorded: {error}"),
-                    error.hint().as_deref(),
-                );
-                Ok(None)
-            }
-        }
-    }
-
     async fn lend_and_run(
         &self,
         client: &Client,
@@ -373,84 +353,6 @@ impl Session<'_> {
         }
     }
 
-    async fn log_in(
-        &self,
-        client: &Client,
-        signals: &Signals,
-        janitor: &Janitor<'_>,
-        borrowed: &mut Borrowed,
-    ) -> Result<(), Stop> {
-        janitor.token_coming();
-        let work = auth::login(client, &self.wanted.session.auth, self.variables);
-        until_signal(signals, work, |token| {
-            janitor.token(&token);
-            borrowed.token = Some(token);
-        })
-        .await?;
-        failpoint::reached("logged_in");
-        let Some(token) = &borrowed.token else {
-            return Ok(());
-        };
-        for note in &token.notes {
-            self.say.warning(&note.to_string(), None);
-        }
-        if token.is_root {
-            let message = format!(
-                "the login to the environment `{}` gave a root token, which may do everything in this Vault",
-                self.environment
-            );
-            let hint =
-                "log in with a role whose policy allows what `dbt-lease plan` lists, and no more";
-            if self.protected {
-                return Err(Failure::new("root_token", message, Some(hint)).into());
-            }
-            self.say.warning(&message, Some(hint));
-        }
-        Ok(())
-    }
-
-    async fn read(
-        &self,
-        client: &Client,
-        signals: &Signals,
-        janitor: &Janitor<'_>,
-        borrowed: &mut Borrowed,
-    ) -> Result<(), Stop> {
-        let Borrowed {
-            token: Some(token),
-            secrets,
-            ..
-        } = borrowed
-        else {
-            return Ok(());
-        };
-        for wanted in &self.wanted.lent.secrets {
-            janitor.is_there()?;
-            let work = secret::read(client, token, &wanted.request);
-            until_signal(signals, work, |secret| {
-                if let Some(lease) = &secret.lease {
-                    janitor.lease(lease);
-                }
-                secrets.push(secret);
-            })
-            .await?;
-            let lease = secrets.last_mut().and_then(|secret| secret.lease.as_mut());
-            if let (Some(lease), Some(ttl)) = (lease, self.ttl.or(wanted.ttl)) {
-                self.give_the_wanted_life(client, token, lease, ttl, signals)
-                    .await?;
-                janitor.lease(lease);
-            }
-        }
-        failpoint::reached("read");
-        for secret in secrets.iter() {
-            for warning in &secret.warnings {
-                self.say
-                    .note(|| format!("Vault says of `{}`: {warning}", secret.path));
-            }
-        }
-        Ok(())
-    }
-
     /// The gate of this run: for dbt itself, where the file holds a secret and it is known how often dbt opens it.
     fn gate(&self, directory: Option<&SessionDir>) -> Option<Gate> {
         let reads = self.wanted.resolved.profile_reads?;
@@ -481,61 +383,6 @@ impl Session<'_> {
                 gate.keep(tell).await
             }
         }
-    }
-
-    /// Renews a lease whose engine's default is less than is wanted, or more than twice as much.
-    async fn give_the_wanted_life(
-        &self,
-        client: &Client,
-        token: &Token,
-        lease: &mut Lease,
-        ttl: Duration,
-        signals: &Signals,
-    ) -> Result<(), Stop> {
-        if lease.duration >= ttl && lease.duration <= ttl * 2 {
-            return Ok(());
-        }
-        let asked = SystemTime::now();
-        let mut granted = Ok(lease.duration);
-        // What cannot be renewed is still a credential: that is told, and no reason to give up.
-        let work = async {
-            Ok::<_, Stop>(
-                renew::lease(
-                    client,
-                    token,
-                    lease,
-                    ttl,
-                    self.wanted.session.server.timeout,
-                )
-                .await,
-            )
-        };
-        until_signal(signals, work, |answer| granted = answer).await?;
-        let path = lease.path.clone();
-        match granted {
-            Ok(duration) => {
-                (lease.issued, lease.duration) = (asked, duration);
-                if duration < ttl {
-                    self.say.warning(
-                        &format!(
-                            "the lease on `{path}` was to live {} s, and Vault grants {} s",
-                            ttl.as_secs(),
-                            duration.as_secs()
-                        ),
-                        Some("its role's max_ttl is lower; it is renewed while the command runs, as far as that goes"),
-                    );
-                }
-            }
-            Err(error) => self.say.warning(
-                &format!(
-                    "the lease on `{path}` was to live {} s, and lives {} s: {error}",
-                    ttl.as_secs(),
-                    lease.duration.as_secs()
-                ),
-                error.hint().as_deref(),
-            ),
-        }
-        Ok(())
     }
 
     /// Gives everything back, the directory first: that takes microseconds, and cannot hang.
@@ -586,136 +433,6 @@ impl Session<'_> {
             abandoned,
         }
     }
-
-    fn record_start(
-        &self,
-        record: Option<&mut Record>,
-        borrowed: &Borrowed,
-    ) -> Result<bool, Failure> {
-        let (Some(record), Some(token)) = (record, &borrowed.token) else {
-            return Ok(false);
-        };
-        let server = &self.wanted.session.server;
-        let uid = nix::unistd::geteuid();
-        let event = Kind::Lent(audit::Lent {
-            user: nix::unistd::User::from_uid(uid)
-                .ok()
-                .flatten()
-                .map(|user| user.name),
-            uid: uid.as_raw(),
-            host: nix::unistd::gethostname()
-                .ok()
-                .and_then(|name| name.into_string().ok()),
-            pid: std::process::id(),
-            project: self
-                .wanted
-                .resolved
-                .project
-                .as_ref()
-                .map(|project| project.name.as_str()),
-            profile: &self.profile.name,
-            target: &self.profile.target,
-            environment: self.environment,
-            protected: self.protected,
-            address: &server.address,
-            namespace: server.namespace.as_deref(),
-            login: audit::Login {
-                method: self
-                    .wanted
-                    .plan
-                    .login
-                    .as_ref()
-                    .map_or("", |login| login.method),
-                request_id: token.request_id.as_deref(),
-                accessor: token.accessor.as_deref(),
-            },
-            secrets: borrowed.secrets.iter().map(recorded).collect(),
-        });
-        match record.append(&self.id, event) {
-            Ok(()) => Ok(true),
-            Err(error) => {
-                let message = format!(
-                    "the record `{}` could not be written: {error}",
-                    record.path().display()
-                );
-                if self.protected {
-                    let hint = "a protected environment lends nothing that is not on record; make room, or set DBT_LEASE_AUDIT_FILE to another file";
-                    return Err(Failure::new("record", message, Some(hint)));
-                }
-                self.say.warning(&message, None);
-                Ok(false)
-            }
-        }
-    }
-
-    /// Whether the session's leases are on record.
-    fn record_end(
-        &self,
-        record: Option<&mut Record>,
-        back: &Back,
-        result: &str,
-        elapsed: Duration,
-    ) -> bool {
-        let Some(record) = record else { return false };
-        // A session that lent nothing leaves no trace.
-        if !back.recorded && back.is_nothing() {
-            return false;
-        }
-        let event = Kind::Ended(back.event(self.environment, result, elapsed));
-        match record.append(&self.id, event) {
-            Ok(()) => true,
-            Err(error) => {
-                self.say.warning(
-                    &format!(
-                        "the record `{}` could not be written: {error}",
-                        record.path().display()
-                    ),
-                    None,
-                );
-                back.recorded
-            }
-        }
-    }
-}
-
-fn recorded(secret: &secret::Lent) -> audit::LentSecret<'_> {
-    audit::LentSecret {
-        name: &secret.name,
-        path: &secret.path,
-        request_id: secret.request_id.as_deref(),
-        lease_id: secret.lease.as_ref().map(|lease| lease.id.expose()),
-        lease_seconds: secret.lease.as_ref().map(|lease| lease.duration.as_secs()),
-        database_user: secret
-            .fields
-            .get("username")
-            .and_then(crate::vault::fields::Field::plain),
-    }
-}
-
-/// Waits for an answer and keeps it. A signal that wants us gone lets the answer come for a moment more, since it may hold what must be
-/// given back; then nothing further is asked for.
-async fn until_signal<T, E>(
-    signals: &Signals,
-    work: impl Future<Output = Result<T, E>>,
-    keep: impl FnOnce(T),
-) -> Result<(), Stop>
-where
-    Stop: From<E>,
-{
-    let mut work = std::pin::pin!(work);
-    tokio::select! {
-        biased;
-        signal = ending_signal(signals) => {
-            if let Ok(Ok(answer)) = tokio::time::timeout(LAST_ANSWER, work).await {
-                keep(answer);
-            }
-            Err(Stop::Signal(signal))
-        }
-        answer = &mut work => {
-            keep(answer?);
-            Ok(())
-        }
-    }
 }
 
 /// What the work gives, or `None` where it panics: what was borrowed must be given back all the same.
@@ -733,7 +450,7 @@ async fn unless_it_panics<T>(work: impl Future<Output = T>) -> Option<T> {
 }
 
 /// The next signal that asks us to end.
-async fn ending_signal(signals: &Signals) -> Signal {
+pub(super) async fn ending_signal(signals: &Signals) -> Signal {
     loop {
         match signals.next().await {
             Ok(received) if asks_to_end(received.signal) => {

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod borrowing;
 mod dead;
 mod end;
 mod exec;
@@ -11,6 +12,7 @@ mod lending;
 mod output;
 mod picture;
 mod plan;
+mod recording;
 mod render;
 mod say;
 mod shim;
