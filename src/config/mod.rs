@@ -171,20 +171,6 @@ pub enum Delivery {
 }
 
 impl Config {
-    /// The target's environment and entry: a key under `targets` is a target of the project's own profile, `{profile,
-    /// target}` of the profile that it names; never is another profile's matched by the target's name alone.
-    ///
-    /// `own_profile` is the profile that dbt_project.yml names; without it only entries that name their profile can match.
-    pub fn target_for(
-        &self,
-        profile: &str,
-        target: &str,
-        own_profile: Option<&str>,
-    ) -> Option<(&Environment, &Target)> {
-        self.targets()
-            .find(|(_, entry)| entry.is(profile, target, own_profile))
-    }
-
     /// All targets with their environments, in the file's order.
     pub fn targets(&self) -> impl Iterator<Item = (&Environment, &Target)> {
         self.environments.iter().flat_map(|environment| {
@@ -197,7 +183,11 @@ impl Config {
 }
 
 impl Target {
-    /// Whether this entry means that target of that profile, see [`Config::target_for`].
+    /// Whether this entry means that target of that profile: a key under `targets` is a target of the project's own
+    /// profile, `{profile, target}` of the profile that it names; never is another profile's matched by the target's name
+    /// alone.
+    ///
+    /// `own_profile` is the profile that dbt_project.yml names; without it only entries that name their profile can match.
     pub fn is(&self, profile: &str, target: &str, own_profile: Option<&str>) -> bool {
         self.target == target && self.profile.as_deref().or(own_profile) == Some(profile)
     }

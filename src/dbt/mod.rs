@@ -159,8 +159,6 @@ pub struct Resolved {
     pub usage: Option<String>,
     /// Whether the output's `threads:` counts: no option, variable or setting says how many.
     pub threads_count: bool,
-    /// `--vars`, for templates of the output.
-    pub vars: jinja::Vars,
     /// How often the command opens profiles.yml before it has done with it; none where that is not known.
     pub profile_reads: Option<u32>,
     /// Which dbt it is, as far as that is known without running it; of any other program, the dbt that it would find.

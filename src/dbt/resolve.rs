@@ -136,7 +136,6 @@ fn unleased(
         sources: None,
         usage,
         threads_count: false,
-        vars: Vars::Known(Vec::new()),
         profile_reads: None,
         engine,
     }
@@ -328,7 +327,6 @@ impl Choices<'_> {
             target_source: target,
             threads_count: command.words != ["retry"]
                 && self.choice(command, given, "threads")?.is_none(),
-            vars: vars.clone(),
         })
     }
 
@@ -531,7 +529,6 @@ impl Choices<'_> {
             }),
             usage: None,
             threads_count: chosen.threads_count,
-            vars: chosen.vars,
             profile_reads: None,
             engine: self.engine.clone(),
         }
@@ -546,5 +543,4 @@ struct Chosen {
     profile_source: Source,
     target_source: Source,
     threads_count: bool,
-    vars: Vars,
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, fchmod, fchmodat, fstat, mkdirat};
-use nix::sys::statfs::{self, fstatfs};
+use nix::sys::statfs::{self, FsType, fstatfs};
 use nix::unistd::{Uid, UnlinkatFlags, geteuid, unlinkat};
 
 use crate::variables::Variables;
@@ -64,32 +64,27 @@ pub fn places(variables: &Variables) -> Vec<Place> {
 }
 
 fn storage(path: &Path) -> Option<Storage> {
-    const RAMFS_MAGIC: i64 = 0x8584_58f6;
-    let kind = statfs::statfs(path).ok()?.filesystem_type();
-    #[allow(
-        clippy::useless_conversion,
-        reason = "the type of f_type differs by platform"
-    )]
-    let number = i64::from(kind.0);
-    match kind {
+    match statfs::statfs(path).ok()?.filesystem_type() {
         statfs::NFS_SUPER_MAGIC => None,
-        statfs::TMPFS_MAGIC => Some(Storage::Memory),
-        _ if number == RAMFS_MAGIC => Some(Storage::Memory),
+        kind if is_memory(kind) => Some(Storage::Memory),
         _ => Some(Storage::Disk),
     }
 }
 
 /// Whether a file system keeps what is written in memory alone.
 pub(crate) fn in_memory(directory: impl AsFd) -> bool {
+    fstatfs(directory).is_ok_and(|found| is_memory(found.filesystem_type()))
+}
+
+/// tmpfs or ramfs; nix has no name for the second.
+fn is_memory(kind: FsType) -> bool {
     const RAMFS_MAGIC: i64 = 0x8584_58f6;
     #[allow(
         clippy::useless_conversion,
         reason = "the type of f_type differs by platform"
     )]
-    fstatfs(directory).is_ok_and(|found| {
-        found.filesystem_type() == statfs::TMPFS_MAGIC
-            || i64::from(found.filesystem_type().0) == RAMFS_MAGIC
-    })
+    let number = i64::from(kind.0);
+    kind == statfs::TMPFS_MAGIC || number == RAMFS_MAGIC
 }
 
 /// An open directory that only we can write to and read.
