@@ -83,7 +83,7 @@ async fn https_needs_an_authority_that_is_trusted_and_the_right_name() {
         ),
         (
             Server {
-                tls_server_name: Some("vault.example".to_owned()),
+                tls_server_name: Some("other.example".to_owned()),
                 ..trusting.clone()
             },
             "the server's certificate is another host's: ",
