@@ -3,6 +3,7 @@
 
 use super::options::Command;
 use super::version::Found;
+use super::yaml::Merging;
 use super::{options_1_9, options_1_10, options_1_11, options_1_12};
 
 /// The rules of dbt-core from one release to the next that changed them.
@@ -87,6 +88,8 @@ pub struct Engine {
     pub fusion: bool,
     /// The rules by which we read for it.
     pub rules: &'static Rules,
+    /// How its PyYAML merges, where that is known.
+    pub merging: Option<Merging>,
 }
 
 /// A dbt of which nothing is known.
@@ -99,7 +102,10 @@ impl Default for Engine {
 impl Engine {
     /// dbt-core of this version.
     pub fn of_version(version: &str) -> Self {
-        Self::of(Found::Version(version.to_owned()))
+        Self::of(Found::Version {
+            dbt: version.to_owned(),
+            yaml: None,
+        })
     }
 
     pub(super) fn of(found: Found) -> Self {
@@ -109,17 +115,20 @@ impl Engine {
                 version: None,
                 fusion: true,
                 rules: newest,
+                merging: None,
             },
             Found::Unknown => Self {
                 version: None,
                 fusion: false,
                 rules: newest,
+                merging: None,
             },
-            Found::Version(version) => {
+            Found::Version { dbt: version, yaml } => {
                 let number = number(&version);
+                // dbt-core 2 is Fusion under another name.
+                let fusion = number.is_some_and(|(major, ..)| major > 1);
                 Self {
-                    // dbt-core 2 is Fusion under another name.
-                    fusion: number.is_some_and(|(major, ..)| major > 1),
+                    fusion,
                     rules: match number {
                         Some((1, minor, patch)) => RULES
                             .iter()
@@ -129,6 +138,10 @@ impl Engine {
                         Some((0, ..)) => &RULES[0],
                         _ => newest,
                     },
+                    merging: yaml
+                        .as_deref()
+                        .filter(|_| !fusion)
+                        .and_then(Merging::of_version),
                     version: Some(version),
                 }
             }
