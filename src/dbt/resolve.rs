@@ -52,6 +52,11 @@ pub fn resolve(
     let invocation = match reading {
         Reading::Command(invocation) => invocation,
         Reading::Nothing => return Ok(unleased(command, None, None, engine)),
+        // A newer dbt may know the word, and whether it takes a value.
+        Reading::Usage(why) if !engine.is_compared() => {
+            let dbt = engine.said();
+            return Err(DbtError::UnknownWords { dbt, why });
+        }
         Reading::Usage(why) => return Ok(unleased(command, None, Some(why), engine)),
     };
     // `.env` is loaded before dbt reads anything: one that cannot be read ends every command.
