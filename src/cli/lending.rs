@@ -78,6 +78,8 @@ pub(super) struct Borrowed {
     pub(super) secrets: Vec<secret::Lent>,
     pub(super) directory: Option<SessionDir>,
     pub(super) recorded: bool,
+    /// Whether the command runs on it.
+    in_use: bool,
 }
 
 /// Why the way to the command's end was left early.
@@ -194,10 +196,19 @@ impl Session<'_> {
         let started = Instant::now();
         let mut borrowed = Borrowed::default();
         let work = self.lend_and_run(&client, &signals, &janitor, &mut borrowed, record.as_mut());
-        let way = unless_it_panics(work).await.unwrap_or_else(|| {
+        let bug = || {
             let message = "dbt-lease has a bug (see above); please report it";
-            Err(Failure::new("bug", message, None).into())
-        });
+            Failure::new("bug", message, None)
+        };
+        let way = match unless_it_panics(work).await {
+            Some(way) => way,
+            // Nobody waits for the command any more: the janitor ends it and gives everything back, and is waited for.
+            None if borrowed.in_use && janitor.is_there().is_ok() => {
+                drop(janitor);
+                return Err(bug());
+            }
+            None => Err(bug().into()),
+        };
         let within = if matches!(way, Ok(End::Signal(_)) | Err(Stop::Signal(_))) {
             HURRIED
         } else {
@@ -219,6 +230,7 @@ impl Session<'_> {
         } else {
             let on_record = self.record_end(record.as_mut(), &back, &result, started.elapsed());
             janitor.done(Proof::of(&back));
+            failpoint::reached("done_sent");
             on_record
         };
         // All is done that a signal could disturb. A stderr that nobody reads may hold us up for ever; then a signal ends us.
@@ -284,6 +296,7 @@ impl Session<'_> {
         janitor.is_there()?;
         let gate = self.gate(borrowed.directory.as_ref());
         let child = Child::start(&wanted.resolved.argv, &environ, wanted.resolved.is_dbt)?;
+        borrowed.in_use = true;
         janitor.child(&child);
         failpoint::reached("child_started");
         drop(material);
@@ -306,6 +319,7 @@ impl Session<'_> {
         let Borrowed {
             token: Some(token),
             secrets,
+            in_use,
             ..
         } = borrowed
         else {
@@ -318,6 +332,8 @@ impl Session<'_> {
             (end, ()) = async { tokio::join!(wait(child, signals), dead) } => end,
             never = keeper.keep() => match never {},
         };
+        *in_use = false;
+        failpoint::reached("child_exited");
         let (kept_token, kept) = (keeper.token(), keeper.leases());
         let leased = secrets
             .iter_mut()
@@ -400,9 +416,11 @@ impl Session<'_> {
                     Ok(()) => self
                         .say
                         .note(|| "dbt has read profiles.yml, and it is shredded".to_owned()),
-                    Err(error) => self
-                        .say
-                        .note(|| format!("profiles.yml stays until dbt has ended: {error}")),
+                    Err(error) => self.say.note(|| {
+                        format!(
+                            "profiles.yml could not be shredded as soon as dbt had read it: {error}"
+                        )
+                    }),
                 };
                 gate.keep(tell).await
             }
@@ -422,6 +440,7 @@ impl Session<'_> {
             secrets,
             directory,
             recorded,
+            ..
         } = borrowed;
         let directory = directory.map(SessionDir::remove);
         let leases: Vec<Lease> = secrets
@@ -440,6 +459,7 @@ impl Session<'_> {
         let mut work = std::pin::pin!(take_back(client, &token, leases, within));
         // The ^C that ended the command may still lie in the pipe: it is not about us.
         signals.forget_pending();
+        failpoint::reached("revoking");
         let returned = tokio::select! {
             returned = &mut work => Some(returned),
             // Whoever asks again wants us gone.
