@@ -6,7 +6,7 @@
 //! | way | what happens at the point | PATH |
 //! | --- | --- | --- |
 //! | `kill`, `panic` | the process ends so | a fuse: a file that is burnt (unlinked) by the first who comes; where there is none, nothing happens |
-//! | `emfile` | from now on no descriptor is to be had | the same |
+//! | `emfile` | from now on no descriptor is to be had | as for `hold`, which comes first |
 //! | `enospc`, `eio` | what the system was to do here fails so | - |
 //! | `hold` | it says so by a byte into the pipe `PATH/reached`, and waits for one from `PATH/go` | the directory |
 #![forbid(unsafe_code)]
@@ -68,7 +68,10 @@ mod armed {
                 let _ = kill(Pid::this(), Signal::SIGKILL);
             }
             Some("panic") if burns() => panic!("the failpoint {point}"),
-            Some("emfile") if burns() => take_descriptors(),
+            Some("emfile") => {
+                path.into_iter().for_each(hold);
+                take_descriptors();
+            }
             Some("hold") => hold(path.unwrap_or(Path::new("."))),
             _ => {}
         }

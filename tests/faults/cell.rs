@@ -212,10 +212,20 @@ impl<'a> Scene<'a> {
     /// Whether the session is held at its step; else the fault comes by itself.
     fn is_held(&self) -> bool {
         self.cell.victim != Victim::Supervisor
-            || !matches!(
-                self.cell.way,
-                Way::Panic | Way::Enospc | Way::Eio | Way::Emfile
-            )
+            || !matches!(self.cell.way, Way::Panic | Way::Enospc | Way::Eio)
+    }
+
+    /// Whether the command is let go, or is to be ended by the fault.
+    fn is_let_go(&self) -> bool {
+        let Cell { step, way, victim } = self.cell;
+        match victim {
+            Victim::Supervisor => match way {
+                Way::Panic => !step.has_child(),
+                way => way.signal().is_none(),
+            },
+            Victim::Janitor => way.signal().is_some() || way == Way::Panic,
+            _ => false,
+        }
     }
 
     fn failpoint(&self, stop: &Stop) -> Option<String> {
@@ -225,9 +235,11 @@ impl<'a> Scene<'a> {
             Stop::Request(_) => return None,
         };
         Some(match way {
+            Way::Emfile if self.cell.victim == Victim::Supervisor => {
+                format!("{point}:emfile:{}", self.pipes.directory.display())
+            }
             _ if self.is_held() => format!("{point}:hold:{}", self.pipes.directory.display()),
             Way::Panic => format!("{point}:panic"),
-            Way::Emfile => format!("{point}:emfile"),
             Way::Enospc => format!("{}:enospc", step.refused()?),
             Way::Eio => format!("{}:eio", step.refused()?),
             _ => return None,
@@ -287,7 +299,9 @@ impl<'a> Run<'a> {
         if self.scene.is_held() {
             self.wait_for_the_step()?;
             self.fault(supervisor)?;
-        } else if !self.scene.cell.step.has_child() || self.scene.cell.way != Way::Panic {
+        }
+        if self.scene.is_let_go() {
+            self.wait_for_words(expected.meanwhile)?;
             self.scene.let_the_command_go();
         }
         self.wait_for_all()?;
@@ -386,21 +400,21 @@ impl<'a> Run<'a> {
                 _ => {}
             }
         }
-        // What is to end by the fault is not let go.
-        let ends_by_itself = match victim {
-            Victim::Supervisor => way == Way::ServerGone,
-            Victim::Janitor => matches!(
-                way,
-                Way::Kill | Way::Term | Way::Int | Way::Hup | Way::Panic
-            ),
-            _ => false,
-        };
-        if ends_by_itself {
-            self.scene.let_the_command_go();
-        }
         (&self.scene.pipes.go)
             .write_all(b".")
             .map_err(|error| error.to_string())
+    }
+
+    /// Waits until stderr holds the words, while the command runs.
+    fn wait_for_words(&self, words: &str) -> Result<(), String> {
+        let end = Instant::now() + PATIENCE;
+        while !self.scene.stderr().contains(words) {
+            if Instant::now() > end {
+                return Err(format!("`{words}` is not said while the command runs"));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
     }
 
     fn wait_for_all(&mut self) -> Result<(), String> {

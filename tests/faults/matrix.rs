@@ -159,6 +159,8 @@ pub(crate) struct Expected {
     pub(crate) outcome: Outcome,
     /// Words that stderr must hold.
     pub(crate) says: &'static str,
+    /// Words that it must hold before the command ends.
+    pub(crate) meanwhile: &'static str,
 }
 
 /// One cell.
@@ -290,8 +292,8 @@ impl Cell {
                 PathTold | Mkdir | FileCreated | HalfWritten => outcome(End::Code(125), Session)
                     .saying("no place for the private profiles directory"),
                 Written => outcome(End::Code(125), Session).saying("could not be written"),
-                GateOpen => outcome(OWN, Session).saying("there is no gate"),
-                GateShredded => outcome(OWN, Session).saying("could not be shredded as soon as"),
+                GateOpen => outcome(OWN, Session).meanwhile("there is no gate"),
+                GateShredded => outcome(OWN, Session).meanwhile("could not be shredded as soon as"),
                 Shredding | Unlinked => {
                     outcome(OWN, Session).saying("the profiles directory was not removed")
                 }
@@ -313,6 +315,9 @@ impl Cell {
                     outcome(End::Code(125), Said).saying("the session's token was not revoked")
                 }
                 DoneSent => outcome(OWN, Session),
+                Renewing => outcome(OWN, Said)
+                    .saying("is NOT revoked")
+                    .meanwhile("could not be renewed"),
                 _ => outcome(OWN, Said).saying("is NOT revoked"),
             },
         })
@@ -326,10 +331,10 @@ impl Cell {
             Kill | Term | Int | Hup | Panic if step == DoneSent => {
                 return Err("the janitor has ended");
             }
+            // It has nothing to read until the end.
             Panic if step.has_child() && step != Renewing => outcome(OWN, Session),
-            Kill | Panic if step < ChildExited => {
-                outcome(OWN, Session).saying("had died; it was started again")
-            }
+            Kill | Panic if step.has_child() => outcome(OWN, Session).meanwhile(RESTARTED),
+            Kill | Panic if step < ChildSpawned => outcome(OWN, Session).saying(RESTARTED),
             Kill | Term | Int | Hup | Panic => outcome(OWN, Session),
             Enospc if (LoginAnswered..=Revoking).contains(&step) => killed(Janitor),
             Enospc => return Err("the janitor writes nothing then"),
@@ -386,6 +391,7 @@ impl Cell {
 }
 
 const WAITS: &str = "it waits for an answer, and does nothing that could fail so";
+const RESTARTED: &str = "had died; it was started again";
 const NO_FILE: &str = "no file operation follows";
 
 fn signal(number: i32) -> End {
@@ -397,10 +403,16 @@ fn outcome(end: End, outcome: Outcome) -> Expected {
         end,
         outcome,
         says: "",
+        meanwhile: "",
     }
 }
 
 impl Expected {
+    fn meanwhile(mut self, words: &'static str) -> Self {
+        self.meanwhile = words;
+        self
+    }
+
     fn saying(mut self, words: &'static str) -> Self {
         self.says = words;
         self
