@@ -29,9 +29,7 @@ use crate::record::back::Back;
 use crate::record::dead::{IN_PASSING, LONGEST_LEASE};
 use crate::render::secrets::Secrets;
 use crate::render::{self, RenderError};
-use crate::supervise::child::{
-    Child, End, Purpose, StartError, Started, Waited, signal_name,
-};
+use crate::supervise::child::{Child, End, Purpose, StartError, Started, Waited, signal_name};
 use crate::supervise::course::Asked;
 use crate::supervise::janitor::handle::{Janitor, JanitorError, without_variables};
 use crate::supervise::janitor::protocol::{About, Introduction, Proof};
@@ -79,6 +77,8 @@ pub(super) struct Borrowed {
     pub(super) secrets: Vec<secret::Lent>,
     pub(super) directory: Option<SessionDir>,
     pub(super) recorded: bool,
+    /// Whether the command runs on it.
+    in_use: bool,
 }
 
 /// Why the way to the command's end was left early.
@@ -194,10 +194,19 @@ impl Session<'_> {
         let started = Instant::now();
         let mut borrowed = Borrowed::default();
         let work = self.lend_and_run(&client, &signals, &janitor, &mut borrowed, record.as_mut());
-        let way = unless_it_panics(work).await.unwrap_or_else(|| {
+        let bug = || {
             let message = "dbt-lease has a bug (see above); please report it";
-            Err(Failure::new("bug", message, None).into())
-        });
+            Failure::new("bug", message, None)
+        };
+        let way = match unless_it_panics(work).await {
+            Some(way) => way,
+            // Nobody waits for the command any more: the janitor ends it and gives everything back, and is waited for.
+            None if borrowed.in_use && janitor.is_there().is_ok() => {
+                drop(janitor);
+                return Err(bug());
+            }
+            None => Err(bug().into()),
+        };
         let until = match &way {
             Ok(waited) => waited.ended.until,
             Err(Stop::Signal(asked)) => Some(asked.until()),
@@ -225,6 +234,7 @@ impl Session<'_> {
         } else {
             let on_record = self.record_end(record.as_mut(), &back, &result, started.elapsed());
             janitor.done(Proof::of(&back));
+            failpoint::reached("done_sent");
             on_record
         };
         // All is done that a signal could disturb. A stderr that nobody reads may hold us up for ever; then a signal ends us.
@@ -300,6 +310,7 @@ impl Session<'_> {
             Started::Running(child) => child,
             Started::Asked(signal) => return Err(Stop::Signal(Asked::now(signal))),
         };
+        borrowed.in_use = true;
         janitor.child(&child);
         failpoint::reached("child_started");
         drop(material);
@@ -322,6 +333,7 @@ impl Session<'_> {
         let Borrowed {
             token: Some(token),
             secrets,
+            in_use,
             ..
         } = borrowed
         else {
@@ -334,6 +346,8 @@ impl Session<'_> {
             waited = wait_beside(child, signals, dead) => waited,
             never = keeper.keep() => match never {},
         };
+        *in_use = false;
+        failpoint::reached("child_exited");
         let (kept_token, kept) = (keeper.token(), keeper.leases());
         let leased = secrets
             .iter_mut()
@@ -416,9 +430,11 @@ impl Session<'_> {
                     Ok(()) => self
                         .say
                         .note(|| "dbt has read profiles.yml, and it is shredded".to_owned()),
-                    Err(error) => self
-                        .say
-                        .note(|| format!("profiles.yml stays until dbt has ended: {error}")),
+                    Err(error) => self.say.note(|| {
+                        format!(
+                            "profiles.yml could not be shredded as soon as dbt had read it: {error}"
+                        )
+                    }),
                 };
                 gate.keep(tell).await
             }
@@ -439,6 +455,7 @@ impl Session<'_> {
             secrets,
             directory,
             recorded,
+            ..
         } = borrowed;
         let directory = directory.map(SessionDir::remove);
         let leases: Vec<Lease> = secrets
@@ -467,6 +484,7 @@ impl Session<'_> {
                 _ => std::future::pending().await,
             }
         };
+        failpoint::reached("revoking");
         let returned = tokio::select! {
             returned = &mut work => Some(returned),
             () = time_is_over => None,
