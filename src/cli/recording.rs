@@ -7,6 +7,7 @@ use super::failure::Failure;
 use super::lending::{Borrowed, Session};
 use crate::record::audit::{self, Kind, Record};
 use crate::record::back::Back;
+use crate::vault::product;
 use crate::vault::secret;
 
 impl Session<'_> {
@@ -60,6 +61,7 @@ impl Session<'_> {
             environment: self.environment,
             protected: self.protected,
             address: &server.address,
+            product: product::of(token),
             namespace: server.namespace.as_deref(),
             login: audit::Login {
                 method: self

@@ -8,6 +8,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+#[cfg(feature = "fips")]
+use aws_lc_rs::digest::{SHA256, digest};
+#[cfg(not(feature = "fips"))]
 use ring::digest::{SHA256, digest};
 use serde_yaml::Value;
 

@@ -160,9 +160,17 @@ fn environment(
         .transpose()?
         .unwrap_or(false);
     let said = Settings::of(&object, home, variables)?.over(shared.clone());
+    let says = said.rows();
+    let server = said.over(from_variables.clone()).server(variables);
+    let context = auth::Context {
+        home,
+        variables,
+        environment: name,
+        address: server.as_ref().map(|server| server.address.as_str()),
+    };
     let login = object
         .get("auth")
-        .map(|cursor| auth::read(cursor, home))
+        .map(|cursor| auth::read(cursor, &context))
         .transpose()?;
     let targets = targets(&object)?;
     let lends = targets
@@ -179,8 +187,8 @@ fn environment(
     Ok(Environment {
         name: name.to_owned(),
         protected,
-        says: said.rows(),
-        server: said.over(from_variables.clone()).server(variables),
+        says,
+        server,
         auth: login,
         targets,
         at: cursor.at(),

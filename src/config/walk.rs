@@ -209,7 +209,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The items of a list; none where it is none.
-    pub(super) fn items(&self) -> Option<Vec<Cursor<'a>>> {
+    pub(super) fn listed(&self) -> Option<Vec<Cursor<'a>>> {
         let Value::Sequence(items) = self.value else {
             return None;
         };
@@ -245,6 +245,11 @@ impl<'a> Cursor<'a> {
                 }),
             })
             .collect()
+    }
+
+    /// The items of a list.
+    pub(super) fn items(&self, expected: &str) -> Result<Vec<Cursor<'a>>, ConfigError> {
+        self.listed().ok_or_else(|| self.wrong(expected))
     }
 
     /// A mapping that takes these keys and no others; nothing after a key's colon is an error.

@@ -87,12 +87,17 @@ impl Client {
         self
     }
 
+    /// Waits between two tries, also of somebody else's request.
+    pub(crate) async fn wait(&self, time: Duration) {
+        (self.pause)(time).await;
+    }
+
     /// Waits a random part of `within`: runs that are started in the same minute do not come at once.
     pub async fn stagger(&self, within: Duration) {
         if !within.is_zero() {
             // Without a random number all of a fleet wait alike: worse, not wrong.
             let part = f64::from(getrandom::u32().unwrap_or(0)) / f64::from(u32::MAX);
-            (self.pause)(within.mul_f64(part)).await;
+            self.wait(within.mul_f64(part)).await;
         }
     }
 
@@ -186,7 +191,7 @@ impl Client {
             }
             tries.retries += 1;
             tries.round = Round::default();
-            (self.pause)(wait).await;
+            self.wait(wait).await;
         }
     }
 

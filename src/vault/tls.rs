@@ -11,10 +11,14 @@ use zeroize::Zeroizing;
 use super::error::VaultError;
 use crate::config::{ClientPem, Server};
 
-/// ring becomes the process's provider: reqwest without one of its own asks rustls for the default. A second call, or
-/// somebody else's provider, changes nothing.
+/// The built-in cryptography becomes the process's provider: reqwest without one of its own asks rustls for the default. A second
+/// call, or somebody else's provider, changes nothing.
 pub(crate) fn install_provider() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    #[cfg(feature = "fips")]
+    let provider = rustls::crypto::default_fips_provider();
+    #[cfg(not(feature = "fips"))]
+    let provider = rustls::crypto::ring::default_provider();
+    let _ = provider.install_default();
 }
 
 /// The authorities that a server's certificate may stem from: the file, else the text, else the directory, else the machine's own
@@ -38,14 +42,19 @@ pub(crate) fn authorities(server: &Server) -> Result<Vec<Certificate>, VaultErro
     if let Some(dir) = &server.ca_path {
         return directory(dir);
     }
+    Ok(machine_roots())
+}
+
+/// The machine's own roots: SSL_CERT_FILE, SSL_CERT_DIR or the distribution's.
+pub(crate) fn machine_roots() -> Vec<Certificate> {
     let mut store = RootCertStore::empty();
-    Ok(rustls_native_certs::load_native_certs()
+    rustls_native_certs::load_native_certs()
         .certs
         .into_iter()
         // One root that webpki cannot read must not cost all the others.
         .filter(|der| store.add(der.clone()).is_ok())
         .filter_map(|der| Certificate::from_der(&der).ok())
-        .collect())
+        .collect()
 }
 
 /// The client certificate with its key, where one is given.

@@ -8,6 +8,7 @@ mod exec;
 mod gate;
 mod janitor;
 mod lines;
+mod logins;
 mod readme;
 mod refusals;
 mod renewal;

@@ -440,7 +440,7 @@ fn addresses(cursor: &Cursor<'_>) -> Result<Vec<String>, ConfigError> {
         )
         .map_err(|problem| cursor.bad(problem, address::HINT))
     };
-    let Some(items) = cursor.items() else {
+    let Some(items) = cursor.listed() else {
         return Ok(vec![one(cursor)?]);
     };
     let found = items.iter().map(one).collect::<Result<Vec<_>, _>>()?;
