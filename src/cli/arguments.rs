@@ -13,6 +13,8 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use super::failure::Failure;
+use super::say::Say;
 use crate::dbt::Selection;
 
 /// dbt-lease failed before the command ran: the code of env(1) and timeout(1).
@@ -333,8 +335,12 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
 
 /// Prints clap's refusal or help, and gives the code: `exec`'s own usage errors are 125, so that a caller can tell them from the child's 2.
 pub(crate) fn refused(error: &clap::Error, raw: &[OsString]) -> ExitCode {
-    // A closed stderr is no reason for another code.
-    let _ = error.print();
+    if error.exit_code() != 0 && wants_json(raw) {
+        Say::in_json().failure(&in_words(error));
+    } else {
+        // A closed stderr is no reason for another code.
+        let _ = error.print();
+    }
     let for_exec = raw
         .iter()
         .skip(1)
@@ -352,9 +358,69 @@ pub(crate) fn refused(error: &clap::Error, raw: &[OsString]) -> ExitCode {
     }
 }
 
+/// Whether messages are to be JSON, asked of arguments that could not be parsed: the last word counts, then the variable.
+fn wants_json(raw: &[OsString]) -> bool {
+    let ours: Vec<&OsStr> = raw
+        .iter()
+        .skip(1)
+        .map(OsString::as_os_str)
+        .take_while(|word| *word != "--")
+        .collect();
+    let glued = |word: &OsStr| {
+        word.to_str()?
+            .strip_prefix("--log-format=")
+            .map(str::to_owned)
+    };
+    let apart = |pair: &[&OsStr]| match pair {
+        [name, value] if *name == "--log-format" => Some(value.to_string_lossy().into_owned()),
+        _ => None,
+    };
+    let said = ours
+        .iter()
+        .enumerate()
+        .filter_map(|(at, word)| glued(word).or_else(|| apart(ours.get(at..at + 2)?)))
+        .next_back();
+    let said = said.or_else(|| std::env::var("DBT_LEASE_LOG_FORMAT").ok());
+    said.as_deref() == Some("json")
+}
+
+/// clap's refusal as one of ours: what is wrong, and its tips and usage as the hint.
+fn in_words(error: &clap::Error) -> Failure {
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+    let (message, rest) = text.split_once("\n\n").unwrap_or((text, ""));
+    let hint: Vec<&str> = rest
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let hint = (!hint.is_empty()).then(|| hint.join("\n"));
+    Failure::new("usage", message, hint.as_deref())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_form_of_a_usage_error_is_known_though_nothing_could_be_parsed() {
+        let wants = |words: &[&str]| {
+            let raw: Vec<OsString> = std::iter::once("dbt-lease")
+                .chain(words.iter().copied())
+                .map(OsString::from)
+                .collect();
+            wants_json(&raw)
+        };
+        assert!(wants(&["--log-format", "json", "exce"]));
+        assert!(wants(&[
+            "exec",
+            "--log-format=text",
+            "--log-format=json",
+            "--nonsense"
+        ]));
+        assert!(!wants(&["--log-format=json", "--log-format=text", "exce"]));
+        assert!(!wants(&["exec", "--", "x", "--log-format", "json"]));
+    }
 
     #[test]
     fn the_definitions_are_consistent() {

@@ -135,7 +135,7 @@ pub async fn take_back(
     } else if token.kind == TokenKind::Batch {
         TokenEnd::Batch
     } else {
-        match lease::revoke_self_by(client, token, Some(end)).await {
+        match lease::revoke_self(client, token, Some(end)).await {
             Ok(()) => TokenEnd::Revoked,
             Err(error) if error.code() == Some(403) && has_ended(token) => TokenEnd::Expired,
             Err(error) => TokenEnd::Failed {

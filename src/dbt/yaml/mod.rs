@@ -105,27 +105,6 @@ impl Mapping {
     }
 }
 
-/// Where the last key of a path stands (`["targets", "prod"]`), or the item, where a part is an index of a list.
-pub fn mark_of(root: &Node, path: &[&str]) -> Option<Mark> {
-    let mut node = root;
-    let mut mark = root.mark;
-    for part in path {
-        match &node.value {
-            Value::Map(mapping) => {
-                let (key, value) = mapping.entry(part)?;
-                mark = key.mark;
-                node = value;
-            }
-            Value::List(items) => {
-                node = items.get(part.parse::<usize>().ok()?)?;
-                mark = node.mark;
-            }
-            _ => return None,
-        }
-    }
-    Some(mark)
-}
-
 impl Node {
     /// A node that stands in no file.
     pub fn of(value: Value) -> Self {
