@@ -14,6 +14,7 @@
 //! | [`vault`] | a session token, secrets with their leases | the only module that talks to Vault |
 //! | [`render`] | the output for dbt, the bridge's variables | pure |
 //! | [`delivery`] | the profiles directory, the child's environment | the only module that writes secrets |
+//! | [`verify`] | what a run left: our secrets in dbt's files, a login that still works | changes nothing, shows no value |
 //! | [`record`] | the audit trail | sees no secret value |
 //! | [`supervise`] | the child, signals, the janitor | the only module that starts the child and the janitor |
 //! | [`cli`] | arguments, order, messages, exit codes | the only module that prints |
@@ -35,3 +36,4 @@ pub mod supervise;
 pub mod trust;
 pub mod variables;
 pub mod vault;
+pub mod verify;

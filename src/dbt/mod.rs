@@ -35,6 +35,7 @@ mod settings;
 mod tests;
 mod vars;
 mod version;
+mod written;
 pub mod yaml;
 
 pub use environment::{Environment, Lookup};
@@ -161,6 +162,8 @@ pub struct Resolved {
     pub threads_count: bool,
     /// How often the command opens profiles.yml before it has done with it; none where that is not known.
     pub profile_reads: Option<u32>,
+    /// The directories that dbt writes to: target and logs, absolute, whether they are there or not.
+    pub written: Vec<PathBuf>,
     /// Which dbt it is, as far as that is known without running it; of any other program, the dbt that it would find.
     pub engine: Engine,
 }

@@ -26,6 +26,8 @@ pub(super) struct ProjectFile {
     pub(super) flags: bool,
     /// `target-path:` as it stands.
     pub(super) target_path: Option<Rc<Node>>,
+    /// `log-path:` as it stands.
+    pub(super) log_path: Option<Rc<Node>>,
 }
 
 /// The nearest of a directory and its parents that holds a project, else the directory itself.
@@ -67,6 +69,7 @@ pub(super) fn read(dir: &Path, source: &Source) -> Result<ProjectFile, DbtError>
         .and_then(|node| node.map())
         .is_some_and(|flags| !flags.0.is_empty());
     let target_path = map.get("target-path").cloned();
+    let log_path = map.get("log-path").cloned();
     Ok(ProjectFile {
         project: Project {
             name,
@@ -77,6 +80,7 @@ pub(super) fn read(dir: &Path, source: &Source) -> Result<ProjectFile, DbtError>
         profile,
         flags,
         target_path,
+        log_path,
     })
 }
 

@@ -137,6 +137,7 @@ fn unleased(
         usage,
         threads_count: false,
         profile_reads: None,
+        written: Vec::new(),
         engine,
     }
 }
@@ -246,6 +247,10 @@ impl Choices<'_> {
             .filter(|(place, _)| !removed.contains(place))
             .map(|(_, word)| word.clone())
             .collect();
+        let written = project
+            .as_ref()
+            .map(|project| self.written(invocation.command, given, project, &vars))
+            .unwrap_or_default();
         let program = command.get(words - 1).map_or("", |word| name(word));
         let profile_reads = reads(program, invocation, &self.engine, &self.environment)?;
         let resolved = self.resolved(
@@ -258,6 +263,7 @@ impl Choices<'_> {
         );
         Ok(Resolved {
             profile_reads,
+            written,
             ..resolved
         })
     }
@@ -271,14 +277,19 @@ impl Choices<'_> {
         let profiles_dir = self.profiles_dir(run, given)?;
         let project = project::read(&project_dir.path, &project_dir.source)?;
         let chosen = self.chosen(run, given, Some(&project), &profiles_dir, &vars)?;
-        Ok(self.resolved(
+        let written = self.written(run, given, &project, &vars);
+        let resolved = self.resolved(
             Need::Lease,
             false,
             command.to_vec(),
             Some(project),
             [project_dir, profiles_dir],
             chosen,
-        ))
+        );
+        Ok(Resolved {
+            written,
+            ..resolved
+        })
     }
 
     /// The profile and target, with where they came from.
@@ -530,6 +541,7 @@ impl Choices<'_> {
             usage: None,
             threads_count: chosen.threads_count,
             profile_reads: None,
+            written: Vec::new(),
             engine: self.engine.clone(),
         }
     }

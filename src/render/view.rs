@@ -207,7 +207,7 @@ impl Viewer<'_> {
 
 /// Whether a key's value is to be masked: the adapters' secret keys and whatever is named like one. Paths of key files are no secrets, and
 /// are masked all the same: a name does not tell.
-fn is_secret_key(path: &str) -> bool {
+pub fn is_secret_key(path: &str) -> bool {
     // `sk`, `sts`: maxcompute's short names; `pat`: dremio's; `keytab`, `UID` are names, not values.
     const WHOLE: [&str; 4] = ["pat", "sk", "sts", "ak"];
     path.split('.').any(|part| {
