@@ -66,7 +66,9 @@ impl Session<'_> {
         else {
             return Ok(());
         };
-        for wanted in &self.wanted.lent.secrets {
+        let further = self.wanted.others.iter().flatten();
+        let further = further.flat_map(|further| &further.lent.secrets);
+        for wanted in self.wanted.lent.secrets.iter().chain(further) {
             janitor.is_there()?;
             let work = secret::read(client, token, &wanted.request);
             until_signal(signals, work, |secret| {

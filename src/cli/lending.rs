@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 
 use super::arguments::{self, Exec};
 use super::dead;
-use super::exec::{Material, Wanted, deliver, in_loop, profile, wait, watch_signals};
+use super::exec::{Material, Part, Wanted, deliver, in_loop, profile, wait, watch_signals};
 use super::failure::Failure;
 use super::keeping::Keeper;
 use super::say::Say;
@@ -25,6 +25,7 @@ use crate::delivery::private;
 use crate::delivery::session::SessionDir;
 use crate::delivery::sweep::{self, Swept};
 use crate::failpoint;
+use crate::plan::Further;
 use crate::record::audit::Record;
 use crate::record::back::Back;
 use crate::record::dead::{IN_PASSING, LONGEST_LEASE};
@@ -153,16 +154,32 @@ impl Session<'_> {
     fn refuse_what_is_certain(&self) -> Result<(), Failure> {
         let lent = self.wanted.lent;
         let files = Path::new("files");
-        match render::output(
-            self.profile,
-            lent,
-            &Secrets::placeholders(lent),
-            self.rendering,
-            Some(files),
-        ) {
-            Err(error) if error.is_certain() => Err(error.into()),
-            _ => Ok(()),
+        let further = self.wanted.resolved.others.iter().zip(self.wanted.others);
+        let further =
+            further.filter_map(|(other, further)| Some((&other.profile, &further.as_ref()?.lent)));
+        for (profile, lent) in std::iter::once((self.profile, lent)).chain(further) {
+            let secrets = Secrets::placeholders(lent);
+            match render::output(profile, lent, &secrets, self.rendering, Some(files)) {
+                Err(error) if error.is_certain() => return Err(error.into()),
+                _ => {}
+            }
         }
+        Ok(())
+    }
+
+    /// The further profiles with what Vault gave for them: secrets are read in the order of the profiles.
+    fn others(&self, mut secrets: &[secret::Lent]) -> Vec<Part<'_>> {
+        let further = self.wanted.resolved.others.iter().zip(self.wanted.others);
+        further
+            .map(|(other, further)| Part {
+                profile: &other.profile,
+                lent: further.as_ref().map(|Further { lent, .. }| {
+                    let its_own;
+                    (its_own, secrets) = secrets.split_at(lent.secrets.len());
+                    (lent, Secrets::leased(its_own))
+                }),
+            })
+            .collect()
     }
 
     /// The command's end, and whether everything was taken back with proof.
@@ -234,12 +251,18 @@ impl Session<'_> {
         } = self;
         self.log_in(client, signals, janitor, borrowed).await?;
         self.read(client, signals, janitor, borrowed).await?;
-        let secrets = Secrets::leased(&borrowed.secrets);
-        let bridge = render::bridge(wanted.lent, &secrets)?;
+        let (first, further) = borrowed.secrets.split_at(wanted.lent.secrets.len());
+        let secrets = Secrets::leased(first);
+        let others = self.others(further);
+        let mut bridge = render::bridge(wanted.lent, &secrets)?;
+        for (lent, secrets) in others.iter().filter_map(|part| part.lent.as_ref()) {
+            bridge.extend(render::bridge(lent, secrets)?);
+        }
         let material = Material {
             profile: self.profile,
             lent: wanted.lent,
             secrets: &secrets,
+            others,
             rendering: self.rendering,
         };
         let directory =
@@ -263,6 +286,7 @@ impl Session<'_> {
         let child = Child::start(&wanted.resolved.argv, &environ, wanted.resolved.is_dbt)?;
         janitor.child(&child);
         failpoint::reached("child_started");
+        drop(material);
         drop((environ, bridge, secrets));
         tokio::select! {
             end = self.wait_and_renew(child, client, signals, (janitor, borrowed, record)) => end,

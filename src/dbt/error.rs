@@ -157,6 +157,12 @@ pub enum DbtError {
         /// Why dbt would.
         said: String,
     },
+    /// Several profiles for a command that reads one, or one of them twice.
+    #[error("--profile before `--` names several profiles, {why}")]
+    SeveralProfiles {
+        /// What stands against it.
+        why: String,
+    },
     /// Our own `--vars` is not a YAML mapping.
     #[error("{why}")]
     BadVars {
@@ -241,6 +247,7 @@ impl DbtError {
             Self::EnvVarMissing { .. } => "env_var_missing",
             Self::Template { .. } => "template",
             Self::SelectionConflict { .. } => "selection_conflict",
+            Self::SeveralProfiles { .. } => "several_profiles",
             Self::BadVars { .. } => "bad_vars",
             Self::NoHome => "no_home",
             Self::ConfigAndFlags { .. } => "config_and_flags",

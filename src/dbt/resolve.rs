@@ -17,7 +17,7 @@ use super::rules::Engine;
 use super::vars::vars;
 use super::version::{self, Found};
 use super::yaml::{Node, Value};
-use super::{Context, Need, Profile, Resolved, Selection, Source, Sources, retry};
+use super::{Context, Need, Other, Profile, Resolved, Selection, Source, Sources, retry};
 
 /// Says what dbt would use for a command; without a command, what our own options choose.
 ///
@@ -54,6 +54,11 @@ pub fn resolve(
         Reading::Nothing => return Ok(unleased(command, None, None, engine)),
         Reading::Usage(why) => return Ok(unleased(command, None, Some(why), engine)),
     };
+    if !selection.others.is_empty() {
+        return Err(DbtError::SeveralProfiles {
+            why: "and dbt reads one".to_owned(),
+        });
+    }
     // `.env` is loaded before dbt reads anything: one that cannot be read ends every command.
     let resolver = Choices::of(context, &cwd, engine)?;
     resolver.dbt(command, words, &invocation, selection)
@@ -133,6 +138,7 @@ fn unleased(
         argv: command.to_vec(),
         project,
         profile: None,
+        others: Vec::new(),
         sources: None,
         usage,
         threads_count: false,
@@ -278,6 +284,29 @@ impl Choices<'_> {
         let project = project::read(&project_dir.path, &project_dir.source)?;
         let chosen = self.chosen(run, given, Some(&project), &profiles_dir, &vars)?;
         let written = self.written(run, given, &project, &vars);
+        let mut others: Vec<Other> = Vec::new();
+        for (name, target) in &selection.others {
+            let taken = others.iter().map(|other| &other.profile.name);
+            if taken
+                .chain([&chosen.profile.name])
+                .any(|taken| taken == name)
+            {
+                return Err(DbtError::SeveralProfiles {
+                    why: format!("`{name}` more than once, and a session has one target of each"),
+                });
+            }
+            let selection = Selection {
+                profile: Some(name.clone()),
+                target: target.clone(),
+                ..selection.clone()
+            };
+            let given = Given::Selection(&selection);
+            let chosen = self.chosen(run, given, Some(&project), &profiles_dir, &vars)?;
+            others.push(Other {
+                profile: chosen.profile,
+                target: chosen.target_source,
+            });
+        }
         let resolved = self.resolved(
             Need::Lease,
             false,
@@ -288,6 +317,7 @@ impl Choices<'_> {
         );
         Ok(Resolved {
             written,
+            others,
             ..resolved
         })
     }
@@ -532,6 +562,7 @@ impl Choices<'_> {
                 ..file.project
             }),
             profile: Some(chosen.profile),
+            others: Vec::new(),
             sources: Some(Sources {
                 project: project_dir.source,
                 profiles_dir: profiles_dir.source,

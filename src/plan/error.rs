@@ -147,6 +147,38 @@ pub enum PlanError {
         /// Where it stands.
         at: Place,
     },
+    /// A session has one environment.
+    #[error(
+        "target `{target}` of profile `{profile}` is in environment `{its_own}` ({at}), and the first profile's in `{first}`: one session is for one environment"
+    )]
+    SeveralEnvironments {
+        /// The further profile.
+        profile: String,
+        /// Its target.
+        target: String,
+        /// Where it stands in dbt-lease.yml.
+        at: Box<Place>,
+        /// Its environment.
+        its_own: String,
+        /// The first profile's.
+        first: String,
+    },
+    /// What the session is for needs nothing.
+    #[error(
+        "several profiles, of which the first, `{profile}`, has the target `{target}`, which is `none`"
+    )]
+    FirstLendsNothing {
+        /// The profile.
+        profile: String,
+        /// Its target.
+        target: String,
+    },
+    /// Two profiles of one session want the same thing for themselves.
+    #[error("two profiles of this session set {what}")]
+    Clash {
+        /// What they share.
+        what: String,
+    },
     /// `env:` sets a variable that nothing reads and no adapter knows.
     #[error(
         "{at}: `env:` sets {name}, which target `{target}` of profile `{profile}` does not read by env_var()"
@@ -204,6 +236,9 @@ impl PlanError {
             Self::Unexpected { .. } | Self::LedElsewhere { .. } => "unexpected_output",
             Self::NotComparable { .. } => "output_not_comparable",
             Self::NoAddress { .. } => "no_vault_address",
+            Self::SeveralEnvironments { .. } => "several_environments",
+            Self::FirstLendsNothing { .. } => "first_lends_nothing",
+            Self::Clash { .. } => "profiles_clash",
             Self::NotRead { .. } => "variable_not_read",
             Self::KeptVariable { .. } => "variable_kept",
         }
@@ -238,6 +273,11 @@ impl PlanError {
                 format!("unset {name}, or take it out of `.env`; only `host` says where the credential goes")
             }
             Self::NoAddress { .. } => "set VAULT_ADDR, or write `vault: {address: https://HOST:8200}` into dbt-lease.yml".to_owned(),
+            Self::SeveralEnvironments { .. } => {
+                "run the command once for each environment, or choose targets of one: `--target` may be given once for each `--profile`".to_owned()
+            }
+            Self::FirstLendsNothing { .. } => "name the profile that borrows first".to_owned(),
+            Self::Clash { .. } => "give each its own name in dbt-lease.yml, or run the command once for each profile".to_owned(),
             Self::NotRead { name, .. } => format!(
                 "read it there (`\"{{{{ env_var('{name}') }}}}\"`), or use a name that begins with `DBT_ENV_SECRET_`, or one that the adapter's client reads by itself (PGPASSWORD, AWS_…)"
             ),

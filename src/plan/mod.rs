@@ -9,10 +9,11 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::config::{
-    Auth, BridgeName, Config, Environment, Expect, Lending, Lent, LentSecret, Operation, RoleId,
-    SecretId, Server, Target, Twice, bridge_name, login_variables, own_addresses,
+    Auth, BridgeName, Config, Environment, Expect, FieldValue, Lending, Lent, LentSecret,
+    Operation, RoleId, SecretId, Server, Target, Twice, bridge_name, login_variables,
+    own_addresses,
 };
-use crate::dbt::{Need, Profile, Resolved};
+use crate::dbt::{Need, Other, Profile, Resolved};
 use crate::variables::Variables;
 
 mod env_vars;
@@ -24,7 +25,7 @@ mod tests;
 mod view;
 
 pub use error::{Compared, PlanError};
-pub use view::{DeliveryView, LoginView, ProjectView, Request, SecretView};
+pub use view::{DeliveryView, LoginView, OtherView, ProjectView, Request, SecretView};
 
 /// What would be used for a command, and why. Its JSON is `plan --json`, whose keys and order are an interface.
 #[derive(Clone, Debug, Serialize)]
@@ -49,6 +50,9 @@ pub struct Plan {
     pub secrets: Option<Vec<SecretView>>,
     /// How they reach dbt; none where nothing is lent.
     pub delivery: Option<DeliveryView>,
+    /// The further profiles of the session; the key is absent where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<OtherView>,
     /// The requests to Vault, in order; empty where nothing is lent.
     pub requests: Option<Vec<Request>>,
     /// The least policy, as HCL, that allows them; empty where nothing is lent.
@@ -72,6 +76,26 @@ pub struct Loan {
     pub lent: Lent,
     /// Where the output must lead, see [`expect::check`].
     pub expect: Expect,
+    /// The same of the further profiles, in order; none for a target that is `none`.
+    pub others: Vec<Option<Further>>,
+}
+
+/// What is lent for a further profile of the session.
+#[derive(Clone, Debug)]
+pub struct Further {
+    /// The target's secrets and where their fields go.
+    pub lent: Lent,
+    /// Where the output must lead.
+    pub expect: Expect,
+}
+
+impl Loan {
+    /// What is lent for each profile, the first one's first; none for a target that is `none`.
+    pub fn all(&self) -> impl Iterator<Item = Option<(&Lent, &Expect)>> {
+        let others = self.others.iter().map(Option::as_ref);
+        std::iter::once(Some((&self.lent, &self.expect)))
+            .chain(others.map(|further| further.map(|further| (&further.lent, &further.expect))))
+    }
 }
 
 /// Where and how to log in.
@@ -132,10 +156,33 @@ pub fn plan(
     let read = env_vars::read_by(&profile.output);
     refuse_kept_variables(profile, target, &read, &plan.login_variables)?;
     let Lending::Lent(lent) = &target.lending else {
+        if !resolved.others.is_empty() {
+            return Err(PlanError::FirstLendsNothing {
+                profile: profile.name.clone(),
+                target: profile.target.clone(),
+            });
+        }
         plan.lease = Lease::None;
         return Ok(plan);
     };
     refuse_odd_bridges(profile, lent, &read)?;
+    let others = others(
+        resolved,
+        config,
+        environment,
+        own_profile,
+        &plan.login_variables,
+    )?;
+    refuse_clashes(lent, &others)?;
+    plan.others = resolved
+        .others
+        .iter()
+        .zip(&others)
+        .map(|(other, further)| {
+            let lent = further.as_ref().map(|further| &further.lent);
+            OtherView::of(&other.profile, lent)
+        })
+        .collect();
     plan.secrets = Some(lent.secrets.iter().map(SecretView::of).collect());
     plan.delivery = Some(DeliveryView::of(lent.delivery));
     let session = match resolved.need {
@@ -144,8 +191,13 @@ pub fn plan(
     };
     if let Some(session) = &session {
         plan.login = Some(LoginView::of(&session.auth));
-        plan.requests = Some(requests(&session.auth, &lent.secrets));
-        plan.policy = Some(policy::least(&session.auth, &lent.secrets));
+        let further = others
+            .iter()
+            .flatten()
+            .flat_map(|further| &further.lent.secrets);
+        let secrets: Vec<LentSecret> = lent.secrets.iter().chain(further).cloned().collect();
+        plan.requests = Some(requests(&session.auth, &secrets));
+        plan.policy = Some(policy::least(&session.auth, &secrets));
         plan.sources.insert("login", login_source(&session.auth));
         plan.sources
             .insert("address", session.server.address.clone());
@@ -154,6 +206,7 @@ pub fn plan(
         session,
         lent: lent.clone(),
         expect: target.expect.clone(),
+        others,
     });
     Ok(plan)
 }
@@ -188,6 +241,7 @@ impl Plan {
             login: None,
             secrets: None,
             delivery: None,
+            others: Vec::new(),
             requests: None,
             policy: None,
             sources,
@@ -224,6 +278,66 @@ fn entry<'c>(
     }
 }
 
+/// What is lent for the further profiles, all in the one environment.
+fn others(
+    resolved: &Resolved,
+    config: &Config,
+    environment: &Environment,
+    own_profile: Option<&str>,
+    login_variables: &BTreeSet<String>,
+) -> Result<Vec<Option<Further>>, PlanError> {
+    let mut others = Vec::new();
+    for Other { profile, .. } in &resolved.others {
+        let (its_own, target) = entry(config, profile, own_profile)?;
+        if its_own.name != environment.name {
+            return Err(PlanError::SeveralEnvironments {
+                profile: profile.name.clone(),
+                target: profile.target.clone(),
+                at: Box::new(target.at.clone()),
+                its_own: its_own.name.clone(),
+                first: environment.name.clone(),
+            });
+        }
+        let read = env_vars::read_by(&profile.output);
+        refuse_kept_variables(profile, target, &read, login_variables)?;
+        others.push(match &target.lending {
+            Lending::Lent(lent) => {
+                refuse_odd_bridges(profile, lent, &read)?;
+                Some(Further {
+                    lent: lent.clone(),
+                    expect: target.expect.clone(),
+                })
+            }
+            Lending::None => None,
+        });
+    }
+    Ok(others)
+}
+
+/// All share one environment of variables and one directory of files.
+fn refuse_clashes(first: &Lent, others: &[Option<Further>]) -> Result<(), PlanError> {
+    let mut variables = BTreeSet::new();
+    let mut files = BTreeSet::new();
+    let further = others.iter().flatten().map(|further| &further.lent);
+    for lent in std::iter::once(first).chain(further) {
+        for bridge in &lent.env {
+            if !variables.insert(&bridge.name) {
+                return Err(PlanError::Clash {
+                    what: format!("the variable {}", bridge.name),
+                });
+            }
+        }
+        for (key, value) in &lent.fields {
+            if matches!(value, FieldValue::File(_)) && !files.insert(key) {
+                return Err(PlanError::Clash {
+                    what: format!("the file of `fields.{key}`"),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
 /// What "protected" means (DESIGN) as far as it can be seen without a server, and what is needed to reach one.
 fn session(
     resolved: &Resolved,
@@ -232,18 +346,19 @@ fn session(
 ) -> Result<Session, PlanError> {
     let name = || environment.name.clone();
     if environment.protected {
-        let target = resolved.sources.as_ref().map(|sources| &sources.target);
-        if !target.is_some_and(|source| source.named) {
-            return Err(PlanError::NotNamed {
-                environment: name(),
-                target: resolved
-                    .profile
-                    .as_ref()
-                    .map(|profile| profile.target.clone())
-                    .unwrap_or_default(),
-                said: target.map(|source| source.said.clone()).unwrap_or_default(),
-                is_dbt: resolved.is_dbt,
-            });
+        let first = resolved.sources.as_ref().map(|sources| &sources.target);
+        let first = resolved.profile.iter().zip(first);
+        let further = resolved.others.iter();
+        let targets = first.chain(further.map(|other| (&other.profile, &other.target)));
+        for (profile, source) in targets {
+            if !source.named {
+                return Err(PlanError::NotNamed {
+                    environment: name(),
+                    target: profile.target.clone(),
+                    said: source.said.clone(),
+                    is_dbt: resolved.is_dbt,
+                });
+            }
         }
     }
     let (server, auth) = reach(environment, variables)?;
