@@ -192,7 +192,7 @@ pub(crate) struct Exec {
     /// How the command gets the credentials; by default as dbt-lease.yml says
     #[arg(long, env = "DBT_LEASE_DELIVERY", value_parser = deliveries())]
     pub(crate) delivery: Option<Delivery>,
-    /// Exit with 125 where a revocation failed, also if the command ended well
+    /// Exit with 125 where a revocation failed or a secret was found in dbt's files, also if the command ended well
     #[arg(long, env = "DBT_LEASE_STRICT", value_parser = FalseyValueParser::new())]
     pub(crate) strict: bool,
     /// How long the leases are to live: 90, 45s, 30m, 2h, 1d
@@ -201,9 +201,9 @@ pub(crate) struct Exec {
     /// When the private profiles.yml goes
     #[arg(long, value_enum, default_value = "auto", env = "DBT_LEASE_GATE")]
     pub(crate) gate: Gate,
-    /// How a revocation is proven
-    #[arg(long, value_name = "lease|login", hide = true, env = "DBT_LEASE_VERIFY", value_parser = not_there_yet)]
-    pub(crate) verify: Option<String>,
+    /// Look again whether what was revoked is gone
+    #[arg(long, value_enum, env = "DBT_LEASE_VERIFY")]
+    pub(crate) verify: Option<Verify>,
     /// The command with its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
@@ -219,6 +219,15 @@ pub(crate) enum Gate {
     Auto,
     /// When the command has ended
     Off,
+}
+
+/// `--verify`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Verify {
+    /// Ask Vault whether it still knows the lease; its policy must allow sys/leases/lookup
+    Lease,
+    /// Try to log in to the database, before and after; PostgreSQL alone
+    Login,
 }
 
 /// `--delivery`
@@ -313,13 +322,6 @@ pub(crate) struct Trust {
 fn duration(text: &str) -> Result<Duration, String> {
     crate::config::parse_duration(text)
         .ok_or_else(|| "a duration is 90, 45s, 30m, 2h or 1d".to_owned())
-}
-
-fn not_there_yet(_value: &str) -> Result<String, String> {
-    Err(format!(
-        "this option is not there yet in dbt-lease {}",
-        env!("CARGO_PKG_VERSION")
-    ))
 }
 
 /// Parses the command line and its variables. An empty variable is an unset one, and the command line wins over a variable.

@@ -69,6 +69,7 @@ pub(super) async fn take_back(
                 result,
                 proof,
                 lives_until: None,
+                verified: None,
             });
         }
         if taken
@@ -89,6 +90,7 @@ pub(super) async fn take_back(
             directory: if removed { "removed" } else { "unknown" }.to_owned(),
             leases,
             token: "unknown: it ends by its time".to_owned(),
+            search: None,
         };
         if let Err(error) = record.append(session, Kind::Ended(ended)) {
             say.warning(

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::Signal;
 
-use super::arguments::{self, Exec};
+use super::arguments::{self, Exec, Verify};
 use super::dead;
 use super::exec::{Material, Part, Wanted, deliver, in_loop, profile, wait, watch_signals};
 use super::failure::Failure;
@@ -41,7 +41,7 @@ use crate::vault::client::Client;
 use crate::vault::error::VaultError;
 use crate::vault::lease::Lease;
 use crate::vault::secret;
-use crate::vault::take_back::take_back;
+use crate::vault::take_back::take_back_looking;
 
 /// How long Vault may take to end things after the command ended by itself.
 const PATIENT: Duration = Duration::from_secs(30);
@@ -69,6 +69,10 @@ pub(super) struct Session<'a> {
     pub(super) ttl: Option<Duration>,
     /// Whether `--gate` is not `off`.
     pub(super) gated: bool,
+    /// `--verify`
+    pub(super) verify: Option<Verify>,
+    /// `--strict`
+    pub(super) strict: bool,
 }
 
 /// What was borrowed so far: all that must be given back.
@@ -122,6 +126,8 @@ pub(super) fn run(
         wanted,
         ttl: exec.ttl,
         gated: exec.gate == arguments::Gate::Auto,
+        verify: exec.verify,
+        strict: exec.strict,
         profile: profile(wanted.resolved)?,
         environment: wanted.plan.environment.as_deref().unwrap_or_default(),
         protected: wanted.plan.protected == Some(true),
@@ -136,17 +142,7 @@ pub(super) fn run(
     // From here on secrets lie in our memory: no core dump, and nobody of this user's reads it. The child's own memory is its affair. A
     // kernel that knows no such thing keeps nothing from working.
     let _ = nix::sys::prctl::set_dumpable(false);
-    let end = in_loop(session.run())?;
-    match end {
-        (End::Code(0), false) if exec.strict => Err(Failure::new(
-            "not_taken_back",
-            "the command ended well, but not everything that was lent could be taken back (see above)",
-            Some(
-                "what is left, and until when, stands above and in the record; without `--strict` this is the command's own 0",
-            ),
-        )),
-        (end, _) => Ok(end),
-    }
+    in_loop(session.run())
 }
 
 impl Session<'_> {
@@ -182,8 +178,8 @@ impl Session<'_> {
             .collect()
     }
 
-    /// The command's end, and whether everything was taken back with proof.
-    async fn run(&self) -> Result<(End, bool), Failure> {
+    /// The command's end, unless it ended well and what followed did not.
+    async fn run(&self) -> Result<End, Failure> {
         let signals = watch_signals()?;
         let mut record = self.open_record()?;
         let warn = |message: &str| self.say.warning(message, None);
@@ -191,7 +187,7 @@ impl Session<'_> {
         let janitor = Janitor::start(self.introduction(), record.as_ref(), &warn)?;
         failpoint::reached("janitor_started");
         let client = Client::new(&self.wanted.session.server, &self.id)?;
-        let started = Instant::now();
+        let (started, since) = (Instant::now(), SystemTime::now());
         let mut borrowed = Borrowed::default();
         let work = self.lend_and_run(&client, &signals, &janitor, &mut borrowed, record.as_mut());
         let way = unless_it_panics(work).await.unwrap_or_else(|| {
@@ -203,9 +199,15 @@ impl Session<'_> {
         } else {
             PATIENT
         };
+        let proving = self
+            .before_taking_back(&borrowed, &signals, since, &way)
+            .await;
         failpoint::reached("taking_back");
-        let back = self.take_back(&client, &signals, borrowed, within).await;
+        let mut back = self.take_back(&client, &signals, borrowed, within).await;
         failpoint::reached("taken_back");
+        if let Some(proving) = proving.filter(|_| back.abandoned.is_empty()) {
+            self.after_taking_back(proving, &signals, &mut back).await;
+        }
         let result = match &way {
             Ok(End::Code(code)) => format!("exit {code}"),
             Ok(End::Signal(signal)) => format!("signal {}", signal_name(*signal)),
@@ -230,10 +232,10 @@ impl Session<'_> {
             &back,
             started.elapsed(),
         );
-        let proven = back.is_proven();
         match way {
-            Ok(end) => Ok((end, proven)),
-            Err(Stop::Signal(signal)) => Ok((End::Signal(signal as i32), proven)),
+            Ok(End::Code(0)) => self.judged(&back).map(|()| End::Code(0)),
+            Ok(end) => Ok(end),
+            Err(Stop::Signal(signal)) => Ok(End::Signal(signal as i32)),
             Err(Stop::Failure(failure)) => Err(failure),
         }
     }
@@ -434,10 +436,17 @@ impl Session<'_> {
                 returned: None,
                 recorded,
                 abandoned: Vec::new(),
+                looked: None,
             };
         };
         let known = leases.clone();
-        let mut work = std::pin::pin!(take_back(client, &token, leases, within));
+        let mut work = std::pin::pin!(take_back_looking(
+            client,
+            &token,
+            leases,
+            within,
+            self.lookups()
+        ));
         // The ^C that ended the command may still lie in the pipe: it is not about us.
         signals.forget_pending();
         let returned = tokio::select! {
@@ -455,6 +464,7 @@ impl Session<'_> {
             returned,
             recorded,
             abandoned,
+            looked: None,
         }
     }
 }
@@ -487,7 +497,7 @@ pub(super) async fn ending_signal(signals: &Signals) -> Signal {
     }
 }
 
-async fn told_to_end(signals: &Signals) {
+pub(super) async fn told_to_end(signals: &Signals) {
     ending_signal(signals).await;
 }
 

@@ -12,6 +12,7 @@ mod lending;
 mod output;
 mod picture;
 mod plan;
+mod proving;
 mod recording;
 mod render;
 mod say;

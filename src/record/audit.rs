@@ -121,6 +121,36 @@ pub struct Ended<'a> {
     pub leases: Vec<TakenBack<'a>>,
     /// What became of the token: `revoked`, `kept` (the user's own), `expires`, or why it was not revoked.
     pub token: String,
+    /// The search for what was lent in the files that the command wrote; none where nothing was run, or the session was killed.
+    pub search: Option<Search<'a>>,
+}
+
+/// The search for what was lent in the files that the command wrote.
+#[derive(Debug, Default, Serialize)]
+pub struct Search<'a> {
+    /// `nothing` (was found), `found`, `incomplete`, `skipped`
+    pub result: &'static str,
+    /// How many files were read.
+    pub files: usize,
+    /// How many bytes.
+    pub bytes: u64,
+    /// Why not everything was looked at.
+    pub why: Option<&'a str>,
+    /// Where it was found.
+    pub found: Vec<Found<'a>>,
+}
+
+/// A secret in a file; never its value.
+#[derive(Debug, Serialize)]
+pub struct Found<'a> {
+    /// The file.
+    pub file: &'a Path,
+    /// Where in it, bytes.
+    pub offset: u64,
+    /// Whose value: `warehouse.password`.
+    pub secret: &'a str,
+    /// In which form.
+    pub form: &'static str,
 }
 
 /// What became of one lease.
@@ -134,6 +164,19 @@ pub struct TakenBack<'a> {
     pub proof: String,
     /// When it ends at the latest, where it is not known to be gone.
     pub lives_until: Option<String>,
+    /// What `--verify` saw; none without it.
+    pub verified: Option<Verified>,
+}
+
+/// What a second look saw.
+#[derive(Debug, Serialize)]
+pub struct Verified {
+    /// `lookup`, `login`
+    pub by: &'static str,
+    /// `gone`, `still_there`, `not_known`
+    pub result: &'static str,
+    /// By what that is known, or why it is not.
+    pub why: String,
 }
 
 /// Why there can be no record.
@@ -359,8 +402,10 @@ mod tests {
                 result: "revoked",
                 proof: "sync revocation".to_owned(),
                 lives_until: None,
+                verified: None,
             }],
             token: "revoked".to_owned(),
+            search: None,
         })
     }
 

@@ -25,7 +25,7 @@ const WITHIN: Duration = Duration::from_secs(5);
 const LEADS_ELSEWHERE: [&str; 3] = ["PGHOSTADDR", "PGSERVICE", "PGSSLNEGOTIATION"];
 
 /// The logins to try, by their leases.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Logins(Vec<(LeaseId, Result<postgres::Login, String>)>);
 
 /// How the first attempts ended.
@@ -33,16 +33,17 @@ pub struct Logins(Vec<(LeaseId, Result<postgres::Login, String>)>);
 pub struct Before(BTreeMap<String, Result<(), String>>);
 
 impl Logins {
-    /// Every leased secret with a user name and a password, at the place to which the output leads.
-    pub fn of(
+    /// Adds every leased secret with a user name and a password, at the place to which its output leads.
+    pub fn add(
+        &mut self,
         profile: &Profile,
         rendering: &Rendering<'_>,
         variables: &Variables,
         lent: &[Lent],
-    ) -> Self {
+    ) {
         let place = place(profile, rendering, variables);
-        let logins = lent.iter().filter_map(|secret| {
-            let lease = secret.lease.as_ref()?;
+        for secret in lent {
+            let Some(lease) = &secret.lease else { continue };
             let text = |names: &[&str]| {
                 names.iter().find_map(|name| match secret.fields.get(name) {
                     Some(Field::Text(text)) => Some(text.clone()),
@@ -54,9 +55,8 @@ impl Logins {
                 (Ok(place), Some(user), Some(password)) => Ok(place.login(&user, password)),
                 (Ok(_), _, _) => Err("the secret has no user name with a password".to_owned()),
             };
-            Some((lease.id.clone(), login))
-        });
-        Self(logins.collect())
+            self.0.push((lease.id.clone(), login));
+        }
     }
 
     /// The first attempts, while the leases live. Blocks.

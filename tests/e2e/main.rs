@@ -7,6 +7,7 @@ mod ends;
 mod exec;
 mod gate;
 mod janitor;
+mod proof;
 mod readme;
 mod refusals;
 mod renewal;

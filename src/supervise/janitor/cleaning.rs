@@ -62,6 +62,7 @@ pub(super) fn clean_up(known: Known) -> Proof {
         returned,
         recorded: false,
         abandoned,
+        looked: None,
     };
     if !back.is_nothing() || token_coming {
         let result = result.as_deref().unwrap_or(RESULT);

@@ -1,0 +1,282 @@
+//! What is looked at after a run: our secrets in what the command wrote, and whether what was revoked is gone.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::json;
+
+use crate::support::{Lab, Ran, ran};
+
+/// The leased password, as the command saw it.
+const PASSWORD: &str =
+    "$(sed -n 's/.*\"password\": \"\\(.*\\)\"/\\1/p' $DBT_PROFILES_DIR/profiles.yml)";
+
+/// Runs a script that also keeps the password in a place of the test's own, so that it can be looked for in what is said.
+#[track_caller]
+fn leak(lab: &Lab, before: &[&str], script: &str) -> Ran {
+    let known = lab.home.directory().join("known");
+    let script = format!(
+        "p={PASSWORD}; printf %s \"$p\" > {}; mkdir -p target logs; {script}",
+        known.display()
+    );
+    let mut arguments = vec!["exec"];
+    arguments.extend(before);
+    arguments.extend(["--", "sh", "-c", &script]);
+    let ran = lab.run(&arguments);
+    let password = fs::read_to_string(&known).expect("the command ran");
+    assert!(password.len() >= 16, "that is no leased password");
+    assert!(
+        !ran.stderr.contains(&password),
+        "it is shown:\n{}",
+        ran.stderr
+    );
+    let record = fs::read_to_string(lab.home.record()).expect("a record");
+    assert!(!record.contains(&password), "it is on record");
+    ran
+}
+
+/// The last event of the record.
+fn ended(lab: &Lab) -> serde_json::Value {
+    lab.record().pop().expect("an event")
+}
+
+#[test]
+fn a_password_in_what_dbt_wrote_fails_a_protected_run_and_names_the_place() {
+    let lab = Lab::new();
+    let ran = leak(
+        &lab,
+        &["-t", "prod"],
+        "printf 'xx%s' \"$p\" > target/leak.json; echo done",
+    );
+    assert_eq!(ran.stdout, "done\n");
+    let file = lab
+        .project
+        .join("target/leak.json")
+        .canonicalize()
+        .expect("there");
+    let ran = ran.code(125).says(&[
+        &format!("warning: `warehouse.password`, which was lent, stands in `{}`, as it is, at byte 2", file.display()),
+        "hint: remove the file, and find the model, macro or package that writes it",
+        "error: the command ended well, but a secret that was lent stands in files that it wrote (see above)",
+    ]);
+    assert_eq!(ran.signal, None);
+    let search = &ended(&lab)["search"];
+    assert_eq!(search["result"], "found", "{search}");
+    assert_eq!(search["found"][0]["file"], json!(file));
+    assert_eq!(search["found"][0]["offset"], 2);
+    assert_eq!(search["found"][0]["secret"], "warehouse.password");
+    lab.assert_nothing_left();
+    // The command's own failure stays its own.
+    let _ = leak(&lab, &["-t", "prod"], "echo $p > logs/x; exit 3").code(3);
+}
+
+#[test]
+fn elsewhere_it_is_loud_and_fails_the_run_under_strict() {
+    let lab = Lab::new();
+    let script = "printf 'user:%s' \"$p\" | base64 -w0 > logs/dbt.log";
+    let ran = leak(&lab, &["-t", "staging"], script).code(0);
+    let _ = ran.says(&[
+        "`warehouse.password`, which was lent, stands in `",
+        "logs/dbt.log`, in base64, at byte ",
+    ]);
+    let _ = leak(&lab, &["-q", "-t", "staging"], script)
+        .code(0)
+        .says(&["in base64"]);
+    let _ = leak(&lab, &["--strict", "-t", "staging"], script)
+        .code(125)
+        .says(&["in base64"]);
+    lab.assert_nothing_left();
+}
+
+#[test]
+fn it_is_looked_for_where_dbts_options_variables_and_project_say_that_dbt_writes() {
+    let lab = Lab::new();
+    let dbt = lab.home.directory().join("dbt");
+    let out = lab.home.directory().join("out");
+    let run = |place: &str, variables: &[(&str, &str)], options: &[&str]| {
+        fs::create_dir_all(out.join(place)).expect("made");
+        let script = format!(
+            "#!/bin/sh\nprintf %s \"{PASSWORD}\" > {}/{place}/leak\n",
+            out.display()
+        );
+        fs::write(&dbt, script).expect("written");
+        fs::set_permissions(&dbt, fs::Permissions::from_mode(0o755)).expect("set");
+        let mut command = lab.command(&["exec", "--"]);
+        command
+            .arg(&dbt)
+            .args(["run", "-t", "staging"])
+            .args(options)
+            .envs(variables.iter().copied());
+        let ran = ran(command.output().expect("started")).code(0);
+        assert!(
+            ran.stderr.contains(&format!("out/{place}/leak`")),
+            "{place}:\n{}",
+            ran.stderr
+        );
+        fs::remove_file(out.join(place).join("leak")).expect("removed");
+    };
+    let at = |place: &str| out.join(place).display().to_string();
+    run("a", &[], &["--target-path", &at("a")]);
+    run("b", &[], &["--log-path", &at("b")]);
+    run("c", &[("DBT_TARGET_PATH", &at("c"))], &[]);
+    run("d", &[("DBT_LOG_PATH", &at("d"))], &[]);
+    let file = lab.project.join("dbt_project.yml");
+    let project = fs::read_to_string(&file).expect("read");
+    fs::write(
+        &file,
+        format!(
+            "{project}\ntarget-path: \"{{{{ env_var('OUT') }}}}/e\"\nlog-path: {}\n",
+            at("f")
+        ),
+    )
+    .expect("written");
+    let variables = [("OUT", &*out.display().to_string())];
+    run("e", &variables, &[]);
+    run("f", &variables, &[]);
+    lab.assert_nothing_left();
+}
+
+#[test]
+fn a_run_that_shows_nothing_is_searched_and_a_terminated_one_is_not() {
+    let lab = Lab::new();
+    lab.exec_script("mkdir -p target; echo '{}' > target/manifest.json")
+        .silent()
+        .success();
+    let search = ended(&lab)["search"].clone();
+    assert_eq!(
+        (&search["result"], &search["files"]),
+        (&json!("nothing"), &json!(1)),
+        "{search}"
+    );
+    let ran = leak(&lab, &["-t", "prod"], "echo $p > target/x; kill -TERM $$");
+    assert_eq!(ran.signal, Some(15));
+    let search = ended(&lab)["search"].clone();
+    assert_eq!(search["result"], "skipped", "{search}");
+    assert_eq!(search["why"], "a signal ended the command");
+    lab.assert_nothing_left();
+}
+
+const LOOKUP: &str = "path \"sys/leases/lookup\" { capabilities = [\"update\"] }";
+
+#[test]
+fn verify_lease_asks_vault_whether_the_lease_is_gone() {
+    let lab = Lab::new();
+    let verify = [
+        "exec", "--verify", "lease", "--strict", "-t", "prod", "--", "true",
+    ];
+    let ran = lab.run(&verify).code(125).says(&[
+        "warning: the end of the lease on `database/creds/dbt-prod` is not verified: look up the lease of `database/creds/dbt-prod`: ",
+        "answered 403",
+        "(its policy lacks: path \"sys/leases/lookup\"",
+        "error: the command ended well, but not everything that was lent could be taken back",
+    ]);
+    assert_eq!(ran.stdout, "");
+    assert_eq!(ended(&lab)["leases"][0]["verified"]["result"], "not_known");
+    lab.allow(LOOKUP);
+    lab.run(&verify).silent().success();
+    let lease = ended(&lab)["leases"][0].clone();
+    assert_eq!(lease["result"], "revoked");
+    assert_eq!(
+        (&lease["verified"]["by"], &lease["verified"]["result"]),
+        (&json!("lookup"), &json!("gone")),
+        "{lease}"
+    );
+    let requests = lab.requests();
+    let end = &requests[requests.len() - 3..];
+    assert_eq!(
+        end,
+        [
+            "update sys/leases/revoke",
+            "update sys/leases/lookup",
+            "update auth/token/revoke-self"
+        ]
+    );
+    lab.assert_nothing_left();
+}
+
+#[test]
+fn verify_login_tries_the_database_with_what_was_revoked() {
+    let lab = Lab::new();
+    let verify = [
+        "exec", "--verify", "login", "--strict", "-t", "prod", "--", "true",
+    ];
+    lab.run(&verify).silent().success();
+    let verified = ended(&lab)["leases"][0]["verified"].clone();
+    assert_eq!(
+        (&verified["by"], &verified["result"]),
+        (&json!("login"), &json!("gone")),
+        "{verified}"
+    );
+    assert_eq!(
+        verified["why"],
+        "the database refuses the login (SQLSTATE 28P01) that it let in before the revocation"
+    );
+    lab.assert_nothing_left();
+}
+
+#[test]
+fn a_credential_that_still_logs_in_after_vaults_word_is_loud_and_fails_a_protected_run() {
+    let lab = Lab::new();
+    let bao = lab.world.bao();
+    for role in ["database/roles/dbt-prod", "database/roles/dbt-staging"] {
+        let mut known = bao.api("GET", role, None)["data"].clone();
+        // As a role that somebody wrote in a hurry: Vault runs it, and says 204.
+        known["revocation_statements"] = json!(["SELECT 1;"]);
+        bao.api("POST", role, known);
+    }
+    let run = |target: &str, strict: &[&str]| {
+        let verify = ["exec", "--verify", "login", "-t", target];
+        lab.run(&[&verify[..], strict, &["--", "true"]].concat())
+    };
+    let words = "is NOT gone: the credential still logs in to the database (session ";
+    let hint = "hint: drop the database user by hand, and correct the role's revocation statements";
+    let _ = run("prod", &[]).code(125).says(&[
+        words,
+        hint,
+        "error: the command ended well, but what was revoked is still there",
+    ]);
+    let lease = ended(&lab)["leases"][0].clone();
+    assert_eq!(
+        (&lease["result"], &lease["verified"]["result"]),
+        (&json!("revoked"), &json!("still_there")),
+        "{lease}"
+    );
+    let _ = run("staging", &[]).code(0).says(&[words]);
+    let _ = run("staging", &["--strict"]).code(125).says(&[words]);
+    // Without the option nobody could tell.
+    lab.exec_script("true").silent().success();
+    for user in lab.world.database_users() {
+        lab.world.query(&format!("DROP ROLE \"{user}\""));
+    }
+    lab.assert_nothing_left();
+}
+
+#[test]
+fn what_cannot_be_tried_is_said_not_to_be_verified() {
+    let lab = Lab::new();
+    let profiles = fs::read_to_string(lab.project.join("profiles.yml")).expect("read");
+    let verify = ["exec", "--verify", "login", "-t", "staging", "--", "true"];
+    let with = |from: &str, to: &str, variables: &[(&str, &str)]| {
+        fs::write(lab.project.join("profiles.yml"), profiles.replace(from, to)).expect("written");
+        let ran = lab.run_with(variables, &verify).code(0);
+        let verified = &ended(&lab)["leases"][0]["verified"];
+        assert_eq!(verified["result"], "not_known", "{verified}");
+        ran
+    };
+    let said = "warning: the end of the lease on `database/creds/dbt-staging` is not verified: ";
+    let _ = with("type: postgres", "type: redshift", &[]).says(&[
+        said,
+        "how a login is tried is known for `type: postgres` alone, and this output has `type: redshift`",
+    ]);
+    let _ = with("", "", &[("JAFFLE_PORT", "1")]).says(&[said, "127.0.0.1:1: Connection refused"]);
+    let _ = with(
+        "schema: staging",
+        "schema: staging\n      sslmode: require",
+        &[],
+    )
+    .says(&[said, "the server has no TLS"]);
+    let _ = with("", "", &[("PGHOSTADDR", "127.0.0.2")]).says(&[said, "PGHOSTADDR is set"]);
+    // What refuses everybody proves nothing.
+    let _ = with("", "", &[("JAFFLE_DBNAME", "no_such_database")]).says(&[said, "SQLSTATE 3D000"]);
+    lab.assert_nothing_left();
+}
