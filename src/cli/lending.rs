@@ -329,7 +329,7 @@ impl Session<'_> {
         Ok(end?)
     }
 
-    /// Takes back what killed sessions of this environment left, while the command runs.
+    /// Takes back what killed sessions of this environment left, and tries again what ended ones could not revoke, while the command runs.
     async fn take_back_for_the_dead(
         &self,
         client: &Client,
@@ -337,25 +337,38 @@ impl Session<'_> {
         record: Option<&mut Record>,
     ) {
         let Some(record) = record else { return };
-        let recent = SystemTime::now() - LONGEST_LEASE;
+        let (now, server) = (SystemTime::now(), &self.wanted.session.server);
+        let recent = now - LONGEST_LEASE;
         let found = record.dead(IN_PASSING, |found| {
             found.session != self.id
                 && found.lent > recent
-                && dead::is_of(
-                    found,
-                    self.environment,
-                    &self.wanted.session.server,
-                    &self.swept,
-                )
+                && dead::is_of(found, self.environment, server, &self.swept)
         });
-        let Ok(found) = found else { return };
-        if found.is_empty() {
-            return;
+        let found = found.unwrap_or_default();
+        if !found.is_empty() {
+            let work = (found, FOR_THE_DEAD);
+            let outcome = dead::take_back(self.say, client, token, record, &self.swept, work).await;
+            for line in outcome.lines {
+                self.say.note(|| line);
+            }
         }
-        let work = (found, FOR_THE_DEAD);
-        let outcome = dead::take_back(self.say, client, token, record, &self.swept, work).await;
-        for line in outcome.lines {
-            self.say.note(|| line);
+        let open = record.left_open(IN_PASSING, |again| {
+            let session = &again.session;
+            session.lent > recent
+                && again.is_due(now)
+                && dead::is_borrowed_from(session, self.environment, server)
+        });
+        let open = open.unwrap_or_default();
+        if !open.is_empty() {
+            let work = (open, FOR_THE_DEAD);
+            let outcome = dead::look_again(self.say, client, token, record, work).await;
+            for line in outcome.lines {
+                if outcome.open > 0 {
+                    self.say.warning(&line, None);
+                } else {
+                    self.say.note(|| line);
+                }
+            }
         }
     }
 
@@ -426,6 +439,8 @@ impl Session<'_> {
             recorded,
         } = borrowed;
         let directory = directory.map(SessionDir::remove);
+        let without = secrets.iter().filter(|secret| secret.lease.is_none());
+        let without_lease = without.map(|secret| secret.path.clone()).collect();
         let leases: Vec<Lease> = secrets
             .into_iter()
             .filter_map(|secret| secret.lease)
@@ -436,6 +451,7 @@ impl Session<'_> {
                 returned: None,
                 recorded,
                 abandoned: Vec::new(),
+                without_lease: Vec::new(),
                 looked: None,
             };
         };
@@ -464,6 +480,7 @@ impl Session<'_> {
             returned,
             recorded,
             abandoned,
+            without_lease,
             looked: None,
         }
     }

@@ -169,8 +169,15 @@ fn summary(back: &Back, session: &str, elapsed: Duration) -> String {
         }
         (_, open) => format!("{revoked} revoked and verified, {open} not (see above)"),
     };
+    let without = match back.without_lease.as_slice() {
+        [] => String::new(),
+        paths => format!(
+            "; without a lease, and not to be revoked: `{}`",
+            paths.join("`, `")
+        ),
+    };
     format!(
-        "session {session}: {leases} lease{plural}, {verified}; {:.1} s",
+        "session {session}: {leases} lease{plural}, {verified}{without}; {:.1} s",
         elapsed.as_secs_f64()
     )
 }

@@ -45,6 +45,8 @@ pub enum Kind<'a> {
     Lent(Lent<'a>),
     /// The child has ended (or never started), and everything was taken back as far as it could be.
     Ended(Ended<'a>),
+    /// What an ended session could not have revoked was tried again, by a later session or `sweep`.
+    LookedAgain(LookedAgain<'a>),
 }
 
 /// Who borrowed what, where and for what.
@@ -119,10 +121,21 @@ pub struct Ended<'a> {
     pub directory: String,
     /// What became of each lease, in the order of `lent`.
     pub leases: Vec<TakenBack<'a>>,
+    /// The paths of what came without a lease: it cannot be revoked. A janitor does not know of them.
+    pub without_lease: &'a [String],
     /// What became of the token: `revoked`, `kept` (the user's own), `expires`, or why it was not revoked.
     pub token: String,
     /// The search for what was lent in the files that the command wrote; none where nothing was run, or the session was killed.
     pub search: Option<Search<'a>>,
+}
+
+/// What became of leases that were left open at their session's end.
+#[derive(Debug, Serialize)]
+pub struct LookedAgain<'a> {
+    /// The environment.
+    pub environment: &'a str,
+    /// What became of each lease that was open.
+    pub leases: Vec<TakenBack<'a>>,
 }
 
 /// The search for what was lent in the files that the command wrote.
@@ -404,6 +417,7 @@ mod tests {
                 lives_until: None,
                 verified: None,
             }],
+            without_lease: &[],
             token: "revoked".to_owned(),
             search: None,
         })

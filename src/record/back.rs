@@ -19,6 +19,8 @@ pub struct Back {
     pub recorded: bool,
     /// The leases that nobody waited for.
     pub abandoned: Vec<Lease>,
+    /// The paths of secrets that came without a lease, and so cannot be taken back: stored ones, static roles, cloud tokens.
+    pub without_lease: Vec<String>,
     /// Whether our secrets stand in what the command wrote; none where nothing was run, or by a janitor.
     pub looked: Option<Looked>,
 }
@@ -108,6 +110,7 @@ impl Back {
                 Some(Err(error)) => format!("not removed: {error}"),
             },
             leases,
+            without_lease: &self.without_lease,
             search: self.looked.as_ref().map(searched),
             token: match self.returned.as_ref().map(|back| &back.token) {
                 None => "unknown".to_owned(),

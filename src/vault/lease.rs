@@ -159,3 +159,25 @@ pub async fn revoke_self(
     call.deadline = deadline;
     client.demand(&call).await.map(drop)
 }
+
+/// Ends another session's token by its accessor.
+///
+/// # Errors
+/// What the client gives; 403 where the policy lacks it, 400 or 404 where there is no such token any more.
+pub async fn revoke_accessor(
+    client: &Client,
+    token: &Token,
+    accessor: &str,
+    deadline: Option<Instant>,
+) -> Result<(), VaultError> {
+    let body = BTreeMap::from([("accessor", accessor)]);
+    let mut call = Call::new(
+        Wanted::RevokeAccessor,
+        Method::POST,
+        "auth/token/revoke-accessor",
+    )
+    .with_token(&token.value)
+    .with_body(&body);
+    call.deadline = deadline;
+    client.demand(&call).await.map(drop)
+}

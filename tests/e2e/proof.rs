@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
 
-use crate::support::{Lab, Ran, ran};
+use crate::support::{Gate, Lab, Ran, Running, ran};
 
 /// The leased password, as the command saw it.
 const PASSWORD: &str =
@@ -278,5 +278,121 @@ fn what_cannot_be_tried_is_said_not_to_be_verified() {
     let _ = with("", "", &[("PGHOSTADDR", "127.0.0.2")]).says(&[said, "PGHOSTADDR is set"]);
     // What refuses everybody proves nothing.
     let _ = with("", "", &[("JAFFLE_DBNAME", "no_such_database")]).says(&[said, "SQLSTATE 3D000"]);
+    lab.assert_nothing_left();
+}
+
+/// Leaves a lease behind that the database refuses to end, since its user owns a schema; the record's `ended`.
+fn left_queued(lab: &Lab) -> serde_json::Value {
+    let gate = Gate::new(lab);
+    let mut running = Running::start(lab.command(&gate.held("echo up")));
+    running.wait_for_line("up");
+    let user = lab.world.database_users().remove(0);
+    lab.world
+        .query(&format!("CREATE SCHEMA kept AUTHORIZATION \"{user}\""));
+    gate.open();
+    let _ = running.end().code(0).says(&["is not revoked yet"]);
+    let ended = ended(lab);
+    assert_eq!(ended["leases"][0]["result"], "queued", "{ended}");
+    ended
+}
+
+#[test]
+fn the_next_session_of_the_environment_tries_again_what_was_queued() {
+    let lab = Lab::new();
+    let first = left_queued(&lab);
+    // Another environment's identity has nothing to do with it.
+    lab.run(&["exec", "-t", "staging", "--", "true"])
+        .silent()
+        .success();
+    let of_first = |event: &str| {
+        let record = lab.record();
+        let mut events = record.into_iter();
+        events.rfind(|found| found["event"] == event && found["session"] == first["session"])
+    };
+    assert_eq!(of_first("looked_again"), None);
+
+    let session = first["session"].as_str().expect("a session");
+    let words = format!(
+        "warning: session {session} of the environment production, whose lease on `database/creds/dbt-prod` was left open: queued: "
+    );
+    let _ = lab
+        .exec_script("true")
+        .code(0)
+        .says(&[&words, "some objects depend on it"]);
+    let looked = of_first("looked_again").expect("on record");
+    assert_eq!(looked["leases"][0]["result"], "queued", "{looked}");
+    assert_eq!(
+        looked["leases"][0]["lease_id"],
+        first["leases"][0]["lease_id"]
+    );
+
+    lab.world.query("DROP SCHEMA kept");
+    let said = lab.run(&["sweep"]).success();
+    assert!(
+        said.contains("was left open: revoked: Vault revoked it with sync and answered 204"),
+        "{said}"
+    );
+    assert_eq!(
+        of_first("looked_again").expect("on record")["leases"][0]["result"],
+        "revoked"
+    );
+    lab.assert_nothing_left();
+    // Then there is nothing left to look at.
+    let requests = lab.requests().len();
+    assert_eq!(lab.run(&["sweep"]).silent().success(), "");
+    lab.exec_script("true").silent().success();
+    assert_eq!(lab.requests().len(), requests + 4);
+}
+
+#[test]
+fn sweep_says_what_still_cannot_be_revoked_and_where_it_cannot_look() {
+    let lab = Lab::new();
+    let first = left_queued(&lab);
+    let ran = lab
+        .run(&["sweep"])
+        .code(1)
+        .says(&["error: not everything that earlier sessions left could be taken back"]);
+    assert!(
+        ran.stdout.contains("was left open: queued: "),
+        "{}",
+        ran.stdout
+    );
+    // A project that has no such environment.
+    let other = fs::read_to_string(lab.project.join("dbt-lease.yml")).expect("read");
+    lab.configure(&other.replace("production:", "elsewhere:"));
+    let session = first["session"].as_str().expect("a session");
+    let _ = lab.run(&["sweep"]).code(1).says(&[&format!(
+        "warning: the session {session} of the environment `production` at "
+    )]);
+    lab.configure(&other);
+    lab.world.query("DROP SCHEMA kept");
+    let _ = lab.run(&["sweep"]).success();
+    lab.assert_nothing_left();
+}
+
+#[test]
+fn what_has_no_lease_is_never_called_revoked() {
+    let lab = Lab::new();
+    let config = fs::read_to_string(lab.project.join("dbt-lease.yml")).expect("read");
+    lab.configure(&config.replace(
+        "database/creds/dbt-prod",
+        "database/static-creds/dbt-static",
+    ));
+    let ran = lab
+        .run(&["-v", "exec", "--strict", "-t", "prod", "--", "true"])
+        .code(0);
+    assert!(
+        ran.stderr.contains(
+            "0 leases, nothing to revoke; without a lease, and not to be revoked: `database/static-creds/dbt-static`"
+        ),
+        "{}",
+        ran.stderr
+    );
+    let ended = ended(&lab);
+    assert_eq!(
+        ended["without_lease"],
+        json!(["database/static-creds/dbt-static"])
+    );
+    assert_eq!(ended["leases"], json!([]));
     lab.assert_nothing_left();
 }

@@ -62,6 +62,7 @@ pub(super) fn clean_up(known: Known) -> Proof {
         returned,
         recorded: false,
         abandoned,
+        without_lease: Vec::new(),
         looked: None,
     };
     if !back.is_nothing() || token_coming {
