@@ -100,6 +100,8 @@ pub(crate) enum Command {
     Plan(Plan),
     /// Show the output as dbt will see it; no network
     Render(Render),
+    /// Print the credentials as variables for a shell that cannot be wrapped; they live until `end`, or their time
+    Env(Env),
     /// List this user's living sessions on this machine
     Status(Status),
     /// End sessions: their command gets INT, then TERM, then KILL, and all is taken back
@@ -137,6 +139,7 @@ impl Command {
             Self::Exec(exec) => Some(&exec.selection),
             Self::Plan(plan) => Some(&plan.selection),
             Self::Render(render) => Some(&render.selection),
+            Self::Env(env) => Some(&env.selection),
             Self::Status(_) | Self::End(_) | Self::Sweep | Self::Trust(_) => None,
         }
     }
@@ -268,6 +271,32 @@ pub(crate) struct Render {
     pub(crate) selection: SelectionArguments,
 }
 
+/// `env`
+#[derive(Debug, Args)]
+pub(crate) struct Env {
+    /// For whom
+    #[arg(long, value_enum, default_value = "sh", env = "DBT_LEASE_FORMAT")]
+    pub(crate) format: Format,
+    /// Also of a protected environment, and on a terminal
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) selection: SelectionArguments,
+}
+
+/// `--format`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// eval "$(dbt-lease env)", for sh, bash, zsh
+    Sh,
+    /// dbt-lease env --format fish | source
+    Fish,
+    /// A file of NAME='value' lines, as python-dotenv reads them
+    Dotenv,
+    /// An object
+    Json,
+}
+
 /// `status`
 #[derive(Debug, Args)]
 pub(crate) struct Status {
@@ -379,9 +408,11 @@ pub(crate) fn refused(error: &clap::Error, raw: &[OsString]) -> ExitCode {
         .skip(1)
         .take_while(|word| *word != "--")
         .find(|word| {
-            ["exec", "plan", "render", "status", "end", "sweep", "trust"]
-                .iter()
-                .any(|name| *word == name)
+            [
+                "exec", "plan", "render", "env", "status", "end", "sweep", "trust",
+            ]
+            .iter()
+            .any(|name| *word == name)
         })
         .is_some_and(|word| word == "exec");
     match error.exit_code() {

@@ -3,16 +3,19 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::lending::Session;
 use super::say::Say;
 use crate::delivery::sweep::Swept;
 use crate::record::again::Again;
 use crate::record::audit::{Ended, Kind, LookedAgain, Record, TakenBack, stamp};
 use crate::record::back::outcome;
-use crate::record::dead::Dead;
+use crate::record::dead::{Dead, IN_PASSING, LONGEST_LEASE};
 use crate::vault::auth::Token;
 use crate::vault::client::Client;
 use crate::vault::take_back::{Returned, Taken, end_token_of_the_dead, take_back_for_the_dead};
 
+/// How long taking back for killed sessions may delay our own end.
+const FOR_THE_DEAD: Duration = Duration::from_secs(5);
 /// How long the end of a killed session's token may take.
 const TOKEN_WITHIN: Duration = Duration::from_secs(2);
 
@@ -23,6 +26,51 @@ pub(super) struct Outcome {
     pub(super) lines: Vec<String>,
     /// How many leases are not known to be gone.
     pub(super) open: usize,
+}
+
+impl Session<'_> {
+    /// Takes back what killed sessions of this environment left, and tries again what ended ones could not revoke, while the command runs.
+    pub(super) async fn take_back_for_the_dead(
+        &self,
+        client: &Client,
+        token: &Token,
+        record: Option<&mut Record>,
+    ) {
+        let Some(record) = record else { return };
+        let (now, server) = (SystemTime::now(), &self.wanted.session.server);
+        let recent = now - LONGEST_LEASE;
+        let found = record.dead(IN_PASSING, |found| {
+            found.session != self.id
+                && found.lent > recent
+                && is_of(found, self.environment, server, &self.swept)
+        });
+        let found = found.unwrap_or_default();
+        if !found.is_empty() {
+            let work = (found, FOR_THE_DEAD);
+            let outcome = take_back(self.say, client, token, record, &self.swept, work).await;
+            for line in outcome.lines {
+                self.say.note(|| line);
+            }
+        }
+        let open = record.left_open(IN_PASSING, |again| {
+            let session = &again.session;
+            session.lent > recent
+                && again.is_due(now)
+                && is_borrowed_from(session, self.environment, server)
+        });
+        let open = open.unwrap_or_default();
+        if !open.is_empty() {
+            let work = (open, FOR_THE_DEAD);
+            let outcome = look_again(self.say, client, token, record, work).await;
+            for line in outcome.lines {
+                if outcome.open > 0 {
+                    self.say.warning(&line, None);
+                } else {
+                    self.say.note(|| line);
+                }
+            }
+        }
+    }
 }
 
 /// Whether a dead session borrowed from that environment of that Vault, and no directory of its name is alive.

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::sys::signal::Signal;
 
 use super::arguments::{self, Exec, Verify};
-use super::dead;
 use super::exec::{Material, Part, Wanted, deliver, in_loop, profile, wait, watch_signals};
 use super::failure::Failure;
 use super::keeping::Keeper;
@@ -28,9 +27,9 @@ use crate::failpoint;
 use crate::plan::Further;
 use crate::record::audit::Record;
 use crate::record::back::Back;
-use crate::record::dead::{IN_PASSING, LONGEST_LEASE};
 use crate::render::secrets::Secrets;
 use crate::render::{self, RenderError};
+use crate::secret::Secret;
 use crate::supervise::child::{Child, End, StartError, signal_name};
 use crate::supervise::janitor::handle::{Janitor, JanitorError, without_variables};
 use crate::supervise::janitor::protocol::{About, Introduction, Proof};
@@ -44,14 +43,11 @@ use crate::vault::secret;
 use crate::vault::take_back::take_back_looking;
 
 /// How long Vault may take to end things after the command ended by itself.
-const PATIENT: Duration = Duration::from_secs(30);
+pub(super) const PATIENT: Duration = Duration::from_secs(30);
 /// The same after the command was ended by a signal: Airflow kills five seconds after it asked.
-const HURRIED: Duration = Duration::from_secs(3);
+pub(super) const HURRIED: Duration = Duration::from_secs(3);
 /// How long a request that a signal finds under way may still take: its answer may hold a lease.
 pub(super) const LAST_ANSWER: Duration = Duration::from_secs(2);
-
-/// How long taking back for killed sessions may delay our own end.
-const FOR_THE_DEAD: Duration = Duration::from_secs(5);
 
 /// What a session is made for.
 pub(super) struct Session<'a> {
@@ -100,6 +96,16 @@ macro_rules! stops {
     )+};
 }
 
+impl Stop {
+    /// For the record.
+    pub(super) fn in_words(&self) -> String {
+        match self {
+            Self::Signal(signal) => format!("not started: {signal}"),
+            Self::Failure(failure) => format!("not started: {}", failure.kind),
+        }
+    }
+}
+
 stops!(Failure, VaultError, RenderError, StartError, JanitorError);
 
 /// Removes in passing what killed sessions left.
@@ -118,34 +124,60 @@ pub(super) fn run(
     exec: &Exec,
     wanted: &Wanted<'_>,
 ) -> Result<End, Failure> {
+    let rendering = surroundings.rendering(&exec.command, &exec.selection)?;
     let session = Session {
-        say,
-        variables: &surroundings.variables,
-        rendering: &surroundings.rendering(&exec.command, &exec.selection)?,
-        id: new_id()?,
-        wanted,
         ttl: exec.ttl,
         gated: exec.gate == arguments::Gate::Auto,
         verify: exec.verify,
         strict: exec.strict,
-        profile: profile(wanted.resolved)?,
-        environment: wanted.plan.environment.as_deref().unwrap_or_default(),
-        protected: wanted.plan.protected == Some(true),
         selection: if wanted.resolved.is_dbt {
             Vec::new()
         } else {
             exec.selection.as_variables(&surroundings.cwd)
         },
-        swept: sweep(say, &surroundings.variables),
+        ..Session::new(say, surroundings, &rendering, wanted)?
     };
-    session.refuse_what_is_certain()?;
-    // From here on secrets lie in our memory: no core dump, and nobody of this user's reads it. The child's own memory is its affair. A
-    // kernel that knows no such thing keeps nothing from working.
-    let _ = nix::sys::prctl::set_dumpable(false);
+    session.begin()?;
     in_loop(session.run())
 }
 
+impl<'a> Session<'a> {
+    /// A session without any option.
+    pub(super) fn new(
+        say: &'a Say,
+        surroundings: &'a Surroundings,
+        rendering: &'a Rendering<'a>,
+        wanted: &'a Wanted<'a>,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            say,
+            variables: &surroundings.variables,
+            rendering,
+            id: new_id()?,
+            wanted,
+            ttl: None,
+            gated: false,
+            verify: None,
+            strict: false,
+            profile: profile(wanted.resolved)?,
+            environment: wanted.plan.environment.as_deref().unwrap_or_default(),
+            protected: wanted.plan.protected == Some(true),
+            selection: Vec::new(),
+            swept: sweep(say, &surroundings.variables),
+        })
+    }
+}
+
 impl Session<'_> {
+    /// What is to be done before anything is lent.
+    pub(super) fn begin(&self) -> Result<(), Failure> {
+        self.refuse_what_is_certain()?;
+        // From here on secrets lie in our memory: no core dump, and nobody of this user's reads it. The child's own memory is its affair.
+        // A kernel that knows no such thing keeps nothing from working.
+        let _ = nix::sys::prctl::set_dumpable(false);
+        Ok(())
+    }
+
     /// What is wrong whatever Vault will answer is said before anything is asked of it.
     fn refuse_what_is_certain(&self) -> Result<(), Failure> {
         let lent = self.wanted.lent;
@@ -211,27 +243,9 @@ impl Session<'_> {
         let result = match &way {
             Ok(End::Code(code)) => format!("exit {code}"),
             Ok(End::Signal(signal)) => format!("signal {}", signal_name(*signal)),
-            Err(Stop::Signal(signal)) => format!("not started: {signal}"),
-            Err(Stop::Failure(failure)) => format!("not started: {}", failure.kind),
+            Err(stop) => stop.in_words(),
         };
-        let on_record = if !back.abandoned.is_empty() && janitor.is_there().is_ok() {
-            // Who wants us gone at once gets that; the janitor goes on, and tells the record.
-            janitor.leave(&result);
-            back.recorded
-        } else {
-            let on_record = self.record_end(record.as_mut(), &back, &result, started.elapsed());
-            janitor.done(Proof::of(&back));
-            on_record
-        };
-        // All is done that a signal could disturb. A stderr that nobody reads may hold us up for ever; then a signal ends us.
-        drop(signals);
-        report(
-            self.say,
-            &self.id,
-            record.as_ref().map(Record::path).filter(|_| on_record),
-            &back,
-            started.elapsed(),
-        );
+        self.close(record, janitor, signals, &back, (&result, started));
         match way {
             Ok(End::Code(0)) => self.judged(&back).map(|()| End::Code(0)),
             Ok(end) => Ok(end),
@@ -240,14 +254,44 @@ impl Session<'_> {
         }
     }
 
-    async fn lend_and_run(
+    /// Puts the end on record, parts from the janitor, and tells.
+    pub(super) fn close(
+        &self,
+        mut record: Option<Record>,
+        janitor: Janitor<'_>,
+        signals: Signals,
+        back: &Back,
+        (result, started): (&str, Instant),
+    ) {
+        let on_record = if !back.abandoned.is_empty() && janitor.is_there().is_ok() {
+            // Who wants us gone at once gets that; the janitor goes on, and tells the record.
+            janitor.leave(result);
+            back.recorded
+        } else {
+            let on_record = self.record_end(record.as_mut(), back, result, started.elapsed());
+            janitor.done(Proof::of(back));
+            on_record
+        };
+        // All is done that a signal could disturb. A stderr that nobody reads may hold us up for ever; then a signal ends us.
+        drop(signals);
+        report(
+            self.say,
+            &self.id,
+            record.as_ref().map(Record::path).filter(|_| on_record),
+            back,
+            started.elapsed(),
+        );
+    }
+
+    /// Logs in, reads, writes the directory and the record's `lent`; the bridge's variables.
+    pub(super) async fn lend(
         &self,
         client: &Client,
         signals: &Signals,
         janitor: &Janitor<'_>,
         borrowed: &mut Borrowed,
-        mut record: Option<&mut Record>,
-    ) -> Result<End, Stop> {
+        record: Option<&mut Record>,
+    ) -> Result<Vec<(String, Secret)>, Stop> {
         let Self {
             variables, wanted, ..
         } = self;
@@ -267,29 +311,51 @@ impl Session<'_> {
             others,
             rendering: self.rendering,
         };
-        let directory =
-            borrowed
-                .directory
-                .insert(deliver(variables, &self.id, &material, &|step| {
-                    janitor.directory(step)
-                })?);
-        let profiles_dir = directory.profiles_dir().to_owned();
-        borrowed.recorded = self.record_start(record.as_deref_mut(), borrowed)?;
+        let directory = deliver(variables, &self.id, &material, &|step| {
+            janitor.directory(step)
+        })?;
+        borrowed.directory = Some(directory);
+        borrowed.recorded = self.record_start(record, borrowed)?;
         failpoint::reached("recorded");
-        let additions = Additions {
-            profiles_dir: Some(&profiles_dir),
+        Ok(bridge)
+    }
+
+    /// What the command gets, or a shell.
+    pub(super) fn additions<'b>(
+        &'b self,
+        borrowed: &'b Borrowed,
+        bridge: &'b [(String, Secret)],
+    ) -> Additions<'b> {
+        Additions {
+            profiles_dir: borrowed.directory.as_ref().map(SessionDir::profiles_dir),
             session: Some(&self.id),
-            bridge: &bridge,
+            bridge,
             selection: self.selection.clone(),
-        };
+        }
+    }
+
+    async fn lend_and_run(
+        &self,
+        client: &Client,
+        signals: &Signals,
+        janitor: &Janitor<'_>,
+        borrowed: &mut Borrowed,
+        mut record: Option<&mut Record>,
+    ) -> Result<End, Stop> {
+        let Self {
+            variables, wanted, ..
+        } = self;
+        let bridge = self
+            .lend(client, signals, janitor, borrowed, record.as_deref_mut())
+            .await?;
+        let additions = self.additions(borrowed, &bridge);
         let environ = for_child(variables, &wanted.plan.login_variables, &additions);
         janitor.is_there()?;
         let gate = self.gate(borrowed.directory.as_ref());
         let child = Child::start(&wanted.resolved.argv, &environ, wanted.resolved.is_dbt)?;
         janitor.child(&child);
         failpoint::reached("child_started");
-        drop(material);
-        drop((environ, bridge, secrets));
+        drop((environ, bridge));
         tokio::select! {
             end = self.wait_and_renew(child, client, signals, (janitor, borrowed, record)) => end,
             never = janitor.watch() => match never {},
@@ -329,50 +395,7 @@ impl Session<'_> {
         Ok(end?)
     }
 
-    /// Takes back what killed sessions of this environment left, and tries again what ended ones could not revoke, while the command runs.
-    async fn take_back_for_the_dead(
-        &self,
-        client: &Client,
-        token: &Token,
-        record: Option<&mut Record>,
-    ) {
-        let Some(record) = record else { return };
-        let (now, server) = (SystemTime::now(), &self.wanted.session.server);
-        let recent = now - LONGEST_LEASE;
-        let found = record.dead(IN_PASSING, |found| {
-            found.session != self.id
-                && found.lent > recent
-                && dead::is_of(found, self.environment, server, &self.swept)
-        });
-        let found = found.unwrap_or_default();
-        if !found.is_empty() {
-            let work = (found, FOR_THE_DEAD);
-            let outcome = dead::take_back(self.say, client, token, record, &self.swept, work).await;
-            for line in outcome.lines {
-                self.say.note(|| line);
-            }
-        }
-        let open = record.left_open(IN_PASSING, |again| {
-            let session = &again.session;
-            session.lent > recent
-                && again.is_due(now)
-                && dead::is_borrowed_from(session, self.environment, server)
-        });
-        let open = open.unwrap_or_default();
-        if !open.is_empty() {
-            let work = (open, FOR_THE_DEAD);
-            let outcome = dead::look_again(self.say, client, token, record, work).await;
-            for line in outcome.lines {
-                if outcome.open > 0 {
-                    self.say.warning(&line, None);
-                } else {
-                    self.say.note(|| line);
-                }
-            }
-        }
-    }
-
-    fn introduction(&self) -> Introduction {
+    pub(super) fn introduction(&self) -> Introduction {
         let Wanted {
             resolved, session, ..
         } = self.wanted;
@@ -425,7 +448,7 @@ impl Session<'_> {
     }
 
     /// Gives everything back, the directory first: that takes microseconds, and cannot hang.
-    async fn take_back(
+    pub(super) async fn take_back(
         &self,
         client: &Client,
         signals: &Signals,
@@ -487,7 +510,7 @@ impl Session<'_> {
 }
 
 /// What the work gives, or `None` where it panics: what was borrowed must be given back all the same.
-async fn unless_it_panics<T>(work: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn unless_it_panics<T>(work: impl Future<Output = T>) -> Option<T> {
     let mut work = std::pin::pin!(work);
     std::future::poll_fn(|context| {
         // After a panic the work is not polled again; it holds no lock and no half-made value that others look at.

@@ -5,6 +5,7 @@ mod arguments;
 mod borrowing;
 mod dead;
 mod end;
+mod env;
 mod exec;
 mod failure;
 mod keeping;
@@ -48,6 +49,7 @@ pub fn main() -> ExitCode {
         Command::Exec(exec) => return exec::run(&say, &arguments.global, exec),
         Command::Plan(plan) => plan::run(&arguments.global, plan),
         Command::Render(render) => render::run(&arguments.global, render),
+        Command::Env(env) => env::run(&say, &arguments.global, env),
         Command::Status(status) => status::run(status),
         Command::End(end) => end::run(end),
         Command::Sweep => sweep::run(&say, &arguments.global),

@@ -225,6 +225,12 @@ impl SessionDir {
             .path()
     }
 
+    /// Leaves the directory to the janitor, whose descriptors hold its locks from now on.
+    pub fn leave(mut self) {
+        // Dropped, they would not only be closed: a lock that is given up is given up for all descriptors of its file.
+        std::mem::forget(self.parts.take());
+    }
+
     /// Shreds the contents and removes the directory.
     pub fn remove(mut self) -> io::Result<()> {
         self.take_away()
