@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::arguments::{Env as Arguments, Format, Global};
 use super::exec::{Wanted, enclosing_session, in_loop, watch_signals};
 use super::failure::Failure;
-use super::lending::{Borrowed, HURRIED, PATIENT, Session, Stop, unless_it_panics};
+use super::lending::{Borrowed, Session, Stop, unless_it_panics};
 use super::output;
 use super::say::Say;
 use super::steps::{Surroundings, no_config};
@@ -96,7 +96,7 @@ async fn hand_out(session: &Session<'_>, format: Format) -> Result<(), Failure> 
         let variables = environ::alone(&session.additions(&borrowed, &bridge));
         output::whole(&written(&variables, format)?)?;
         janitor.detach(until)?;
-        Ok(until)
+        Ok::<_, Stop>(until)
     };
     let bug = || {
         let message = "dbt-lease has a bug (see above); please report it";
@@ -119,17 +119,17 @@ async fn hand_out(session: &Session<'_>, format: Format) -> Result<(), Failure> 
         }
         Err(stop) => stop,
     };
-    let within = if matches!(stop, Stop::Signal(_)) {
-        HURRIED
-    } else {
-        PATIENT
-    };
-    let back = session.take_back(&client, &signals, borrowed, within).await;
-    session.close(record, janitor, signals, &back, (&stop.in_words(), started));
+    let has_janitor = janitor.is_there().is_ok();
+    let back = session
+        .take_back(&client, &signals, borrowed, stop.until(), has_janitor)
+        .await;
+    let end = (stop.in_words(), started);
+    session.close(record, janitor, signals, &back, (&end.0, end.1, false));
     match stop {
         Stop::Failure(failure) => Err(failure),
-        Stop::Signal(signal) => {
-            child::die_of(signal as i32);
+        Stop::Signal(asked) => {
+            child::die_of(asked.signal as i32);
+            let signal = asked.signal;
             Err(Failure::new("signal", format!("ended by {signal}"), None))
         }
     }

@@ -6,9 +6,9 @@ use std::time::SystemTime;
 
 use super::arguments::Verify;
 use super::failure::Failure;
-use super::lending::{Borrowed, Session, Stop, told_to_end};
+use super::lending::{Borrowed, Session, Stop, ending_signal};
 use crate::record::back::{Back, Looked};
-use crate::supervise::child::End;
+use crate::supervise::child::{End, Waited};
 use crate::supervise::signals::Signals;
 use crate::vault::take_back::Lookups;
 use crate::verify::forms::{Needle, needles};
@@ -31,11 +31,15 @@ impl Session<'_> {
         borrowed: &Borrowed,
         signals: &Signals,
         since: SystemTime,
-        way: &Result<End, Stop>,
+        way: &Result<Waited, Stop>,
     ) -> Option<Proving> {
         let skipped = match way {
-            Ok(End::Code(_)) => None,
-            Ok(End::Signal(_)) => Some("a signal ended the command"),
+            Ok(waited) if waited.still_runs => return None,
+            Ok(waited) => match (waited.ended.until, waited.ended.end) {
+                (Some(_), _) => Some("a signal asked for the end"),
+                (None, End::Signal(_)) => Some("a signal ended the command"),
+                (None, End::Code(_)) => None,
+            },
             // Nothing was run.
             Err(_) => return None,
         };
@@ -87,7 +91,7 @@ impl Session<'_> {
                 tokio::select! {
                     biased;
                     searched = search(written, since, &needles, BOUNDS) => Looked::Through(searched),
-                    () = told_to_end(signals) => Looked::Skipped(BROKEN_OFF),
+                    _ = ending_signal(signals) => Looked::Skipped(BROKEN_OFF),
                 }
             }
         });
@@ -164,6 +168,6 @@ async fn unless_told<T: Send + 'static>(
     signals.forget_pending();
     tokio::select! {
         done = tokio::task::spawn_blocking(work) => done.map_err(|_| "the attempt failed by a bug of ours"),
-        () = told_to_end(signals) => Err(BROKEN_OFF),
+        _ = ending_signal(signals) => Err(BROKEN_OFF),
     }
 }

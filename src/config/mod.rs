@@ -28,6 +28,7 @@ mod tests;
 mod walk;
 
 pub use crate::place::Place;
+pub use auth::{AppRole, Auth, How, IdentityToken, Jwt, RoleId, SecretId, Source, System};
 pub use duration::parse as parse_duration;
 pub use error::{ConfigError, Twice};
 pub use names::{BridgeName, bridge_name, login_variables};
@@ -229,46 +230,6 @@ pub struct Server {
     pub timeout: Duration,
     /// How often a request is tried again.
     pub max_retries: u32,
-}
-
-/// A login method with what it needs; one variant a method.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Auth {
-    /// `method: approle`
-    AppRole {
-        /// Where the method is mounted, below `auth/`.
-        mount: String,
-        /// The role's id.
-        role_id: RoleId,
-        /// The secret id.
-        secret_id: SecretId,
-        /// The role's name, where given: compared with a wrapped secret id's creation path.
-        role: Option<String>,
-    },
-    /// `method: token`: the user's own token, from BAO_TOKEN, VAULT_TOKEN or the token file. Never revoked by us.
-    Token,
-}
-
-/// Where an AppRole's role id is read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RoleId {
-    /// `role_id:`, in dbt-lease.yml itself: it is not a secret.
-    Literal(String),
-    /// `role_id_file:`, absolute.
-    File(PathBuf),
-    /// `role_id_env:`
-    Variable(String),
-}
-
-/// Where an AppRole's secret id is read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SecretId {
-    /// `secret_id_file:`, absolute.
-    File(PathBuf),
-    /// `secret_id_env:`
-    Variable(String),
-    /// `wrapped_secret_id_file:`, absolute: a file that holds a response-wrapping token.
-    WrappedFile(PathBuf),
 }
 
 /// One secret of a target as it is asked for.

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 
 use super::refusals::shown;
 use super::{
-    Auth, Config, ConfigError, Delivery, FieldValue, KvEngine, Lending, Lent, Operation, RoleId,
-    SecretId, Shape, login_variables,
+    AppRole, Auth, Config, ConfigError, Delivery, FieldValue, KvEngine, Lending, Lent, Operation,
+    RoleId, SecretId, Shape, login_variables,
 };
 use crate::variables::Variables;
 
@@ -183,18 +183,18 @@ fn logins_name_files_from_the_configurations_directory_and_home() {
     assert_eq!(
         auths,
         [
-            Auth::AppRole {
+            Auth::AppRole(AppRole {
                 mount: "team/approle".to_owned(),
                 role_id: RoleId::File(PathBuf::from("/p/ids/a")),
                 secret_id: SecretId::File(PathBuf::from("/home/u/a")),
                 role: Some("r".to_owned()),
-            },
-            Auth::AppRole {
+            }),
+            Auth::AppRole(AppRole {
                 mount: "approle".to_owned(),
                 role_id: RoleId::Variable("ROLE".to_owned()),
                 secret_id: SecretId::WrappedFile(PathBuf::from("/run/b")),
                 role: None,
-            },
+            }),
             Auth::Token,
         ]
     );

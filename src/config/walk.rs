@@ -234,6 +234,18 @@ impl<'a> Cursor<'a> {
             .collect()
     }
 
+    /// The items of a list.
+    pub(super) fn items(&self, expected: &str) -> Result<Vec<Cursor<'a>>, ConfigError> {
+        match self.value {
+            Value::Sequence(items) => Ok(items
+                .iter()
+                .enumerate()
+                .map(|(at, item)| self.below(&at.to_string(), item))
+                .collect()),
+            _ => Err(self.wrong(expected)),
+        }
+    }
+
     /// A mapping that takes these keys and no others; nothing after a key's colon is an error.
     pub(super) fn object(
         &self,

@@ -10,8 +10,7 @@ use serde::Serialize;
 
 use crate::config::{
     Auth, BridgeName, Config, Environment, Expect, FieldValue, Lending, Lent, LentSecret,
-    Operation, RoleId, SecretId, Server, Target, Twice, bridge_name, login_variables,
-    own_addresses,
+    Operation, Server, Target, Twice, bridge_name, login_variables, own_addresses,
 };
 use crate::dbt::{Need, Other, Profile, Resolved};
 use crate::variables::Variables;
@@ -198,7 +197,7 @@ pub fn plan(
         let secrets: Vec<LentSecret> = lent.secrets.iter().chain(further).cloned().collect();
         plan.requests = Some(requests(&session.auth, &secrets));
         plan.policy = Some(policy::least(&session.auth, &secrets));
-        plan.sources.insert("login", login_source(&session.auth));
+        plan.sources.insert("login", session.auth.source());
         plan.sources
             .insert("address", session.server.address.clone());
     }
@@ -483,8 +482,7 @@ fn refuse_odd_bridges(
     }
 }
 
-/// The requests in order. A wrapped secret id is looked at before it is unwrapped; a token of the user's is looked at, which
-/// takes the login's place, and is not revoked.
+/// The requests in order. A token that is there already is looked up, which takes the login's place, and is not revoked.
 fn requests(auth: &Auth, secrets: &[LentSecret]) -> Vec<Request> {
     let mut requests = Vec::new();
     let mut ask = |method, path: &str| {
@@ -493,17 +491,8 @@ fn requests(auth: &Auth, secrets: &[LentSecret]) -> Vec<Request> {
             path: path.to_owned(),
         })
     };
-    match auth {
-        Auth::AppRole {
-            mount, secret_id, ..
-        } => {
-            if let SecretId::WrappedFile(_) = secret_id {
-                ask("PUT", "sys/wrapping/lookup");
-                ask("PUT", "sys/wrapping/unwrap");
-            }
-            ask("POST", &format!("auth/{mount}/login"));
-        }
-        Auth::Token => ask("GET", "auth/token/lookup-self"),
+    for (method, path) in auth.requests() {
+        ask(method, &path);
     }
     for secret in secrets {
         let method = match secret.request.operation {
@@ -519,30 +508,8 @@ fn requests(auth: &Auth, secrets: &[LentSecret]) -> Vec<Request> {
     for _ in secrets.iter().filter(|secret| secret.may_lease()) {
         ask("PUT", "sys/leases/revoke");
     }
-    if let Auth::AppRole { .. } = auth {
+    if !auth.is_ready_made() {
         ask("POST", "auth/token/revoke-self");
     }
     requests
-}
-
-/// Where a login is read from, for people.
-pub fn login_source(auth: &Auth) -> String {
-    match auth {
-        Auth::AppRole {
-            role_id, secret_id, ..
-        } => {
-            let role_id = match role_id {
-                RoleId::Literal(_) => "role id from dbt-lease.yml".to_owned(),
-                RoleId::File(file) => format!("role id from {}", file.display()),
-                RoleId::Variable(name) => format!("role id from the variable {name}"),
-            };
-            let secret_id = match secret_id {
-                SecretId::File(file) => format!("secret id from {}", file.display()),
-                SecretId::Variable(name) => format!("secret id from the variable {name}"),
-                SecretId::WrappedFile(file) => format!("wrapped secret id from {}", file.display()),
-            };
-            format!("{role_id}, {secret_id}")
-        }
-        Auth::Token => "the user's own token: BAO_TOKEN, VAULT_TOKEN or the token file".to_owned(),
-    }
 }

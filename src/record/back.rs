@@ -13,10 +13,12 @@ use crate::verify::search::{Found, Searched};
 pub struct Back {
     /// The directory; `None` where there was none.
     pub directory: Option<io::Result<()>>,
-    /// Leases and token; `None` where there was no token, or where taking back was broken off.
+    /// Leases and token; `None` where there was no token, or where taking back was broken off: the janitor does it, where there is one.
     pub returned: Option<TakeBack>,
     /// Whether `lent` is on record.
     pub recorded: bool,
+    /// Whether taking back was broken off: the janitor does it, where there is one.
+    pub broken_off: bool,
     /// The leases that nobody waited for.
     pub abandoned: Vec<Lease>,
     /// The paths of secrets that came without a lease, and so cannot be taken back: stored ones, static roles, cloud tokens.
@@ -37,7 +39,7 @@ pub enum Looked {
 impl Back {
     /// Whether nothing was borrowed at all.
     pub fn is_nothing(&self) -> bool {
-        self.directory.is_none() && self.returned.is_none() && self.abandoned.is_empty()
+        self.directory.is_none() && self.returned.is_none() && !self.broken_off
     }
 
     /// Takes in what a second look saw of leases that were taken back.
@@ -75,7 +77,7 @@ impl Back {
             .returned
             .as_ref()
             .is_none_or(|back| back.all_proven() && !matches!(back.token, TokenEnd::Failed { .. }));
-        directory && returned && self.abandoned.is_empty()
+        directory && returned && !self.broken_off
     }
 
     /// The record's last event of the session.

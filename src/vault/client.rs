@@ -122,6 +122,11 @@ impl Client {
         self
     }
 
+    /// Waits between two tries, also of somebody else's request.
+    pub(crate) async fn wait(&self, time: Duration) {
+        (self.pause)(time).await;
+    }
+
     /// Sends a request and gives its answer, whatever its status, after the retries that `call.repeat` allows:
     ///
     /// - no connection: `max_retries` times; a certificate that is refused once is refused always, and not tried again;
@@ -168,7 +173,7 @@ impl Client {
                 return self.conclude(call, outcome, attempts);
             }
             retries += 1;
-            (self.pause)(wait).await;
+            self.wait(wait).await;
         }
     }
 

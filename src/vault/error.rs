@@ -5,7 +5,9 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::hint;
-pub use super::reason::{Cause, Missing, Place, SourceProblem, Tampering, TlsProblem};
+pub use super::reason::{
+    Cause, IdentityProblem, Missing, Place, SourceProblem, Tampering, TlsProblem,
+};
 
 /// A failure of the layer that talks to Vault.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +78,25 @@ pub enum VaultError {
         /// Where was looked, in order.
         looked: Vec<String>,
     },
-    /// A file or variable that holds a part of the login.
+    /// `method: jwt`, and no identity token here.
+    #[error("find an identity token for the role `{role}` of `auth/{mount}`: {why}")]
+    NoIdentity {
+        /// The role.
+        role: String,
+        /// The method's mount.
+        mount: String,
+        /// What was looked for.
+        why: String,
+    },
+    /// The CI system or cloud that we run in gives no identity token.
+    #[error("get an identity token from {system}: {problem}")]
+    Identity {
+        /// `GitHub Actions`, …
+        system: &'static str,
+        /// Why.
+        problem: Box<IdentityProblem>,
+    },
+    /// A file, variable or program that gives a part of the login.
     #[error("read the {what} from {place}: {problem}")]
     Source {
         /// `role id`, `secret id`, `wrapping token`, `token`.
@@ -120,6 +140,8 @@ impl VaultError {
             Self::Wrapping { .. } => "vault_wrapping_tampered",
             Self::SecondFactor { .. } => "vault_second_factor",
             Self::NoToken { .. } => "vault_no_token",
+            Self::NoIdentity { .. } => "login_no_identity",
+            Self::Identity { .. } => "login_identity",
             Self::Source { .. } => "login_source",
             Self::Settings { .. } => "vault_settings",
         }
@@ -148,6 +170,10 @@ pub enum Wanted {
         method: &'static str,
         /// Its mount, below `auth/`.
         mount: String,
+        /// The role, where it is known by a name.
+        role: Option<String>,
+        /// What the credential says of itself, where it does: `issuer …, audience …, expired 3 min ago`.
+        about: Option<String>,
     },
     /// What the user's token is.
     LookupToken,
@@ -228,7 +254,7 @@ impl Wanted {
 impl fmt::Display for Wanted {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Login { method, mount } => {
+            Self::Login { method, mount, .. } => {
                 write!(formatter, "log in by {method} at `auth/{mount}`")
             }
             Self::LookupToken => formatter.write_str("look up the token"),

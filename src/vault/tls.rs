@@ -26,14 +26,19 @@ pub(crate) fn authorities(server: &Server) -> Result<Vec<Certificate>, VaultErro
     if let Some(dir) = &server.ca_path {
         return directory(dir);
     }
+    Ok(machine_roots())
+}
+
+/// The machine's own roots: SSL_CERT_FILE, SSL_CERT_DIR or the distribution's.
+pub(crate) fn machine_roots() -> Vec<Certificate> {
     let mut store = RootCertStore::empty();
-    Ok(rustls_native_certs::load_native_certs()
+    rustls_native_certs::load_native_certs()
         .certs
         .into_iter()
         // One root that webpki cannot read must not cost all the others.
         .filter(|der| store.add(der.clone()).is_ok())
         .filter_map(|der| Certificate::from_der(&der).ok())
-        .collect())
+        .collect()
 }
 
 /// The client certificate with its key, where one is given.

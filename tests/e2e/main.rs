@@ -8,6 +8,7 @@ mod env;
 mod exec;
 mod gate;
 mod janitor;
+mod logins;
 mod proof;
 mod readme;
 mod refusals;

@@ -16,6 +16,7 @@ use super::known::{Known, News};
 use super::serve::Reception;
 use super::stopping::Stopping;
 use super::system;
+use crate::failpoint;
 
 /// The record's word for the end of a session that lived on without a process.
 const ITS_TIME: &str = "ended by its time";
@@ -86,6 +87,7 @@ fn wait(
             session = None;
             continue;
         };
+        failpoint::reached("told");
         match known.take(&message, descriptors) {
             News::Nothing => {}
             News::Listen(socket) => reception.open(socket),

@@ -7,9 +7,9 @@
 //! | `Directory` | when it is locked | its lock; the listening socket, where there is one |
 //! | `TokenComing` | before the login | |
 //! | `Token`, `Lease` | when the answer is parsed | |
-//! | `Child` | after it started | the child (pidfd) |
+//! | `Child` | from the child itself before its exec, and after it started | the child (pidfd) |
 //! | `Detach` | when the session is to live on without its process | |
-//! | `Leave` | when a signal breaks the giving back off | |
+//! | `Leave` | when a signal, or the time that it left, breaks the giving back off | |
 //! | `Done` | when all is given back | |
 //!
 //! A packet is whole or not at all; the socket's end without `Done` or `Detach` is the session process's death.
@@ -23,6 +23,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::config::Server;
 use crate::record::back::Back;
 use crate::secret::Secret;
+use crate::supervise::child::Reach;
 use crate::vault::auth::{Token, TokenKind};
 use crate::vault::lease::{Lease, LeaseId};
 use crate::vault::take_back::{Returned, TokenEnd};
@@ -49,12 +50,12 @@ pub enum Message {
     Lease(LeaseTold),
     /// The command runs.
     Child {
-        /// Whether it leads a group of its own that is to be ended with it.
-        whole_group: bool,
+        /// Who gets the signals that end it.
+        reach: Reach,
     },
     /// The session process ends in order, and the session lives on until then, or until somebody ends it.
     Detach(SystemTime),
-    /// The session process is about to leave the rest to the janitor; how the command ended.
+    /// The session process is about to leave the rest to the janitor; how the command ended, or is being ended.
     Leave(String),
     /// All is given back, as far as it could be.
     Done(Proof),
