@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::arguments::{self, Exec, Verify};
+use super::disk;
 use super::exec::{Material, Part, Wanted, deliver, in_loop, profile, wait, watch_signals};
 use super::failure::Failure;
 use super::keeping::Keeper;
@@ -18,7 +19,7 @@ use crate::config::Delivery;
 use crate::dbt::{Profile, Rendering};
 use crate::delivery::environ::{Additions, for_child};
 use crate::delivery::gate::Gate;
-use crate::delivery::private;
+use crate::delivery::private::{self, Storage};
 use crate::delivery::session::SessionDir;
 use crate::delivery::sweep::{self, Swept};
 use crate::failpoint;
@@ -32,7 +33,7 @@ use crate::supervise::child::{Child, End, Purpose, StartError, Started, Waited, 
 use crate::supervise::course::Asked;
 use crate::supervise::janitor::handle::{Janitor, JanitorError, without_variables};
 use crate::supervise::janitor::protocol::{About, Introduction, Proof};
-use crate::supervise::privacy::withdraw_memory;
+use crate::supervise::privacy::{forbid_core_dumps, withdraw_memory};
 use crate::supervise::signals::{Signals, asks_to_end};
 use crate::variables::Variables;
 use crate::vault::auth::Token;
@@ -345,6 +346,9 @@ impl Session<'_> {
         let directory = deliver(variables, &self.id, &material, &|step| {
             janitor.directory(step)
         })?;
+        if directory.storage() == Storage::Disk {
+            disk::warn(self.say, variables, directory.profiles_dir());
+        }
         borrowed.directory = Some(directory);
         borrowed.recorded = self.record_start(record, borrowed)?;
         failpoint::reached("recorded");
@@ -383,6 +387,9 @@ impl Session<'_> {
         let environ = for_child(variables, &wanted.plan.login_variables, &additions);
         janitor.is_there()?;
         let gate = self.gate(borrowed.directory.as_ref());
+        if !wanted.session.child_core_dumps {
+            forbid_core_dumps();
+        }
         let started = Child::start(
             &wanted.resolved.argv,
             &environ,

@@ -4,6 +4,7 @@
 mod arguments;
 mod borrowing;
 mod dead;
+mod disk;
 mod end;
 mod env;
 mod exec;

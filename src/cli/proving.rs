@@ -36,9 +36,8 @@ impl Session<'_> {
         let skipped = match way {
             Ok(waited) if waited.still_runs => return None,
             Ok(waited) => match (waited.ended.until, waited.ended.end) {
-                (Some(_), _) => Some("a signal asked for the end"),
-                (None, End::Signal(_)) => Some("a signal ended the command"),
                 (None, End::Code(_)) => None,
+                _ => Some("a signal ended the command, or asked us to end"),
             },
             // Nothing was run.
             Err(_) => return None,

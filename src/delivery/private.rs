@@ -65,7 +65,11 @@ pub fn places(variables: &Variables) -> Vec<Place> {
 }
 
 fn storage(path: &Path) -> Option<Storage> {
-    match statfs::statfs(path).ok()?.filesystem_type() {
+    storage_of(statfs::statfs(path).ok()?.filesystem_type())
+}
+
+fn storage_of(kind: FsType) -> Option<Storage> {
+    match kind {
         statfs::NFS_SUPER_MAGIC => None,
         kind if is_memory(kind) => Some(Storage::Memory),
         _ => Some(Storage::Disk),
@@ -317,6 +321,14 @@ mod tests {
         assert!(PrivateDir::in_shared(place.path(), "ours").is_err());
         std::fs::set_permissions(place.path(), PermissionsExt::from_mode(0o1777)).expect("sticky");
         assert!(PrivateDir::in_shared(place.path(), "ours").is_ok());
+    }
+
+    #[test]
+    fn a_network_file_system_is_no_place() {
+        assert_eq!(storage_of(statfs::NFS_SUPER_MAGIC), None);
+        assert_eq!(storage_of(statfs::TMPFS_MAGIC), Some(Storage::Memory));
+        assert_eq!(storage_of(FsType(0x8584_58f6)), Some(Storage::Memory));
+        assert_eq!(storage_of(statfs::EXT4_SUPER_MAGIC), Some(Storage::Disk));
     }
 
     #[test]

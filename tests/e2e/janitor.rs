@@ -479,6 +479,54 @@ fn the_janitor_is_in_a_session_of_its_own_and_shows_nothing() {
 }
 
 #[test]
+fn a_strangers_connection_and_nonsense_get_nothing_from_the_janitor() {
+    use std::io::{Read, Write};
+    use std::os::unix::process::CommandExt;
+    let lab = Lab::new();
+    let gate = Gate::new(&lab);
+    let running = held(&lab, &gate);
+    let files = files_below(lab.home.runtime());
+    let socket = files
+        .iter()
+        .find(|file| file.ends_with("janitor"))
+        .expect("a socket");
+    for nonsense in [
+        &[b'x'; 4096][..],
+        b"\"Statsu\"\n",
+        b"{}\n",
+        b"\"Status\"\"End\"\n",
+    ] {
+        let mut connection = std::os::unix::net::UnixStream::connect(socket).expect("connected");
+        let _ = connection.write_all(nonsense);
+        let mut answer = Vec::new();
+        let _ = connection.read_to_end(&mut answer);
+        assert_eq!(answer, b"");
+    }
+    if nix::unistd::geteuid().is_root() {
+        let script = "import socket, sys\ntry: socket.socket(socket.AF_UNIX).connect(sys.argv[1])\nexcept PermissionError: sys.exit(7)";
+        let status = lab
+            .in_its_environment("python")
+            .args(["-c", script])
+            .arg(socket)
+            .current_dir("/")
+            .uid(65534)
+            .status()
+            .expect("python runs");
+        assert_eq!(status.code(), Some(7));
+    }
+    // And the session goes on.
+    assert!(
+        lab.run(&["status"])
+            .silent()
+            .success()
+            .contains("production")
+    );
+    gate.open();
+    running.end().silent().success();
+    lab.assert_nothing_left();
+}
+
+#[test]
 fn without_a_janitor_nothing_is_lent() {
     let lab = Lab::new();
     let mut refused = 0;

@@ -152,7 +152,10 @@ fn a_run_that_shows_nothing_is_searched_and_a_terminated_one_is_not() {
     assert_eq!(ran.signal, Some(15));
     let search = ended(&lab)["search"].clone();
     assert_eq!(search["result"], "skipped", "{search}");
-    assert_eq!(search["why"], "a signal ended the command");
+    assert_eq!(
+        search["why"],
+        "a signal ended the command, or asked us to end"
+    );
     lab.assert_nothing_left();
 }
 
@@ -394,5 +397,53 @@ fn what_has_no_lease_is_never_called_revoked() {
         json!(["database/static-creds/dbt-static"])
     );
     assert_eq!(ended["leases"], json!([]));
+    lab.assert_nothing_left();
+}
+
+#[test]
+fn modes_are_private_whatever_the_umask_is() {
+    let lab = Lab::new();
+    let look = "stat -c %a $DBT_PROFILES_DIR/.. $DBT_PROFILES_DIR $DBT_PROFILES_DIR/profiles.yml $DBT_PROFILES_DIR/../janitor";
+    for umask in ["000", "777"] {
+        let tool = crate::support::DBT_LEASE;
+        let script = format!("umask {umask}; exec {tool} exec -t prod -- sh -c '{look}; umask'");
+        let mut command = lab.in_its_environment("sh");
+        command.args(["-c", &script]);
+        let said = ran(command.output().expect("started")).silent().success();
+        assert_eq!(
+            said,
+            format!("700\n700\n600\n600\n0{umask}\n"),
+            "umask {umask}"
+        );
+    }
+    lab.assert_nothing_left();
+}
+
+#[test]
+fn a_crash_of_the_command_leaves_no_core_where_it_is_protected_or_the_file_says_so() {
+    let lab = Lab::new();
+    let limit = |target: &str| {
+        let tool = crate::support::DBT_LEASE;
+        let script = format!("ulimit -c 5; exec {tool} exec -t {target} -- sh -c 'ulimit -Hc'");
+        let mut command = lab.in_its_environment("sh");
+        command.args(["-c", &script]);
+        ran(command.output().expect("started")).silent().success()
+    };
+    assert_eq!(limit("prod"), "0\n");
+    assert_eq!(limit("staging"), "5\n");
+    let config = fs::read_to_string(lab.project.join("dbt-lease.yml")).expect("read");
+    lab.configure(
+        &config
+            .replace(
+                "  staging:\n    auth",
+                "  staging:\n    child_core_dumps: false\n    auth",
+            )
+            .replace(
+                "    protected: true",
+                "    child_core_dumps: true\n    protected: true",
+            ),
+    );
+    assert_eq!(limit("prod"), "5\n");
+    assert_eq!(limit("staging"), "0\n");
     lab.assert_nothing_left();
 }
