@@ -94,7 +94,7 @@ pub(super) fn is_borrowed_from(
     server: &crate::config::Server,
 ) -> bool {
     dead.environment == environment
-        && dead.address == server.address
+        && server.addresses().any(|address| dead.address == address)
         && dead.namespace == server.namespace
 }
 
