@@ -1,5 +1,6 @@
 //! What a user sees: the binary, on a real OpenBao, PostgreSQL and dbt.
 
+mod scene;
 mod support;
 
 mod dbt;
@@ -14,5 +15,7 @@ mod robust;
 mod secrecy;
 mod servers;
 mod shim;
+mod signals;
+mod signals_dbt;
 mod take_back;
 mod trust;

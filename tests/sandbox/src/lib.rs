@@ -7,6 +7,7 @@
 //! | [`openbao`] | one OpenBao server: http, https, unix socket; its API and its audit log |
 //! | [`postgres`] | one PostgreSQL cluster a process, one database a [`World`] |
 //! | [`world`] | both, set up for dbt: roles, policies, identities; and what a test asks afterwards |
+//! | [`program`] | the small programs of this crate that tests run as children |
 //! | [`home`] | a hermetic place to run a binary in: cleared environment, own HOME, a copy of the dbt project |
 //!
 //! A constructor that cannot do its work panics with a text that says what failed and what to do: a test has no better
@@ -17,6 +18,7 @@ pub mod home;
 mod http;
 pub mod openbao;
 pub mod postgres;
+pub mod program;
 pub mod venv;
 pub mod watchdog;
 pub mod world;
