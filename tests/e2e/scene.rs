@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
-use crate::support::{DBT_LEASE, Lab, wait_until};
+use crate::support::{DBT_LEASE, Lab};
 
 /// Where a command runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,30 @@ pub(crate) enum Stage {
     Terminal,
     /// In a session without a terminal, as under cron or an orchestrator.
     NoTerminal,
+}
+
+/// Each test on both stages. The functions stand in a module of their own.
+#[macro_export]
+macro_rules! on_both_stages {
+    ($($(#[$meta:meta])* fn $name:ident($stage:ident) $body:block)+) => {
+        $($(#[$meta])* fn $name($stage: Stage) $body)+
+
+        mod with_a_terminal {
+            $(#[test] fn $name() { super::$name(crate::scene::Stage::Terminal) })+
+        }
+
+        mod without_a_terminal {
+            $(#[test] fn $name() {
+                for _ in 0..crate::scene::rounds() { super::$name(crate::scene::Stage::NoTerminal) }
+            })+
+        }
+    };
+}
+
+/// How often a test without a terminal is repeated: `just signals` asks for more than one.
+pub(crate) fn rounds() -> usize {
+    let rounds = std::env::var("DBT_LEASE_TEST_ROUNDS").ok();
+    rounds.map_or(1, |rounds| rounds.parse().expect("a number"))
 }
 
 /// How a command ended: `exit 7`, `signal 15`.
@@ -140,9 +164,9 @@ impl Scene {
         String::from_utf8_lossy(&self.output.lock().expect("not poisoned")).into_owned()
     }
 
-    #[track_caller]
-    pub(crate) fn wait_for_output(&self, words: &str) {
-        wait_until(words, || self.output().contains(words));
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("asked").is_some()
     }
 
     /// Waits for its end, and for all output.

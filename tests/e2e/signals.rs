@@ -7,31 +7,9 @@
 use dbt_lease_sandbox::program::report_signals;
 use nix::sys::signal::{Signal, kill};
 
+use crate::on_both_stages;
 use crate::scene::{End, Reporter, Scene, Stage, command};
 use crate::support::Lab;
-
-/// Each test on both stages.
-macro_rules! on_both_stages {
-    ($($(#[$meta:meta])* fn $name:ident($stage:ident) $body:block)+) => {
-        $($(#[$meta])* fn $name($stage: Stage) $body)+
-
-        mod with_a_terminal {
-            $(#[test] fn $name() { super::$name(super::Stage::Terminal) })+
-        }
-
-        mod without_a_terminal {
-            $(#[test] fn $name() {
-                for _ in 0..super::rounds() { super::$name(super::Stage::NoTerminal) }
-            })+
-        }
-    };
-}
-
-/// `just signals` asks for more than one.
-fn rounds() -> usize {
-    let rounds = std::env::var("DBT_LEASE_TEST_ROUNDS").ok();
-    rounds.map_or(1, |rounds| rounds.parse().expect("a number"))
-}
 
 /// What was sent, in its order, and the command's end.
 type Told = (Vec<String>, End);
