@@ -16,7 +16,7 @@ use crate::dbt::{Need, Profile, Rendering, Resolved};
 use crate::delivery::environ::{Additions, for_child};
 use crate::delivery::private;
 use crate::delivery::session::{Contents, SessionDir, Step};
-use crate::plan::{self, Loan, Plan};
+use crate::plan::{self, Further, Loan, Plan};
 use crate::render::secrets::Secrets;
 use crate::render::{self, RenderError};
 use crate::supervise::child::{self, Child, End, Purpose, Started, Waited};
@@ -110,6 +110,7 @@ fn outcome(say: &Say, global: &Global, exec: &Exec, unadopted: Unadopted) -> Res
                 plan: &plan,
                 session,
                 lent: &loan.lent,
+                others: &loan.others,
             },
         ),
         None => run_on_placeholders(say, &surroundings, exec, (&resolved, &plan, &loan.lent)),
@@ -211,6 +212,7 @@ fn run_on_placeholders(
         profile,
         lent,
         secrets: &secrets,
+        others: Vec::new(),
         rendering: &rendering,
     };
     in_loop(async {
@@ -245,25 +247,33 @@ pub(super) struct Wanted<'a> {
     pub(super) plan: &'a Plan,
     pub(super) session: &'a plan::Session,
     pub(super) lent: &'a Lent,
+    /// What is lent for the further profiles, in order.
+    pub(super) others: &'a [Option<Further>],
 }
 
 /// The loan with `--delivery` in the place of dbt-lease.yml's `delivery:`, under the same rules.
 fn with_delivery(loan: &Loan, delivery: Option<Delivery>) -> Result<Loan, Failure> {
     let mut loan = loan.clone();
-    loan.lent.delivery = match delivery {
-        None => return Ok(loan),
-        Some(Delivery::File) => config::Delivery::File,
-        Some(Delivery::Env) if loan.lent.env.is_empty() || !loan.lent.fields.is_empty() => {
-            return Err(Failure::new(
-                "delivery",
-                "`--delivery env` hands credentials over in variables alone, and the target in dbt-lease.yml does not say which",
-                Some(
-                    "give the target `env:` and no `fields:`, and read the variables by env_var() in profiles.yml",
-                ),
-            ));
-        }
-        Some(Delivery::Env) => config::Delivery::Env,
+    let Some(delivery) = delivery else {
+        return Ok(loan);
     };
+    let further = loan.others.iter_mut().flatten();
+    let lents = std::iter::once(&mut loan.lent).chain(further.map(|further| &mut further.lent));
+    for lent in lents {
+        lent.delivery = match delivery {
+            Delivery::File => config::Delivery::File,
+            Delivery::Env if lent.env.is_empty() || !lent.fields.is_empty() => {
+                return Err(Failure::new(
+                    "delivery",
+                    "`--delivery env` hands credentials over in variables alone, and the target in dbt-lease.yml does not say which",
+                    Some(
+                        "give the target `env:` and no `fields:`, and read the variables by env_var() in profiles.yml",
+                    ),
+                ));
+            }
+            Delivery::Env => config::Delivery::Env,
+        };
+    }
     Ok(loan)
 }
 
@@ -283,7 +293,14 @@ pub(crate) struct Material<'a> {
     pub(crate) profile: &'a crate::dbt::Profile,
     pub(crate) lent: &'a crate::config::Lent,
     pub(crate) secrets: &'a Secrets,
+    pub(crate) others: Vec<Part<'a>>,
     pub(crate) rendering: &'a Rendering<'a>,
+}
+
+/// A further profile, with what is lent for it.
+pub(crate) struct Part<'a> {
+    pub(crate) profile: &'a crate::dbt::Profile,
+    pub(crate) lent: Option<(&'a crate::config::Lent, Secrets)>,
 }
 
 /// Writes the profiles directory of a session.
@@ -297,6 +314,7 @@ pub(crate) fn deliver(
         profile,
         lent,
         secrets,
+        others,
         rendering,
     } = material;
     // dbt would invent a new anonymous id for each new directory.
@@ -306,16 +324,31 @@ pub(crate) fn deliver(
         .and_then(|beside| std::fs::read(beside.join(".user.yml")).ok());
     let make = |files: Option<&Path>| -> Result<Contents, RenderError> {
         let output = render::output(profile, lent, secrets, rendering, files)?;
+        let mut files_of_all = output.files;
+        let mut profiles = vec![(*profile, output.node)];
+        for Part { profile, lent } in others {
+            let node = match lent {
+                Some((lent, secrets)) => {
+                    let output = render::output(profile, lent, secrets, rendering, files)?;
+                    files_of_all.extend(output.files);
+                    output.node
+                }
+                None => std::rc::Rc::clone(&profile.output),
+            };
+            profiles.push((profile, node));
+        }
         Ok(Contents {
-            profiles_yml: render::profiles_yml(profile, output.node)?,
-            files: output.files,
+            profiles_yml: render::profiles_yml(profiles)?,
+            files: files_of_all,
             user_yml: user_yml.clone(),
         })
     };
     Ok(SessionDir::deliver(
         &private::places(variables),
         session,
-        render::wants_files(lent),
+        std::iter::once(*lent)
+            .chain(others.iter().filter_map(|part| Some(part.lent.as_ref()?.0)))
+            .any(render::wants_files),
         tell,
         &make,
     )?)

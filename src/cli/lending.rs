@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::arguments::{self, Exec};
 use super::dead;
-use super::exec::{Material, Wanted, deliver, in_loop, profile, wait, watch_signals};
+use super::exec::{Material, Part, Wanted, deliver, in_loop, profile, wait, watch_signals};
 use super::failure::Failure;
 use super::keeping::Keeper;
 use super::say::Say;
@@ -23,14 +23,13 @@ use crate::delivery::private;
 use crate::delivery::session::SessionDir;
 use crate::delivery::sweep::{self, Swept};
 use crate::failpoint;
+use crate::plan::Further;
 use crate::record::audit::Record;
 use crate::record::back::Back;
 use crate::record::dead::{IN_PASSING, LONGEST_LEASE};
 use crate::render::secrets::Secrets;
 use crate::render::{self, RenderError};
-use crate::supervise::child::{
-    Child, End, Purpose, StartError, Started, Waited, signal_name,
-};
+use crate::supervise::child::{Child, End, Purpose, StartError, Started, Waited, signal_name};
 use crate::supervise::course::Asked;
 use crate::supervise::janitor::handle::{Janitor, JanitorError, without_variables};
 use crate::supervise::janitor::protocol::{About, Introduction, Proof};
@@ -78,6 +77,8 @@ pub(super) struct Borrowed {
     pub(super) secrets: Vec<secret::Lent>,
     pub(super) directory: Option<SessionDir>,
     pub(super) recorded: bool,
+    /// Whether the command runs on it.
+    in_use: bool,
 }
 
 /// Why the way to the command's end was left early.
@@ -153,16 +154,32 @@ impl Session<'_> {
     fn refuse_what_is_certain(&self) -> Result<(), Failure> {
         let lent = self.wanted.lent;
         let files = Path::new("files");
-        match render::output(
-            self.profile,
-            lent,
-            &Secrets::placeholders(lent),
-            self.rendering,
-            Some(files),
-        ) {
-            Err(error) if error.is_certain() => Err(error.into()),
-            _ => Ok(()),
+        let further = self.wanted.resolved.others.iter().zip(self.wanted.others);
+        let further =
+            further.filter_map(|(other, further)| Some((&other.profile, &further.as_ref()?.lent)));
+        for (profile, lent) in std::iter::once((self.profile, lent)).chain(further) {
+            let secrets = Secrets::placeholders(lent);
+            match render::output(profile, lent, &secrets, self.rendering, Some(files)) {
+                Err(error) if error.is_certain() => return Err(error.into()),
+                _ => {}
+            }
         }
+        Ok(())
+    }
+
+    /// The further profiles with what Vault gave for them: secrets are read in the order of the profiles.
+    fn others(&self, mut secrets: &[secret::Lent]) -> Vec<Part<'_>> {
+        let further = self.wanted.resolved.others.iter().zip(self.wanted.others);
+        further
+            .map(|(other, further)| Part {
+                profile: &other.profile,
+                lent: further.as_ref().map(|Further { lent, .. }| {
+                    let its_own;
+                    (its_own, secrets) = secrets.split_at(lent.secrets.len());
+                    (lent, Secrets::leased(its_own))
+                }),
+            })
+            .collect()
     }
 
     /// The command's end, and whether everything was taken back with proof.
@@ -177,10 +194,19 @@ impl Session<'_> {
         let started = Instant::now();
         let mut borrowed = Borrowed::default();
         let work = self.lend_and_run(&client, &signals, &janitor, &mut borrowed, record.as_mut());
-        let way = unless_it_panics(work).await.unwrap_or_else(|| {
+        let bug = || {
             let message = "dbt-lease has a bug (see above); please report it";
-            Err(Failure::new("bug", message, None).into())
-        });
+            Failure::new("bug", message, None)
+        };
+        let way = match unless_it_panics(work).await {
+            Some(way) => way,
+            // Nobody waits for the command any more: the janitor ends it and gives everything back, and is waited for.
+            None if borrowed.in_use && janitor.is_there().is_ok() => {
+                drop(janitor);
+                return Err(bug());
+            }
+            None => Err(bug().into()),
+        };
         let until = match &way {
             Ok(waited) => waited.ended.until,
             Err(Stop::Signal(asked)) => Some(asked.until()),
@@ -208,6 +234,7 @@ impl Session<'_> {
         } else {
             let on_record = self.record_end(record.as_mut(), &back, &result, started.elapsed());
             janitor.done(Proof::of(&back));
+            failpoint::reached("done_sent");
             on_record
         };
         // All is done that a signal could disturb. A stderr that nobody reads may hold us up for ever; then a signal ends us.
@@ -240,12 +267,18 @@ impl Session<'_> {
         } = self;
         self.log_in(client, signals, janitor, borrowed).await?;
         self.read(client, signals, janitor, borrowed).await?;
-        let secrets = Secrets::leased(&borrowed.secrets);
-        let bridge = render::bridge(wanted.lent, &secrets)?;
+        let (first, further) = borrowed.secrets.split_at(wanted.lent.secrets.len());
+        let secrets = Secrets::leased(first);
+        let others = self.others(further);
+        let mut bridge = render::bridge(wanted.lent, &secrets)?;
+        for (lent, secrets) in others.iter().filter_map(|part| part.lent.as_ref()) {
+            bridge.extend(render::bridge(lent, secrets)?);
+        }
         let material = Material {
             profile: self.profile,
             lent: wanted.lent,
             secrets: &secrets,
+            others,
             rendering: self.rendering,
         };
         let directory =
@@ -277,8 +310,10 @@ impl Session<'_> {
             Started::Running(child) => child,
             Started::Asked(signal) => return Err(Stop::Signal(Asked::now(signal))),
         };
+        borrowed.in_use = true;
         janitor.child(&child);
         failpoint::reached("child_started");
+        drop(material);
         drop((environ, bridge, secrets));
         tokio::select! {
             end = self.wait_and_renew(child, client, signals, (janitor, borrowed, record)) => end,
@@ -298,6 +333,7 @@ impl Session<'_> {
         let Borrowed {
             token: Some(token),
             secrets,
+            in_use,
             ..
         } = borrowed
         else {
@@ -310,6 +346,8 @@ impl Session<'_> {
             waited = wait_beside(child, signals, dead) => waited,
             never = keeper.keep() => match never {},
         };
+        *in_use = false;
+        failpoint::reached("child_exited");
         let (kept_token, kept) = (keeper.token(), keeper.leases());
         let leased = secrets
             .iter_mut()
@@ -392,9 +430,11 @@ impl Session<'_> {
                     Ok(()) => self
                         .say
                         .note(|| "dbt has read profiles.yml, and it is shredded".to_owned()),
-                    Err(error) => self
-                        .say
-                        .note(|| format!("profiles.yml stays until dbt has ended: {error}")),
+                    Err(error) => self.say.note(|| {
+                        format!(
+                            "profiles.yml could not be shredded as soon as dbt had read it: {error}"
+                        )
+                    }),
                 };
                 gate.keep(tell).await
             }
@@ -415,6 +455,7 @@ impl Session<'_> {
             secrets,
             directory,
             recorded,
+            ..
         } = borrowed;
         let directory = directory.map(SessionDir::remove);
         let leases: Vec<Lease> = secrets
@@ -443,6 +484,7 @@ impl Session<'_> {
                 _ => std::future::pending().await,
             }
         };
+        failpoint::reached("revoking");
         let returned = tokio::select! {
             returned = &mut work => Some(returned),
             () = time_is_over => None,

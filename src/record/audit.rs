@@ -18,6 +18,7 @@ use nix::libc;
 use nix::unistd::geteuid;
 use serde::Serialize;
 
+use crate::failpoint;
 use crate::variables::{DBT_LEASE_AUDIT_FILE, Variables};
 
 /// The format's version, in each line. It grows when a field changes its meaning or goes; new fields do not count.
@@ -286,6 +287,10 @@ impl Record {
 
     /// Appends one event. One write a line: with O_APPEND, lines of sessions that run at once do not mix.
     pub fn append(&mut self, session: &str, kind: Kind<'_>) -> io::Result<()> {
+        failpoint::passed(match kind {
+            Kind::Lent(_) => "recording_lent",
+            Kind::Ended(_) => "recording_ended",
+        })?;
         let event = Event {
             version: VERSION,
             time: stamp(SystemTime::now()),

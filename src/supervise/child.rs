@@ -285,7 +285,12 @@ impl Child {
             while let Some(due) = course.due(Instant::now()) {
                 match due {
                     Due::Send(signal) => self.signal(signal),
-                    Due::Leave(ended) => return Ok(Waited { ended, still_runs: true }),
+                    Due::Leave(ended) => {
+                        return Ok(Waited {
+                            ended,
+                            still_runs: true,
+                        });
+                    }
                 }
             }
         }

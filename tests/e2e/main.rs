@@ -8,6 +8,7 @@ mod ends;
 mod exec;
 mod gate;
 mod janitor;
+mod logins;
 mod readme;
 mod refusals;
 mod renewal;

@@ -17,6 +17,7 @@ use super::protocol::{Introduction, Proof};
 use super::stopping::Stopping;
 use crate::config::Server;
 use crate::delivery::sweep::{self, Fate};
+use crate::failpoint;
 use crate::record::audit::{Kind, Record};
 use crate::record::back::Back;
 use crate::vault::auth::Token;
@@ -32,6 +33,7 @@ const RESULT: &str = "killed: the janitor ended it";
 /// Cleans up after the session process; what became of everything.
 pub(super) fn clean_up(known: Known) -> Proof {
     let end = Instant::now() + WITHIN;
+    failpoint::reached("cleaning");
     let Known {
         introduction,
         session: _,

@@ -378,7 +378,7 @@ fn listen(directory: BorrowedFd<'_>, path: &Path) -> io::Result<UnixListener> {
 /// The server as the janitor reaches it: its environment is empty, so whom the machine trusts must stand here.
 pub fn without_variables(server: &Server, variables: &Variables) -> Server {
     let mut server = server.clone();
-    if server.ca_cert.is_none() && server.ca_path.is_none() {
+    if server.ca_cert.is_none() && server.ca_pem.is_none() && server.ca_path.is_none() {
         server.ca_cert = variables.text("SSL_CERT_FILE").map(Into::into);
         server.ca_path = variables.text("SSL_CERT_DIR").map(Into::into);
     }

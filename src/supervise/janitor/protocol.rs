@@ -17,7 +17,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::config::Server;
 use crate::record::back::Back;
@@ -87,7 +87,7 @@ pub struct About {
 /// A token on its way to the janitor.
 #[derive(Serialize, Deserialize)]
 pub struct TokenTold {
-    #[serde(serialize_with = "expose", deserialize_with = "hide")]
+    #[serde(with = "crate::secret::told")]
     value: Secret,
     issued: SystemTime,
     lifetime: Option<Duration>,
@@ -129,15 +129,6 @@ impl From<TokenTold> for Token {
             notes: Vec::new(),
         }
     }
-}
-
-/// In clear: the socket leads to our own janitor alone, and both ends wipe what they free.
-fn expose<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(secret.expose())
-}
-
-fn hide<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
-    String::deserialize(deserializer).map(Secret::new)
 }
 
 /// A lease on its way to the janitor.

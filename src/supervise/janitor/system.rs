@@ -19,6 +19,8 @@ use nix::sys::socket::{
 use nix::unistd::Pid;
 use tokio::io::unix::AsyncFd;
 
+use crate::failpoint;
+
 /// The name under which this program is the janitor.
 pub(super) const NAME: &str = "dbt-lease-janitor";
 /// The largest message. A session's own are some hundred bytes, a token of Vault's at most some thousand.
@@ -92,6 +94,7 @@ pub(super) fn start() -> io::Result<(Started, OwnedFd)> {
     command
         .arg0(NAME)
         .env_clear()
+        .envs(failpoint::variables_of_the_janitor())
         .current_dir("/")
         .stdin(Stdio::from(its))
         .stdout(Stdio::null())
