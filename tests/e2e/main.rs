@@ -5,6 +5,7 @@ mod support;
 
 mod dbt;
 mod ends;
+mod equality;
 mod exec;
 mod gate;
 mod janitor;

@@ -138,6 +138,21 @@ impl Scene {
         terminal.write_all(text.as_bytes()).expect("typed");
     }
 
+    /// Changes its terminal's size.
+    pub(crate) fn resize(&self, rows: u16, columns: u16) {
+        use std::os::fd::AsRawFd;
+        let size = nix::pty::Winsize {
+            ws_row: rows,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        let terminal = self.terminal.as_ref().expect("a terminal");
+        // SAFETY: the size outlives the call.
+        let set = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+        assert_eq!(set, 0);
+    }
+
     /// ^C, or an INT where there is no terminal.
     pub(crate) fn interrupt(&self) {
         match self.stage {
@@ -194,10 +209,7 @@ fn read_all(mut output: &File, stopped: &std::io::PipeReader, seen: &Mutex<Vec<u
         }
         // A terminal whose last user has gone gives an error.
         match output.read(&mut bytes) {
-            Ok(length @ 1..) => seen
-                .lock()
-                .expect("not poisoned")
-                .extend(&bytes[..length]),
+            Ok(length @ 1..) => seen.lock().expect("not poisoned").extend(&bytes[..length]),
             _ => return,
         }
     }
@@ -286,7 +298,10 @@ impl Reporter {
     /// What it has told; it has ended.
     pub(crate) fn rest(mut self) -> Vec<String> {
         // The test holds the writing end too, so that the end is a line of its own.
-        let mut writer = OpenOptions::new().write(true).open(&self.to).expect("opened");
+        let mut writer = OpenOptions::new()
+            .write(true)
+            .open(&self.to)
+            .expect("opened");
         writer.write_all(b"end\n").expect("written");
         self.wait_for("end");
         self.told.pop();

@@ -29,7 +29,11 @@ fn told(
     reporter.ready();
     act(&mut scene, &mut reporter);
     // What has not come by now would come before this one.
-    let receiver = if leased { reporter.parent } else { reporter.pid };
+    let receiver = if leased {
+        reporter.parent
+    } else {
+        reporter.pid
+    };
     kill(receiver, Signal::SIGUSR2).expect("sent");
     reporter.wait_for("USR2");
     let (mut told, end, _) = reporter.finish(scene);

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use nix::sys::signal::Signal;
 
-use crate::scene::{Reporter, Scene, Stage, command};
 use crate::on_both_stages;
+use crate::scene::{Reporter, Scene, Stage, command};
 use crate::support::{Lab, wait_until};
 
 const QUERY: &str = "select pg_sleep(600)";
@@ -44,7 +44,11 @@ fn queries(lab: &Lab) -> usize {
 #[track_caller]
 fn wait_for_query(lab: &Lab, scene: &mut Scene) {
     while queries(lab) == 0 {
-        assert!(!scene.has_ended(), "ended before its query:\n{}", scene.output());
+        assert!(
+            !scene.has_ended(),
+            "ended before its query:\n{}",
+            scene.output()
+        );
     }
 }
 
@@ -79,12 +83,22 @@ fn ended(
 }
 
 /// A command to be ended: its name, what stands before dbt, how, and the end without a terminal.
-type Case = (&'static str, &'static [&'static str], fn(&mut Scene), &'static str);
+type Case = (
+    &'static str,
+    &'static [&'static str],
+    fn(&mut Scene),
+    &'static str,
+);
 
 const CASES: [Case; 6] = [
     ("^C", &[], |scene| scene.interrupt(), "exit 2"),
     ("hangup", &[], Scene::hang_up, "signal 1"),
-    ("kill", &[], |scene| scene.send(Signal::SIGTERM), "signal 15"),
+    (
+        "kill",
+        &[],
+        |scene| scene.send(Signal::SIGTERM),
+        "signal 15",
+    ),
     (
         "killpg",
         &[],
@@ -95,13 +109,13 @@ const CASES: [Case; 6] = [
         "timeout",
         &["timeout", "600"],
         |scene| scene.send(Signal::SIGTERM),
-        "exit 124",
+        "signal 15",
     ),
     (
         "timeout --foreground",
         &["timeout", "--foreground", "600"],
         |scene| scene.send(Signal::SIGTERM),
-        "exit 124",
+        "signal 15",
     ),
 ];
 
