@@ -164,7 +164,7 @@ fn every_test_that_a_document_names_is_there() {
             functions.push_str(text);
         }
     }
-    for document in ["dbt-rules.md", "security.md"] {
+    for document in ["dbt-rules.md", "processes.md", "security.md"] {
         let Ok(text) = std::fs::read_to_string(root().join("docs").join(document)) else {
             continue;
         };

@@ -1,10 +1,12 @@
 //! What a user sees: the binary, on a real OpenBao, PostgreSQL and dbt.
 
+mod scene;
 mod support;
 
 mod dbt;
 mod ends;
 mod env;
+mod equality;
 mod exec;
 mod gate;
 mod janitor;
@@ -17,5 +19,7 @@ mod robust;
 mod secrecy;
 mod servers;
 mod shim;
+mod signals;
+mod signals_dbt;
 mod take_back;
 mod trust;
