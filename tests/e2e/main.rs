@@ -4,9 +4,11 @@ mod support;
 
 mod dbt;
 mod ends;
+mod endurance;
 mod exec;
 mod gate;
 mod janitor;
+mod onlookers;
 mod readme;
 mod refusals;
 mod renewal;
