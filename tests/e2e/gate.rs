@@ -131,15 +131,13 @@ fn starts_that_fail_by_the_gate(starts: usize, at_once: usize) -> usize {
         &["debug"],
         &["show", "--inline", "select 1"],
         &["debug", "--connection"],
-        &["run", "--select", "stg_orders", "--empty"],
+        &["compile"],
     ];
     let lab = Lab::new();
-    lab.run(&["exec", "--", "dbt", "--quiet", "run", "--target", "prod"])
-        .success();
     let next = AtomicUsize::new(0);
     let (failures, shredded) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let work = |worker: usize| {
-        // Each worker has its own project, so that dbts do not step on each other's files or tables.
+        // Each worker has its own project, so that dbts do not step on each other's files.
         let project = lab.home.directory().join(format!("project-{worker}"));
         let mut copy = std::process::Command::new("cp");
         let copied = copy.arg("-r").arg(&lab.project).arg(&project).status();
@@ -149,7 +147,7 @@ fn starts_that_fail_by_the_gate(starts: usize, at_once: usize) -> usize {
             if number >= starts {
                 return;
             }
-            let words = COMMANDS[number % if worker == 0 { 4 } else { 3 }];
+            let words = COMMANDS[number % COMMANDS.len()];
             let started = |gate: &str| {
                 let mut command = lab.command(&["-v", "exec", "--gate", gate, "--", "dbt"]);
                 command
@@ -180,8 +178,8 @@ fn starts_that_fail_by_the_gate(starts: usize, at_once: usize) -> usize {
 }
 
 #[test]
-fn eight_starts_at_a_time_do_not_fail_by_the_gate() {
-    assert_eq!(starts_that_fail_by_the_gate(8, 4), 0);
+fn six_starts_at_a_time_do_not_fail_by_the_gate() {
+    assert_eq!(starts_that_fail_by_the_gate(6, 3), 0);
 }
 
 #[test]

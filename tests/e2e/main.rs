@@ -16,5 +16,6 @@ mod robust;
 mod secrecy;
 mod servers;
 mod shim;
+mod strangers;
 mod take_back;
 mod trust;

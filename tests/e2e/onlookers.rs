@@ -375,3 +375,59 @@ fn another_user_finds_the_password_nowhere() {
     running.end().success();
     looked.lab.assert_nothing_left();
 }
+
+#[test]
+#[expect(clippy::print_stdout, reason = "a skipped test says why")]
+fn another_user_gets_no_word_from_the_janitor() {
+    if !is_root() {
+        println!("skipped: only root can come as another user");
+        return;
+    }
+    let looked = Looked::new();
+    let mut running = looked.start();
+    let socket = files_below(looked.lab.home.runtime())
+        .into_iter()
+        .find(|file| file.ends_with("janitor"))
+        .expect("its socket");
+    let asked = |uid: u32| {
+        let mut command = Command::new("test");
+        command.arg("-S").arg(&socket).uid(uid).gid(uid);
+        command.status().expect("test starts").success()
+    };
+    assert!(
+        asked(USER) && !asked(ANOTHER),
+        "another user comes as far as the socket"
+    );
+    // Root does, and is another user all the same.
+    let directory = std::fs::File::open(socket.parent().expect("a directory")).expect("opened");
+    let short = format!(
+        "/proc/self/fd/{}/janitor",
+        std::os::fd::AsRawFd::as_raw_fd(&directory)
+    );
+    for question in ["\"Status\"\n", "\"End\"\n"] {
+        let mut connection = std::os::unix::net::UnixStream::connect(&short).expect("connected");
+        // It may have hung up already.
+        let _ = connection.write_all(question.as_bytes());
+        let mut answer = Vec::new();
+        let _ = std::io::Read::read_to_end(&mut connection, &mut answer);
+        assert!(
+            answer.is_empty(),
+            "{question}: {}",
+            String::from_utf8_lossy(&answer)
+        );
+    }
+    let status = |uid: u32| {
+        let mut command = looked.lab.home.command(&looked.tool);
+        let output = command
+            .arg("status")
+            .uid(uid)
+            .gid(uid)
+            .output()
+            .expect("it starts");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert!(status(USER).contains("production"));
+    drop(running.child.stdin.take());
+    running.end().success();
+    looked.lab.assert_nothing_left();
+}
