@@ -12,11 +12,15 @@
 #![forbid(unsafe_code)]
 
 #[cfg(debug_assertions)]
-pub(crate) use armed::{halves, passed, reached, variables_of_the_janitor};
+pub(crate) use armed::{forked, halves, passed, reached, variables_of_the_janitor};
 
 /// A point was reached: nothing.
 #[cfg(not(debug_assertions))]
 pub(crate) fn reached(_point: &str) {}
+
+/// The command's process was forked, and has done nothing yet: nothing.
+#[cfg(not(debug_assertions))]
+pub(crate) fn forked() {}
 
 /// A point was reached at which the system may refuse: it does not.
 #[cfg(not(debug_assertions))]
@@ -85,6 +89,14 @@ mod armed {
             Some((name, "enospc")) if name == point => Err(Errno::ENOSPC.into()),
             Some((name, "eio")) if name == point => Err(Errno::EIO.into()),
             _ => Ok(()),
+        }
+    }
+
+    /// The command's process was forked, and has done nothing yet: `forked:kill` kills its session process, and not the process itself, which
+    /// is not the command yet.
+    pub(crate) fn forked() {
+        if std::env::var(OURS).is_ok_and(|wanted| wanted == "forked:kill") {
+            let _ = kill(nix::unistd::getppid(), Signal::SIGKILL);
         }
     }
 

@@ -29,7 +29,7 @@ pub(super) fn is_of(
     swept: &Swept,
 ) -> bool {
     dead.environment == environment
-        && dead.address == server.address
+        && server.addresses().any(|address| dead.address == address)
         && dead.namespace == server.namespace
         && !swept
             .living

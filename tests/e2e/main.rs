@@ -9,6 +9,7 @@ mod exec;
 mod gate;
 mod janitor;
 mod onlookers;
+mod logins;
 mod readme;
 mod refusals;
 mod renewal;

@@ -55,14 +55,16 @@ pub(super) fn clean_up(known: Known) -> Proof {
         return Proof::default();
     };
     let session = &introduction.about.session;
+    let had_token = token.is_some();
     let (returned, abandoned) = match token {
         Some(token) => give_back(&introduction.server, session, &token, leases, end),
         None => (None, leases),
     };
     let back = Back {
         directory: removed,
-        returned,
         recorded: false,
+        broken_off: had_token && returned.is_none(),
+        returned,
         abandoned,
     };
     if !back.is_nothing() || token_coming {
