@@ -70,9 +70,7 @@ fn at_once(runs: usize, command: &str) -> String {
 
 /// dbts that do not step on each other's files.
 fn dbts_at_once(runs: usize, words: &str) -> String {
-    let command = format!(
-        "-- dbt --quiet {words} --target prod --target-path target-$i --log-path logs-$i > /dev/null"
-    );
+    let command = format!("-- dbt --quiet {words} --target prod --log-path logs-$i > /dev/null");
     at_once(runs, &command)
 }
 
@@ -106,5 +104,8 @@ fn a_hundred_runs_at_once_leave_nothing() {
 #[test]
 #[ignore = "a minute: `just endurance`"]
 fn ten_real_dbts_at_once_leave_nothing() {
-    assert_runs_leave_nothing(10, &dbts_at_once(10, "show --inline 'select 1'"));
+    assert_runs_leave_nothing(
+        10,
+        &dbts_at_once(10, "show --inline 'select 1' --target-path target-$i"),
+    );
 }
