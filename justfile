@@ -12,6 +12,18 @@ build:
 test *ARGS:
     cargo test {{ ARGS }}
 
+# Every cell of the fault matrix, and docs/faults.md from what became of each: two minutes. `just faults 'creds sent'` runs those alone.
+faults CELLS="":
+    cargo test --test faults -- --whole --write {{ if CELLS == "" { "" } else { quote(CELLS) } }}
+
+# 300 runs in a row, 100 at once, ten dbts at once; runs of a minute on leases of seconds: five minutes.
+endurance:
+    cargo test --test e2e -- --ignored endurance:: renewal::
+
+# dbt started through the gate again and again, six at a time: an hour on two cores for a thousand.
+gate-starts STARTS="1000":
+    DBT_LEASE_TEST_STARTS={{ STARTS }} cargo test --test e2e -- --ignored --nocapture gate::
+
 # The main job on real parts, on one screen.
 demo *ARGS:
     cargo demo {{ ARGS }}
