@@ -19,6 +19,7 @@ mod number;
 mod quoting;
 mod resolver;
 mod timestamp;
+mod written;
 
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ pub use emitter::emit;
 pub use error::{EmitError, Problem, YamlError};
 pub use keys::last_key;
 pub use loader::load;
+pub use written::{Content, Entry, Kind, Occurrence, Scalar, Style, Written, WrittenNode};
 
 /// Where a node begins: 1-based line and column (columns count characters).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
