@@ -3,6 +3,7 @@
 
 mod arguments;
 mod borrowing;
+mod bridge;
 mod dead;
 mod end;
 mod exec;
@@ -14,6 +15,7 @@ mod picture;
 mod plan;
 mod recording;
 mod render;
+mod replace;
 mod say;
 mod shim;
 mod status;
@@ -47,6 +49,7 @@ pub fn main() -> ExitCode {
         Command::Exec(exec) => return exec::run(&say, &arguments.global, exec),
         Command::Plan(plan) => plan::run(&arguments.global, plan),
         Command::Render(render) => render::run(&arguments.global, render),
+        Command::Bridge(bridge) => bridge::run(&say, &arguments.global, bridge),
         Command::Status(status) => status::run(status),
         Command::End(end) => end::run(end),
         Command::Sweep => sweep::run(&say, &arguments.global),

@@ -35,6 +35,7 @@ mod settings;
 mod tests;
 mod vars;
 mod version;
+mod whole;
 pub mod yaml;
 
 pub use environment::{Environment, Lookup};
@@ -42,6 +43,7 @@ pub use error::{DbtError, UnknownTarget};
 pub use rendering::{Rendering, Vault};
 pub use resolve::{deciding_files, project_dir, resolve};
 pub use rules::Engine;
+pub use whole::{WholeProfiles, whole_profiles};
 
 /// dbt's own options as they were given to us, before `--` (or without a command).
 #[derive(Clone, Debug, Default)]
