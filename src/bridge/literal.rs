@@ -1,6 +1,7 @@
 //! Credentials that stand inside of other texts: a URL's, a connection string's, a key in PEM; and in comments.
 #![forbid(unsafe_code)]
 
+use super::form::mentions;
 use crate::render::secret_keys;
 
 /// Words before a `=` that a credential follows, in connection strings.
@@ -21,10 +22,11 @@ const ASSIGNED: [&str; 12] = [
 
 /// Whether a text that no key names a credential holds one all the same. A template in the credential's place is none.
 pub(super) fn holds_credential(text: &str) -> bool {
+    let plain = without_templates(text);
     is_private_key(text)
         || is_known_token(text.trim())
-        || has_assignment(text)
-        || has_userinfo(text)
+        || has_assignment(&plain)
+        || has_userinfo(&plain)
 }
 
 /// Whether a comment holds what looks like a credential: `# password: x`.
@@ -62,6 +64,28 @@ fn is_known_token(text: &str) -> bool {
         || of("ASIA", 16, char::is_ascii_alphanumeric)
         || of("ghp_", 30, char::is_ascii_alphanumeric)
         || (of("eyJ", 20, word) && text.matches('.').count() == 2)
+}
+
+/// A text with a lone brace for each template; for one that has a default, which is a literal, a letter.
+fn without_templates(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, (template, after))) = rest
+        .split_once("{{")
+        .and_then(|(before, after)| Some((before, after.split_once("}}")?)))
+    {
+        plain.push_str(before);
+        let has_default = mentions(template).iter().any(|mention| {
+            mention
+                .default
+                .as_deref()
+                .is_some_and(|default| !["''", "\"\"", "none", "None"].contains(&default))
+        });
+        plain.push(if has_default { 'x' } else { '{' });
+        rest = after;
+    }
+    plain.push_str(rest);
+    plain
 }
 
 /// `password=x`, at a word's begin, with something behind it that is no template.
@@ -114,6 +138,8 @@ mod tests {
             "dapi0123456789abcdef0123456789abcdef",
             "AKIAIOSFODNN7EXAMPLE",
             "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZGEifQ.abc",
+            "md:analytics?motherduck_token={{ env_var('T', 'none') }}",
+            "postgresql://ada:{{ env_var('P', 'x') }}@db",
         ] {
             assert!(holds_credential(text), "{text}");
         }

@@ -6,7 +6,9 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::error::BridgeError;
+use super::form::Form;
 use super::literal;
+use super::names::PREFIX;
 use crate::dbt::yaml::{Content, Entry, Kind, Mark, Occurrence, Written};
 use crate::place::Place;
 use crate::render::adapters;
@@ -356,7 +358,12 @@ impl<'a> Finder<'a> {
     fn by_value(&self, node: usize, role: Role) -> Role {
         match self.written.scalar(node) {
             Some(scalar) if role == Role::Other && scalar.kind == Kind::Text => {
-                if literal::holds_credential(&scalar.text) {
+                // Bridged before: the key alone would not tell.
+                let is_bridged = matches!(
+                    Form::of(&scalar.text),
+                    Form::Lone(lone) if lone.name.starts_with(PREFIX)
+                );
+                if is_bridged || literal::holds_credential(&scalar.text) {
                     Role::Secret
                 } else {
                     Role::Other
