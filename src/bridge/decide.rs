@@ -122,8 +122,18 @@ pub(super) fn decide(
             new.push((unit, used, Origin::Made));
         }
     }
+    let new_units: HashSet<Unit> = new.iter().map(|(unit, _, _)| *unit).collect();
+    // Where a key stands twice, the one that nobody reads gets the variable of the other.
+    let (twins, new): (Vec<_>, Vec<_>) = new.into_iter().partition(|(unit, _, _)| {
+        let living = decider.living(*unit);
+        living.is_some_and(|living| {
+            new_units.contains(&living) || decider.fates.contains_key(&living)
+        })
+    });
     decider.name(&new);
-    decider.living_twins();
+    for (unit, _, _) in twins {
+        decider.follow(unit);
+    }
     Ok(decider.decided(&uses, left))
 }
 
@@ -318,23 +328,24 @@ impl<'a> Decider<'a> {
         }
     }
 
-    /// Where a key stands twice, the one that nobody reads names the variable of the other.
-    fn living_twins(&mut self) {
-        for unread in &self.found.unread {
-            let Some(living) = unread
-                .living
-                .and_then(|node| self.fates.get(&Unit::Node(node)))
-            else {
-                continue;
-            };
-            let name = living.name.clone();
-            if let Some(fate) = self.fates.get_mut(&Unit::Node(unread.used.node))
-                && fate.template.is_some()
-            {
-                fate.template = Some(template(&name));
-                fate.name = name;
-            }
-        }
+    /// The unit that dbt takes instead of one, where the same key stands twice.
+    fn living(&self, unit: Unit) -> Option<Unit> {
+        let mut unread = self.found.unread.iter();
+        let unread = unread.find(|unread| Unit::Node(unread.used.node) == unit)?;
+        unread.living.map(Unit::Node)
+    }
+
+    /// Gives a unit the variable of the one that dbt takes instead.
+    fn follow(&mut self, unit: Unit) {
+        let Some(living) = self.living(unit).and_then(|living| self.fates.get(&living)) else {
+            return;
+        };
+        let fate = Fate {
+            name: living.name.clone(),
+            origin: living.origin.clone(),
+            template: Some(template(&living.name)),
+        };
+        self.fates.insert(unit, fate);
     }
 
     fn decided(mut self, uses: &[&Use], left: Vec<Left>) -> Decided {

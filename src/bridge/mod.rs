@@ -7,13 +7,14 @@
 //! | `literal` | credentials inside of other texts and in comments |
 //! | `names` | the scheme of names |
 //! | `decide` | for each credential: kept, or replaced by which variable |
-//! | `edit` | the edits in place, and how they are shown without a value |
+//! | `edit`, `diff` | the edits in place, and how they are shown without a value |
 //! | `verify` | that nothing but the credentials has changed, before anything is written |
 //! | `lease` | `env:` for dbt-lease.yml |
 //! | `example` | an example of the variables |
 #![forbid(unsafe_code)]
 
 mod decide;
+pub mod diff;
 pub mod edit;
 mod error;
 pub mod example;

@@ -14,7 +14,7 @@ use super::output;
 use super::replace::Place;
 use super::say::Say;
 use super::steps::Surroundings;
-use crate::bridge::{Bridged, Note, Options, Variable, bridge, edit, example, lease};
+use crate::bridge::{Bridged, Note, Options, Variable, bridge, diff, edit, example, lease};
 use crate::config::Config;
 use crate::dbt::{self, Context, Selection, WholeProfiles};
 
@@ -249,20 +249,21 @@ impl Plan {
     /// What would be written, as diffs, without an old value.
     fn diffs(&self, cwd: &Path) -> Result<String, Failure> {
         let name = |path: &Path| path.strip_prefix(cwd).unwrap_or(path).display().to_string();
+        let edited = self.bridged.edits.iter().map(|edit| edit.span.clone());
         let lefts = self.bridged.left.iter().map(|left| left.span.clone());
         let comments = self.bridged.notes.iter().filter_map(|note| match note {
             Note::Comment { span, .. } => Some(span.clone()),
             _ => None,
         });
-        let hidden: Vec<Range<usize>> = lefts.chain(comments).collect();
-        let mut shown = edit::diff(
+        let hidden: Vec<Range<usize>> = edited.chain(lefts).chain(comments).collect();
+        let mut shown = diff::diff(
             &name(&self.profiles.path),
             &self.text,
             &self.bridged.edits,
             &hidden,
         );
         if let Some((file, text, leases)) = &self.lease {
-            shown.push_str(&edit::diff(&name(file), text, &leases.edits, &[]));
+            shown.push_str(&diff::diff(&name(file), text, &leases.edits, &[]));
         }
         if self.bridged.variables.is_empty() {
             return Ok(shown);
@@ -270,7 +271,7 @@ impl Plan {
         let (path, new) = self.example();
         match Place::of(&path)?.read()? {
             Some(standing) if standing.bytes.as_slice() == new.as_bytes() => {}
-            _ => shown.push_str(&edit::diff_of_new(&name(&path), &new)),
+            _ => shown.push_str(&diff::diff_of_new(&name(&path), &new)),
         }
         if self.lease.is_none() {
             shown.push('\n');
@@ -289,6 +290,10 @@ impl Plan {
 
     /// profiles.yml first: a dbt-lease.yml whose `env:` nothing reads would lend nothing.
     fn write(&self, say: &Say) -> Result<(), Failure> {
+        // What stands in the way is told before anything is written.
+        let (path, new) = self.example();
+        let place = Place::of(&path)?;
+        let old = place.read()?;
         if !self.bridged.edits.is_empty() {
             written(
                 &self.profiles.path,
@@ -309,27 +314,21 @@ impl Plan {
                 Some("dbt-lease trust"),
             );
         }
-        if self.bridged.variables.is_empty() {
-            return Ok(());
-        }
-        let (path, new) = self.example();
-        let place = Place::of(&path)?;
-        let old = place.read()?;
         match &old {
-            Some(old) if old.bytes.as_slice() == new.as_bytes() => Ok(()),
+            _ if self.bridged.variables.is_empty() => {}
+            Some(old) if old.bytes.as_slice() == new.as_bytes() => {}
             Some(old) if !old.bytes.starts_with(example::HEAD.as_bytes()) => {
                 say.warning(
                     &format!("`{}` is not ours, and stays as it is", path.display()),
                     None,
                 );
-                Ok(())
             }
             old => {
                 place.replace(old.as_ref(), new.as_bytes(), 0o644)?;
                 say.note(|| format!("wrote `{}`", path.display()));
-                Ok(())
             }
         }
+        Ok(())
     }
 }
 

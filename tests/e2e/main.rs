@@ -2,6 +2,7 @@
 
 mod support;
 
+mod bridge;
 mod dbt;
 mod ends;
 mod exec;
