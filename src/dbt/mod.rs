@@ -37,6 +37,7 @@ mod settings;
 mod tests;
 mod vars;
 mod version;
+mod whole;
 mod written;
 pub mod yaml;
 
@@ -45,6 +46,7 @@ pub use error::{DbtError, UnknownTarget};
 pub use rendering::{Rendering, Vault};
 pub use resolve::{deciding_files, project_dir, resolve};
 pub use rules::Engine;
+pub use whole::{WholeProfiles, whole_profiles};
 
 /// dbt's own options as they were given to us, before `--` (or without a command).
 #[derive(Clone, Debug, Default)]

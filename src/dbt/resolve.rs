@@ -195,7 +195,7 @@ fn need(invocation: &Invocation) -> Need {
 
 impl Choices<'_> {
     /// `dbt run`, whose rules hold where no command of dbt's is named.
-    fn run(&self) -> &'static Command {
+    pub(super) fn run(&self) -> &'static Command {
         let commands = self.engine.rules.commands;
         commands
             .iter()

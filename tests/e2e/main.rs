@@ -3,6 +3,7 @@
 mod scene;
 mod support;
 
+mod bridge;
 mod dbt;
 mod ends;
 mod endurance;
