@@ -116,7 +116,7 @@ pub(super) fn run(
     let session = Session {
         say,
         variables: &surroundings.variables,
-        rendering: &surroundings.rendering(&exec.command, &exec.selection)?,
+        rendering: &surroundings.rendering(wanted.resolved)?,
         id: new_id()?,
         wanted,
         ttl: exec.ttl,

@@ -95,29 +95,8 @@ pub fn project_dir(
     found.ok().map(|directory| directory.path)
 }
 
-/// The files beside profiles.yml that decide what dbt uses for a command: `.env` and the user's settings, where they are.
-///
-/// # Errors
-/// What [`resolve`] says of them.
-pub fn deciding_files(
-    command: &[OsString],
-    selection: &Selection,
-    context: &Context<'_>,
-) -> Result<Vec<PathBuf>, DbtError> {
-    let program = recognise(command, context.variables, selection.target.is_some())?;
-    let engine = engine(program, command, context);
-    let choices = Choices::of(context, context.cwd, engine)?;
-    let dotenv = choices.environment.file();
-    let of_user = Some(choices.settings.path()).filter(|path| !path.as_os_str().is_empty());
-    Ok(dotenv
-        .into_iter()
-        .chain(of_user)
-        .map(std::path::Path::to_path_buf)
-        .collect())
-}
-
 /// Which dbt a command runs; of any other program, which dbt it would find.
-pub(super) fn engine(program: Program, command: &[OsString], context: &Context<'_>) -> Engine {
+fn engine(program: Program, command: &[OsString], context: &Context<'_>) -> Engine {
     Engine::of(match program {
         Program::Dbt { fusion: true, .. } => Found::Fusion,
         Program::Dbt { words, .. } => version::of_command(command, words, context),
@@ -142,6 +121,8 @@ fn unleased(
         usage,
         threads_count: false,
         profile_reads: None,
+        vars: Vars::default(),
+        deciding_files: Vec::new(),
         engine,
     }
 }
@@ -261,6 +242,7 @@ impl Choices<'_> {
             project,
             [project_dir, profiles_dir],
             chosen,
+            vars,
         );
         Ok(Resolved {
             profile_reads,
@@ -286,6 +268,7 @@ impl Choices<'_> {
             Some(project),
             [project_dir, profiles_dir],
             chosen,
+            vars,
         ))
     }
 
@@ -523,6 +506,7 @@ impl Choices<'_> {
         project: Option<ProjectFile>,
         [project_dir, profiles_dir]: [Directory; 2],
         chosen: Chosen,
+        vars: Vars,
     ) -> Resolved {
         Resolved {
             need,
@@ -542,6 +526,8 @@ impl Choices<'_> {
             usage: None,
             threads_count: chosen.threads_count,
             profile_reads: None,
+            vars,
+            deciding_files: self.deciding_files(),
             engine: self.engine.clone(),
         }
     }

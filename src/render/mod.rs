@@ -520,7 +520,8 @@ pub fn profiles_yml(profile: &Profile, output: Rc<Node>) -> Result<Zeroizing<Str
 mod tests {
     use super::*;
     use crate::config::{LentSecret, Operation, Place, SecretRequest, Shape};
-    use crate::dbt::{Context, Selection};
+    use crate::dbt::jinja::Vars;
+    use crate::dbt::{Context, Engine};
     use crate::variables::Variables;
 
     /// What `dbt ls` gets of a profiles.yml and of `fields:`.
@@ -557,7 +558,8 @@ mod tests {
             variables: &variables,
             cwd: Path::new("/"),
         };
-        let rendering = Rendering::of(&[], &Selection::default(), &context).expect("a rendering");
+        let rendering =
+            Rendering::of(&Engine::default(), Vars::default(), &context).expect("a rendering");
         let secrets = Secrets::placeholders(&lent);
         let made = super::output(&profile, &lent, &secrets, &rendering, None).expect("an output");
         profiles_yml(&profile, made.node)

@@ -184,7 +184,8 @@ fn ours(dir: &Path, profile: &str, target: &str, variables: &Variables) -> Resul
     };
     std::fs::write(dir.join("dbt_project.yml"), "name: p\nprofile: p\n").expect("written");
     let resolved = resolve(&[], &selection, &context).map_err(|error| error.to_string())?;
-    let rendering = Rendering::of(&[], &selection, &context).map_err(|error| error.to_string())?;
+    let rendering = Rendering::of(&resolved.engine, resolved.vars.clone(), &context)
+        .map_err(|error| error.to_string())?;
     let profile = resolved.profile.expect("there is a profile");
     let around = Around {
         rendering: &rendering,
