@@ -245,7 +245,9 @@ impl RenderError {
             Self::KeyType { wanted: Wanted::Text, found: "a whole number" | "a truth value" | "a number with a fraction", .. } => {
                 Some("put the value in quotes".to_owned())
             }
-            Self::KeyMissing { key, .. } => Some(format!("add `{key}:` to the output")),
+            Self::KeyMissing { key, .. } => Some(format!(
+                "add `{key}:` to the output, or let a dbt-lease.yml lend the target what it lacks"
+            )),
             Self::Template { .. } | Self::UnknownSecret { .. } | Self::UnknownField { .. } | Self::NoMap { .. } | Self::Dbt { .. } | Self::KeyType { .. } => None,
         }
     }
