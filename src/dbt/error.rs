@@ -226,7 +226,7 @@ pub enum DbtError {
 #[derive(Debug, thiserror::Error)]
 #[error("profile `{profile}` in {}, has no target `{target}` ({said}); it has {}", at.in_words(), listed(known))]
 pub struct UnknownTarget {
-    /// Where the profile begins.
+    /// The output of the nearest name, else `outputs:`.
     pub at: Place,
     /// The profile.
     pub profile: String,
@@ -353,7 +353,7 @@ fn listed(names: &[String]) -> String {
 }
 
 /// The name that was probably meant.
-fn nearest<'a>(wanted: &str, known: &'a [String]) -> Option<&'a str> {
+pub(super) fn nearest<'a>(wanted: &str, known: &'a [String]) -> Option<&'a str> {
     known
         .iter()
         .map(|name| (strsim::damerau_levenshtein(wanted, name), name.as_str()))
