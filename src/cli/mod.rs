@@ -20,6 +20,7 @@ mod status;
 mod steps;
 mod sweep;
 mod taking_back;
+mod terminal;
 mod trust;
 
 use std::ffi::OsString;

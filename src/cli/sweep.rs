@@ -11,6 +11,7 @@ use super::lending::new_id;
 use super::output;
 use super::say::Say;
 use super::steps::Surroundings;
+use super::terminal::Terminal;
 use crate::config::{Auth, Environment, Server};
 use crate::delivery::private;
 use crate::delivery::sweep::{self, Swept};
@@ -159,7 +160,12 @@ impl Work<'_> {
     async fn take_back(&self, record: &mut Record, dead: Vec<Dead>) -> Result<Outcome, Failure> {
         let id = new_id()?;
         let client = Client::new(self.server, &id)?;
-        let token = auth::login(&client, self.auth, self.variables).await?;
+        let person = Terminal::new(self.variables);
+        let around = auth::Surroundings {
+            variables: self.variables,
+            person: &person,
+        };
+        let token = auth::login(&client, self.auth, around).await?;
         let outcome = dead::take_back(
             self.say,
             &client,

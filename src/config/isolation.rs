@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use super::auth::{Auth, Claim, Identity};
+use super::auth::{Auth, Claim, Identity, Text};
 use super::error::{ConfigError, Twice};
 use super::{Config, Environment, Lending, Server};
 use crate::place::Place;
@@ -81,6 +81,12 @@ impl Owned {
                 }
                 Identity::RoleIdVariable(name) => {
                     format!("the role id in the variable {name} of `auth/{mount}`")
+                }
+                Identity::User(Text::Literal(name)) => {
+                    format!("the user `{name}` of `auth/{mount}`")
+                }
+                Identity::User(Text::Read(source)) => {
+                    format!("the user {} of `auth/{mount}`", source.said())
                 }
             },
             Self::Login(_, Claim::File(what, file)) => format!("the {what} in {}", file.display()),

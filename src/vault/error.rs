@@ -64,7 +64,7 @@ pub enum VaultError {
     },
     /// The login asks for a second factor.
     #[error(
-        "log in by {method} at `auth/{mount}`: Vault asks for multi-factor authentication, which a run cannot give"
+        "log in by {method} at `auth/{mount}`: Vault asks for multi-factor authentication, and nobody is here to give it"
     )]
     SecondFactor {
         /// The method.
@@ -77,6 +77,16 @@ pub enum VaultError {
     NoToken {
         /// Where was looked, in order.
         looked: Vec<String>,
+    },
+    /// Something that a person has to type, and nobody is there, or nothing was typed.
+    #[error("log in by {method} at `auth/{mount}`: {what} has to be typed, and nobody typed it")]
+    NobodyToAsk {
+        /// `the password`
+        what: &'static str,
+        /// The method.
+        method: &'static str,
+        /// Its mount.
+        mount: String,
     },
     /// `method: jwt`, and no identity token here.
     #[error("find an identity token for the role `{role}` of `auth/{mount}`: {why}")]
@@ -140,6 +150,7 @@ impl VaultError {
             Self::Wrapping { .. } => "vault_wrapping_tampered",
             Self::SecondFactor { .. } => "vault_second_factor",
             Self::NoToken { .. } => "vault_no_token",
+            Self::NobodyToAsk { .. } => "login_nobody_to_ask",
             Self::NoIdentity { .. } => "login_no_identity",
             Self::Identity { .. } => "login_identity",
             Self::Source { .. } => "login_source",
@@ -174,6 +185,11 @@ pub enum Wanted {
         role: Option<String>,
         /// What the credential says of itself, where it does: `issuer …, audience …, expired 3 min ago`.
         about: Option<String>,
+    },
+    /// The second factor of a login.
+    SecondFactor {
+        /// The login's mount, below `auth/`.
+        mount: String,
     },
     /// What the user's token is.
     LookupToken,
@@ -241,7 +257,7 @@ impl Wanted {
             Self::LookupToken => {
                 Some(r#"path "auth/token/lookup-self" { capabilities = ["read"] }"#.to_owned())
             }
-            Self::Login { .. } | Self::Unwrap => None,
+            Self::Login { .. } | Self::SecondFactor { .. } | Self::Unwrap => None,
         }
     }
 }
@@ -251,6 +267,12 @@ impl fmt::Display for Wanted {
         match self {
             Self::Login { method, mount, .. } => {
                 write!(formatter, "log in by {method} at `auth/{mount}`")
+            }
+            Self::SecondFactor { mount } => {
+                write!(
+                    formatter,
+                    "give the second factor of the login at `auth/{mount}`"
+                )
             }
             Self::LookupToken => formatter.write_str("look up the token"),
             Self::Unwrap => formatter.write_str("unwrap the secret id"),

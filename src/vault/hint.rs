@@ -31,9 +31,12 @@ pub(crate) fn of(error: &VaultError) -> Option<String> {
             ),
         }),
         VaultError::SecondFactor { .. } => {
-            Some("exempt this role from the login enforcement (`identity/mfa/login-enforcement`), or use another method".to_owned())
+            Some("a person gives it on a terminal, never in CI; exempt a machine's role from the login enforcement (`identity/mfa/login-enforcement`), or use another method".to_owned())
         }
         VaultError::NoToken { .. } => Some("`bao login` writes ~/.vault-token; or set VAULT_TOKEN".to_owned()),
+        VaultError::NobodyToAsk { what, .. } => Some(format!(
+            "{what} is asked for on a terminal alone, and never in CI; elsewhere say where it is: `password: {{file: FILE}}`"
+        )),
         VaultError::NoIdentity { why, .. } => Some(
             if why.contains("SPIFFE") {
                 "let spiffe-helper write the token to a file, and name it: `token: {file: FILE}`"
@@ -74,6 +77,9 @@ fn refused(refusal: &Refusal) -> Option<String> {
                 role,
                 about,
             } => login(refusal, (method, mount), role.as_deref(), about.as_deref()),
+            Wanted::SecondFactor { .. } => Some(
+                "the code is wrong, was used before, or came too late: run again and type a fresh one".to_owned(),
+            ),
             wanted @ Wanted::Secret { .. } => secret(refusal, wanted),
             wanted if refusal.code == 403 => denied(wanted),
             Wanted::RevokeLease { .. } if refusal.says("failed to revoke") || matches!(refusal.code, 400 | 500) => Some(
@@ -101,6 +107,22 @@ fn login(
                 .replace("MOUNT", mount)
                 .replace("ROLE", role),
         ),
+        400 if matches!(method, "userpass" | "ldap" | "okta") => Some(
+            "the name or the password is wrong, or the account is locked for a while (Vault does not say which)".to_owned(),
+        ),
+        400 if method == "cert" && (refusal.says("tls connection required") || refusal.says("no client certificate")) => Some(
+            "none was seen: it can be shown over https alone, and what ends TLS before Vault (a proxy) must pass it on; check `vault.address`".to_owned(),
+        ),
+        400 if method == "cert" => Some(format!(
+            "no certificate role of the mount knows `client_cert`, or its names or time are not the role's: `bao list auth/{mount}/certs`"
+        )),
+        403 if method == "kubernetes" && refusal.says("not authorized") => Some(format!(
+            "the role is bound to another service account or namespace than this pod's: {}",
+            role_of()
+        )),
+        403 if method == "kubernetes" => Some(format!(
+            "the cluster does not accept the token (expired, another cluster's, another audience), or kubernetes is not enabled at `auth/{mount}` (`bao auth list`)"
+        )),
         400 if refusal.says("could not be found") || refusal.says("invalid role name") => Some(format!(
             "there is no such role: `bao list auth/{mount}/role`, or correct `role:` in dbt-lease.yml"
         )),

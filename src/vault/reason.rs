@@ -205,6 +205,8 @@ pub enum SourceProblem {
     },
     /// Not UTF-8, or with control characters or several lines in it.
     NotText,
+    /// Not a name that can stand in a path.
+    NotAName,
     /// There is no such program.
     NoProgram,
     /// The program failed.
@@ -240,6 +242,9 @@ impl fmt::Display for SourceProblem {
             Self::Empty => formatter.write_str("it is empty"),
             Self::TooLong { limit } => write!(formatter, "it is longer than {limit} bytes"),
             Self::NotText => formatter.write_str("it is not one line of text"),
+            Self::NotAName => formatter.write_str(
+                "it is not a name of letters, digits and `._@-`, and others cannot stand in the login's path",
+            ),
             Self::NoProgram => formatter.write_str("there is no such program"),
             Self::Failed { status, said } if said.is_empty() => {
                 write!(formatter, "it failed ({status}) and said nothing")

@@ -1,11 +1,15 @@
 //! Logins other than AppRole, through the binary: what `plan` says of them, what Vault is asked, what the child does not get.
 #![forbid(unsafe_code)]
 
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::process::Stdio;
+
 use dbt_lease_sandbox::Issuer;
 use dbt_lease_sandbox::issuer::REQUEST_TOKEN;
 use serde_json::json;
 
-use crate::support::Lab;
+use crate::support::{DBT_LEASE, Lab};
 
 /// dbt-lease.yml with this login for production.
 fn configured(lab: &Lab, auth: &str) {
@@ -75,4 +79,103 @@ fn github_s_identity_token_is_enough_and_the_child_can_ask_for_none() {
     );
     assert_eq!(lab.record()[0]["login"]["method"], "jwt");
     lab.assert_nothing_left();
+}
+
+fn with_alice() -> Lab {
+    let lab = Lab::new();
+    let bao = lab.world.bao();
+    bao.api("POST", "sys/auth/userpass", json!({"type": "userpass"}));
+    bao.api(
+        "POST",
+        "auth/userpass/users/alice",
+        json!({"password": "pass-of-alice", "token_policies": ["dbt-production"]}),
+    );
+    configured(&lab, "{method: userpass, username: alice}");
+    lab
+}
+
+#[test]
+fn a_password_is_typed_on_the_terminal_unseen_and_stdin_stays_the_childs() {
+    let lab = with_alice();
+    let pty = nix::pty::openpty(None, None).expect("a pseudo-terminal");
+    let end = || Stdio::from(pty.slave.as_fd().try_clone_to_owned().expect("duplicated"));
+    // The terminal becomes the controlling one of a session of its own.
+    let script = format!(
+        "exec \"{DBT_LEASE}\" exec --target prod -- sh -c 'read line; echo \"the child got $line\"' <\"$0\""
+    );
+    let input = lab.home.directory().join("input");
+    std::fs::write(&input, "from-stdin\n").expect("written");
+    let mut command = lab.in_its_environment("setsid");
+    command
+        .args(["--ctty", "--wait", "sh", "-c", &script])
+        .arg(&input)
+        .stdin(end())
+        .stdout(end())
+        .stderr(end());
+    let mut child = command.spawn().expect("setsid is there");
+    drop(command);
+    drop(pty.slave);
+    let mut terminal = std::fs::File::from(pty.master);
+    let mut shown = Vec::new();
+    let mut byte = [0];
+    let question = b"password of alice at auth/userpass: ";
+    while !shown.ends_with(question) {
+        assert_eq!(
+            terminal.read(&mut byte).expect("it asks"),
+            1,
+            "{}",
+            String::from_utf8_lossy(&shown)
+        );
+        shown.push(byte[0]);
+    }
+    terminal.write_all(b"pass-of-alice\n").expect("typed");
+    // The other end's close is an error here, not an end.
+    while let Ok(1) = terminal.read(&mut byte) {
+        shown.push(byte[0]);
+    }
+    let shown = String::from_utf8_lossy(&shown);
+    assert!(child.wait().expect("ended").success(), "{shown}");
+    assert_eq!(
+        shown,
+        "dbt-lease: password of alice at auth/userpass: \r\nthe child got from-stdin\r\n"
+    );
+    lab.assert_nothing_left();
+}
+
+#[test]
+fn nobody_is_asked_without_a_terminal_or_in_ci() {
+    let lab = with_alice();
+    let words = [
+        "log in by userpass at `auth/userpass`: the password has to be typed, and nobody typed it",
+        "hint: the password is asked for on a terminal alone, and never in CI",
+    ];
+    let _ = lab
+        .run(&["exec", "--target", "prod", "--", "true"])
+        .code(125)
+        .says(&words);
+
+    let pty = nix::pty::openpty(None, None).expect("a pseudo-terminal");
+    let end = || Stdio::from(pty.slave.as_fd().try_clone_to_owned().expect("duplicated"));
+    let mut command = lab.in_its_environment("setsid");
+    command
+        .args([
+            "--ctty", "--wait", DBT_LEASE, "exec", "--target", "prod", "--", "true",
+        ])
+        .env("CI", "true")
+        .stdin(end())
+        .stdout(end())
+        .stderr(end());
+    let mut child = command.spawn().expect("setsid is there");
+    drop(command);
+    drop(pty.slave);
+    let mut terminal = std::fs::File::from(pty.master);
+    let mut shown = Vec::new();
+    let mut byte = [0];
+    while let Ok(1) = terminal.read(&mut byte) {
+        shown.push(byte[0]);
+    }
+    assert_eq!(child.wait().expect("ended").code(), Some(125));
+    let shown = String::from_utf8_lossy(&shown);
+    assert!(shown.contains("nobody typed it"), "{shown}");
+    assert_eq!(lab.requests(), [""; 0]);
 }

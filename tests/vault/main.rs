@@ -4,6 +4,7 @@
 
 mod jwt;
 mod logins;
+mod methods;
 mod secrets;
 mod take_backs;
 mod transports;

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde::Serialize;
 
 use super::source::{self, Found};
-use super::{Attempt, Note, Token};
+use super::{Attempt, Note, Surroundings, Token};
 use crate::config::{AppRole, RoleId, SecretId};
 use crate::secret::Secret;
 use crate::variables::Variables;
@@ -26,10 +26,11 @@ struct Body<'a> {
 /// Reads both ids and logs in.
 pub(super) async fn login(
     client: &Client,
-    variables: &Variables,
+    around: &Surroundings<'_>,
     approle: &AppRole,
 ) -> Result<Token, VaultError> {
     // Both are read before anything is sent: a run that lacks one must not use up the other.
+    let variables = around.variables;
     let mut notes = Vec::new();
     let role_id = keep_notes(role_id(variables, &approle.role_id)?, &mut notes);
     let secret_id = match &approle.secret_id {
@@ -54,7 +55,7 @@ pub(super) async fn login(
         about: None,
         hide: vec![secret_id.expose()],
     };
-    let mut token = super::send(client, attempt, &body).await?;
+    let mut token = super::send(client, around, attempt, &body).await?;
     token.notes = notes;
     Ok(token)
 }

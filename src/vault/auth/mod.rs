@@ -2,15 +2,23 @@
 #![forbid(unsafe_code)]
 
 mod approle;
+mod cert;
 mod claims;
+mod command;
+mod generic;
 mod identity;
 mod jwt;
+mod kubernetes;
+mod mfa;
+mod password;
+mod person;
 mod source;
 mod token;
 mod web;
 
 use std::time::{Duration, SystemTime};
 
+pub use person::{Answer as PersonsAnswer, Nobody, Person};
 pub use source::Note;
 
 use super::answer::Answer;
@@ -73,15 +81,40 @@ pub enum TokenKind {
 /// # Errors
 /// [`VaultError::Source`], [`VaultError::NoToken`], [`VaultError::NoIdentity`], [`VaultError::Identity`] before anything is sent to Vault; [`VaultError::Wrapping`]; what
 /// the client gives ([`VaultError::Refused`], [`VaultError::Transport`], …).
-pub async fn login(
+pub async fn login<'a>(
     client: &Client,
     auth: &Auth,
-    variables: &Variables,
+    around: impl Into<Surroundings<'a>>,
 ) -> Result<Token, VaultError> {
+    let around = &around.into();
     match auth {
-        Auth::AppRole(approle) => approle::login(client, variables, approle).await,
-        Auth::Jwt(jwt) => jwt::login(client, variables, jwt).await,
-        Auth::Token => token::lookup(client, variables).await,
+        Auth::AppRole(approle) => approle::login(client, around, approle).await,
+        Auth::Cert(cert) => cert::login(client, around, cert).await,
+        Auth::Command(command) => command::login(client, around, command).await,
+        Auth::Generic(generic) => generic::login(client, around, generic).await,
+        Auth::Jwt(jwt) => jwt::login(client, around, jwt).await,
+        Auth::Kubernetes(kubernetes) => kubernetes::login(client, around, kubernetes).await,
+        Auth::Password(password) => password::login(client, around, password).await,
+        Auth::Token => token::login(client, around.variables).await,
+    }
+}
+
+/// What a login is made in.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// The process environment.
+    pub variables: &'a Variables,
+    /// Who can be asked.
+    pub person: &'a dyn Person,
+}
+
+/// Nobody is there.
+impl<'a> From<&'a Variables> for Surroundings<'a> {
+    fn from(variables: &'a Variables) -> Self {
+        Self {
+            variables,
+            person: &Nobody,
+        }
     }
 }
 
@@ -104,6 +137,7 @@ struct Attempt<'a> {
 /// Sends a login and takes the token out of the answer.
 async fn send(
     client: &Client,
+    around: &Surroundings<'_>,
     attempt: Attempt<'_>,
     body: &impl serde::Serialize,
 ) -> Result<Token, VaultError> {
@@ -125,30 +159,23 @@ async fn send(
     let mut call = Call::new(wanted, reqwest::Method::POST, &path).with_body(body);
     call.hide = hide;
     let issued = SystemTime::now();
-    let answer = client.ask(&call).await?;
-    of_answer(answer, issued, method, mount)
-        .ok_or_else(|| client.bad(&call, "it holds no token".to_owned()))?
+    let mut answer = client.ask(&call).await?;
+    let required = answer
+        .auth
+        .as_mut()
+        .filter(|auth| auth.client_token.is_empty())
+        .and_then(|auth| auth.mfa_requirement.take());
+    if let Some(Field::Map(requirement)) = required {
+        answer = mfa::validate(client, around, &requirement, (method, mount)).await?;
+    }
+    of_answer(answer, issued).ok_or_else(|| client.bad(&call, "it holds no token".to_owned()))
 }
 
 /// The token of a login's answer; `None` where it has none.
-fn of_answer(
-    answer: Answer,
-    issued: SystemTime,
-    method: &'static str,
-    mount: &str,
-) -> Option<Result<Token, VaultError>> {
-    let auth = answer.auth?;
-    if auth.client_token.is_empty() {
-        return match auth.mfa_requirement {
-            Some(Field::Map(_)) => Some(Err(VaultError::SecondFactor {
-                method,
-                mount: mount.to_owned(),
-            })),
-            _ => None,
-        };
-    }
+fn of_answer(answer: Answer, issued: SystemTime) -> Option<Token> {
+    let auth = answer.auth.filter(|auth| !auth.client_token.is_empty())?;
     let policies = auth.policies.unwrap_or_default();
-    Some(Ok(Token {
+    Some(Token {
         value: auth.client_token,
         accessor: auth.accessor.filter(|accessor| !accessor.is_empty()),
         is_root: policies.iter().any(|policy| policy == "root"),
@@ -169,7 +196,7 @@ fn of_answer(
             .collect(),
         request_id: answer.request_id.filter(|id| !id.is_empty()),
         notes: Vec::new(),
-    }))
+    })
 }
 
 fn kind(name: Option<&str>) -> TokenKind {

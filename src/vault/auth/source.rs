@@ -72,6 +72,15 @@ pub(super) async fn read(
     }
 }
 
+/// Where it is read, for messages.
+pub(super) fn place(source: &Source) -> Place {
+    match source {
+        Source::File(path) => Place::File(path.clone()),
+        Source::Variable(name) => Place::Variable(name.clone()),
+        Source::Command(words) => Place::Command(words.join(" ")),
+    }
+}
+
 /// Runs a program that prints one line.
 pub(super) async fn command(
     what: &'static str,

@@ -15,8 +15,12 @@ use crate::vault::error::{Place, SourceProblem, VaultError, Wanted};
 use crate::vault::fields::{Field, Fields};
 
 /// Finds the token, and asks Vault what it is.
-pub(super) async fn lookup(client: &Client, variables: &Variables) -> Result<Token, VaultError> {
-    let found = find(variables)?;
+pub(super) async fn login(client: &Client, variables: &Variables) -> Result<Token, VaultError> {
+    look_up(client, find(variables)?).await
+}
+
+/// Asks Vault what a token is that was there before us.
+pub(super) async fn look_up(client: &Client, found: Found) -> Result<Token, VaultError> {
     let call = Call::new(Wanted::LookupToken, Method::GET, "auth/token/lookup-self")
         .with_token(&found.value);
     let issued = SystemTime::now();
