@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::path::PathBuf;
 
 use super::hint;
 pub use super::reason::{
@@ -55,10 +54,10 @@ pub enum VaultError {
         why: Missing,
     },
     /// The wrapped secret id is not as whoever wrapped it left it.
-    #[error("unwrap the secret id of `{file}`: {tampering}", file = file.display())]
+    #[error("unwrap the secret id of {place}: {tampering}")]
     Wrapping {
-        /// The file that holds the wrapping token.
-        file: PathBuf,
+        /// What holds the wrapping token.
+        place: Place,
         /// What was found.
         tampering: Tampering,
     },

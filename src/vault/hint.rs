@@ -19,15 +19,13 @@ pub(crate) fn of(error: &VaultError) -> Option<String> {
             Some("is that address Vault's? `curl ADDRESS/v1/sys/health` answers with its version".to_owned())
         }
         VaultError::NoData { why, asked } => no_data(why, &asked.wanted),
-        VaultError::Wrapping { file, tampering } => Some(match tampering {
+        VaultError::Wrapping { place, tampering } => Some(match tampering {
             Tampering::Spent => format!(
                 "if no run of yours unwrapped it, treat the secret id as stolen: destroy it by the accessor that its \
-                 wrapping answer showed; then wrap a new one into `{}`",
-                file.display()
+                 wrapping answer showed; then wrap a new one into {place}"
             ),
             Tampering::Foreign { expected, .. } => format!(
-                "find out who wrote `{}`; a new one: `bao write -wrap-ttl=5m -f {expected}`",
-                file.display()
+                "find out who wrote {place}; a new one: `bao write -wrap-ttl=5m -f {expected}`"
             ),
         }),
         VaultError::SecondFactor { .. } => {

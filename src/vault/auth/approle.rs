@@ -1,8 +1,6 @@
 //! AppRole: a role id, which is a name, and a secret id, which is a password, plain or wrapped.
 #![forbid(unsafe_code)]
 
-use std::path::Path;
-
 use reqwest::Method;
 use serde::Serialize;
 
@@ -38,9 +36,18 @@ pub(super) async fn login(
         SecretId::Variable(name) => {
             keep_notes(source::variable("secret id", variables, name)?, &mut notes)
         }
+        SecretId::Command(words) => {
+            let found = source::command("secret id", words, variables).await?;
+            keep_notes(found, &mut notes)
+        }
         SecretId::WrappedFile(path) => {
             let wrapping = keep_notes(source::file("wrapping token", path)?, &mut notes);
-            unwrap(client, approle, path, &wrapping).await?
+            unwrap(client, approle, &Place::File(path.clone()), &wrapping).await?
+        }
+        SecretId::WrappedVariable(name) => {
+            let found = source::variable("wrapping token", variables, name)?;
+            let wrapping = keep_notes(found, &mut notes);
+            unwrap(client, approle, &Place::Variable(name.clone()), &wrapping).await?
         }
     };
     let body = Body {
@@ -82,11 +89,11 @@ fn keep_notes(found: Found, notes: &mut Vec<Note>) -> Secret {
 async fn unwrap(
     client: &Client,
     approle: &AppRole,
-    file: &Path,
+    place: &Place,
     wrapping: &Secret,
 ) -> Result<Secret, VaultError> {
     let tampered = |tampering| VaultError::Wrapping {
-        file: file.to_owned(),
+        place: place.clone(),
         tampering,
     };
     let spent = |error: VaultError| match error.code() {
