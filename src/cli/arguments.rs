@@ -177,6 +177,9 @@ pub(crate) struct Exec {
     /// When the private profiles.yml goes
     #[arg(long, value_enum, default_value = "auto", env = "DBT_LEASE_GATE")]
     pub(crate) gate: Gate,
+    /// Show the address of a login in the browser, and open none
+    #[arg(long, env = crate::variables::DBT_LEASE_NO_BROWSER, value_parser = FalseyValueParser::new())]
+    pub(crate) no_browser: bool,
     /// How a revocation is proven
     #[arg(long, value_name = "lease|login", hide = true, env = "DBT_LEASE_VERIFY", value_parser = not_there_yet)]
     pub(crate) verify: Option<String>,

@@ -24,7 +24,7 @@ impl Session<'_> {
         borrowed: &mut Borrowed,
     ) -> Result<(), Stop> {
         janitor.token_coming();
-        let person = Terminal::new(self.variables);
+        let person = Terminal::new(self.variables, self.no_browser);
         let around = Surroundings {
             variables: self.variables,
             person: &person,

@@ -56,6 +56,7 @@ const FOR_THE_DEAD: Duration = Duration::from_secs(5);
 pub(super) struct Session<'a> {
     pub(super) say: &'a Say,
     pub(super) variables: &'a Variables,
+    pub(super) no_browser: bool,
     pub(super) rendering: &'a Rendering<'a>,
     pub(super) id: String,
     pub(super) wanted: &'a Wanted<'a>,
@@ -116,6 +117,7 @@ pub(super) fn run(
     let session = Session {
         say,
         variables: &surroundings.variables,
+        no_browser: exec.no_browser,
         rendering: &surroundings.rendering(&exec.command, &exec.selection)?,
         id: new_id()?,
         wanted,

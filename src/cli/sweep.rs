@@ -160,7 +160,7 @@ impl Work<'_> {
     async fn take_back(&self, record: &mut Record, dead: Vec<Dead>) -> Result<Outcome, Failure> {
         let id = new_id()?;
         let client = Client::new(self.server, &id)?;
-        let person = Terminal::new(self.variables);
+        let person = Terminal::new(self.variables, false);
         let around = auth::Surroundings {
             variables: self.variables,
             person: &person,

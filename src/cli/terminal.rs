@@ -13,8 +13,9 @@ use nix::unistd::{getpgrp, tcgetpgrp};
 use tokio::net::unix::pipe::Receiver;
 use zeroize::Zeroizing;
 
+use crate::process;
 use crate::secret::Secret;
-use crate::variables::Variables;
+use crate::variables::{DBT_LEASE_NO_BROWSER, Variables};
 use crate::vault::auth::{Person, PersonsAnswer};
 
 /// The longest line that a terminal gives at once, and longer than any password.
@@ -31,25 +32,30 @@ const CI: [&str; 6] = [
 ];
 
 /// Who is at the terminal of this process, if anybody.
-pub(crate) struct Terminal {
+pub(crate) struct Terminal<'a> {
+    variables: &'a Variables,
     is_ci: bool,
+    opens_browser: bool,
 }
 
-impl Terminal {
-    /// As the process environment tells.
-    pub(crate) fn new(variables: &Variables) -> Self {
+impl<'a> Terminal<'a> {
+    /// As the process environment tells. Without a display there is no browser to open.
+    pub(crate) fn new(variables: &'a Variables, no_browser: bool) -> Self {
         let is_set = |name: &&str| {
             variables
                 .text(name)
                 .is_some_and(|value| !value.eq_ignore_ascii_case("false") && value != "0")
         };
+        let has_display = ["BROWSER", "DISPLAY", "WAYLAND_DISPLAY"].iter().any(is_set);
         Self {
+            variables,
             is_ci: CI.iter().any(is_set),
+            opens_browser: has_display && !no_browser && !is_set(&DBT_LEASE_NO_BROWSER),
         }
     }
 
     /// The terminal, where somebody sits at it and looks at us.
-    fn open(&self) -> Option<File> {
+    fn terminal(&self) -> Option<File> {
         if self.is_ci || !io::stderr().is_terminal() {
             return None;
         }
@@ -65,10 +71,10 @@ impl Terminal {
     }
 }
 
-impl Person for Terminal {
+impl Person for Terminal<'_> {
     fn ask<'a>(&'a self, question: &'a str) -> PersonsAnswer<'a> {
         Box::pin(async move {
-            let quiet = Quiet::new(self.open()?)?;
+            let quiet = Quiet::new(self.terminal()?)?;
             let _ = write!(io::stderr(), "dbt-lease: {question}: ");
             let line = quiet.line().await;
             // The line break that was typed was not shown either.
@@ -77,8 +83,21 @@ impl Person for Terminal {
         })
     }
 
+    fn is_there(&self) -> bool {
+        self.terminal().is_some()
+    }
+
+    fn open(&self, url: &str) {
+        self.tell(&format!("log in in the browser: {url}"));
+        if self.opens_browser {
+            // BROWSER is what xdg-open obeys too; where neither works, the address stands on the terminal.
+            let named = self.variables.text("BROWSER").unwrap_or("xdg-open");
+            let _ = process::start(&[named, url], self.variables);
+        }
+    }
+
     fn tell(&self, text: &str) -> bool {
-        self.open().is_some() && writeln!(io::stderr(), "dbt-lease: {text}").is_ok()
+        self.terminal().is_some() && writeln!(io::stderr(), "dbt-lease: {text}").is_ok()
     }
 }
 

@@ -99,7 +99,9 @@ impl Owned {
             Self::Login(_, Claim::Audience(audience)) => {
                 format!("the identity tokens for the audience `{audience}`")
             }
-            Self::Login(_, Claim::UserToken) => "the user's own token (`method: token`)".to_owned(),
+            Self::Login(_, Claim::UserToken) => {
+                "the user's own token (`method: token`, `keep: true`)".to_owned()
+            }
         }
     }
 
@@ -116,7 +118,7 @@ impl Owned {
                 "give each environment an audience of its own (by default it is ADDRESS/ENVIRONMENT); where the CI system's audience is fixed, one environment at most can use it"
             }
             Self::Login(_, Claim::UserToken) => {
-                "one environment at most can use the user's own token; give the others approle"
+                "one environment at most can use or keep the user's own token; give the others another login"
             }
         }
     }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::hint;
 pub use super::reason::{
-    Cause, IdentityProblem, Missing, Place, SourceProblem, Tampering, TlsProblem,
+    BrowserProblem, Cause, IdentityProblem, Missing, Place, SourceProblem, Tampering, TlsProblem,
 };
 
 /// A failure of the layer that talks to Vault.
@@ -77,10 +77,18 @@ pub enum VaultError {
         /// Where was looked, in order.
         looked: Vec<String>,
     },
-    /// Something that a person has to type, and nobody is there, or nothing was typed.
-    #[error("log in by {method} at `auth/{mount}`: {what} has to be typed, and nobody typed it")]
+    /// A login in the browser.
+    #[error("log in by oidc at `auth/{mount}`: {problem}")]
+    Browser {
+        /// Its mount.
+        mount: String,
+        /// Why it came to nothing.
+        problem: Box<BrowserProblem>,
+    },
+    /// Something that a person has to do, and nobody is there, or nothing was typed.
+    #[error("log in by {method} at `auth/{mount}`: {what} needs a person, and nobody answered")]
     NobodyToAsk {
-        /// `the password`
+        /// `the password`, `the login in the browser`
         what: &'static str,
         /// The method.
         method: &'static str,
@@ -149,6 +157,7 @@ impl VaultError {
             Self::Wrapping { .. } => "vault_wrapping_tampered",
             Self::SecondFactor { .. } => "vault_second_factor",
             Self::NoToken { .. } => "vault_no_token",
+            Self::Browser { .. } => "login_browser",
             Self::NobodyToAsk { .. } => "login_nobody_to_ask",
             Self::NoIdentity { .. } => "login_no_identity",
             Self::Identity { .. } => "login_identity",

@@ -2,8 +2,8 @@
 #![forbid(unsafe_code)]
 
 use super::error::{
-    Cause, IdentityProblem, Missing, Place, Refusal, SourceProblem, Tampering, TlsProblem,
-    Transport, VaultError, Wanted,
+    BrowserProblem, Cause, IdentityProblem, Missing, Place, Refusal, SourceProblem, Tampering,
+    TlsProblem, Transport, VaultError, Wanted,
 };
 
 /// The cure, where it is known.
@@ -32,9 +32,13 @@ pub(crate) fn of(error: &VaultError) -> Option<String> {
             Some("a person gives it on a terminal, never in CI; exempt a machine's role from the login enforcement (`identity/mfa/login-enforcement`), or use another method".to_owned())
         }
         VaultError::NoToken { .. } => Some("`bao login` writes ~/.vault-token; or set VAULT_TOKEN".to_owned()),
+        VaultError::NobodyToAsk { method: "oidc", .. } => Some(
+            "a person logs in on a terminal, never in CI; machines log in by another method (`method: jwt`)".to_owned(),
+        ),
         VaultError::NobodyToAsk { what, .. } => Some(format!(
             "{what} is asked for on a terminal alone, and never in CI; elsewhere say where it is: `password: {{file: FILE}}`"
         )),
+        VaultError::Browser { mount, problem } => browser(mount, problem),
         VaultError::NoIdentity { why, .. } => Some(
             if why.contains("SPIFFE") {
                 "let spiffe-helper write the token to a file, and name it: `token: {file: FILE}`"
@@ -151,6 +155,28 @@ fn login(
         (Some(cure), Some(about)) => Some(format!("{cure}; the token says of itself: {about}")),
         (None, Some(about)) => Some(format!("the token says of itself: {about}")),
         (cure, None) => cure,
+    }
+}
+
+fn browser(mount: &str, problem: &BrowserProblem) -> Option<String> {
+    match problem {
+        BrowserProblem::Port { .. } => Some(
+            "another login waits there, or another program: end it, or set `port:` (the role must allow `http://localhost:PORT/oidc/callback`)"
+                .to_owned(),
+        ),
+        BrowserProblem::NotAllowed { role, redirect_uri } if redirect_uri.is_empty() => Some(format!(
+            "is there such a role, with `callback_mode=device`? `bao read auth/{mount}/role/{role}`"
+        )),
+        BrowserProblem::NotAllowed { role, redirect_uri } => Some(format!(
+            "is there such a role, and does it allow the way back? `bao read auth/{mount}/role/{role}` (allowed_redirect_uris: `{redirect_uri}`)"
+        )),
+        BrowserProblem::Refused { .. } => {
+            Some("log in as somebody who may, or have the provider's administrator allow it".to_owned())
+        }
+        BrowserProblem::TooLate { .. } => Some(
+            "run again; where the browser is on another machine, forward the port (`ssh -L 8250:localhost:8250`) or use `mode: device`".to_owned(),
+        ),
+        BrowserProblem::NoAddress => None,
     }
 }
 

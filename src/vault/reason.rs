@@ -260,6 +260,59 @@ impl fmt::Display for SourceProblem {
     }
 }
 
+/// Why a login in the browser came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BrowserProblem {
+    /// The port that the browser is to come back to cannot be had.
+    Port {
+        /// The port.
+        port: u16,
+        /// The system's words.
+        words: String,
+    },
+    /// Vault gives no address to log in at: it does not know the role, or the role does not allow where the browser comes back to.
+    NotAllowed {
+        /// The role.
+        role: String,
+        /// Where the browser comes back to.
+        redirect_uri: String,
+    },
+    /// Vault gives something else than an address.
+    NoAddress,
+    /// The provider refused.
+    Refused {
+        /// Its words, tamed.
+        said: String,
+    },
+    /// Nobody logged in.
+    TooLate {
+        /// How long was waited.
+        seconds: u64,
+    },
+}
+
+impl fmt::Display for BrowserProblem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port { port, words } => {
+                write!(
+                    formatter,
+                    "port {port} of this machine cannot be listened at: {words}"
+                )
+            }
+            Self::NotAllowed { role, redirect_uri } => write!(
+                formatter,
+                "Vault gives no address to log in at for the role `{role}` and the way back `{redirect_uri}`"
+            ),
+            Self::NoAddress => {
+                formatter.write_str("Vault's answer holds no address that a browser could open")
+            }
+            Self::Refused { said } => write!(formatter, "the identity provider refused: {said}"),
+            Self::TooLate { seconds } => write!(formatter, "nobody logged in within {seconds} s"),
+        }
+    }
+}
+
 /// Why a CI system or cloud gave no identity token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IdentityProblem {

@@ -7,6 +7,7 @@ use std::process::Stdio;
 
 use dbt_lease_sandbox::Issuer;
 use dbt_lease_sandbox::issuer::REQUEST_TOKEN;
+use dbt_lease_sandbox::provider::{Browser, Provider};
 use serde_json::json;
 
 use crate::support::{DBT_LEASE, Lab};
@@ -81,6 +82,93 @@ fn github_s_identity_token_is_enough_and_the_child_can_ask_for_none() {
     lab.assert_nothing_left();
 }
 
+#[test]
+fn a_login_in_the_browser_shows_its_address_on_the_terminal_and_goes_on_when_the_browser_is_back() {
+    let lab = Lab::new();
+    let bao = lab.world.bao();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port")
+        .port();
+    let back = format!("http://localhost:{port}/oidc/callback");
+    let Some(provider) = Provider::start(std::slice::from_ref(&back)) else {
+        return;
+    };
+    bao.api("POST", "sys/auth/oidc", json!({"type": "oidc"}));
+    bao.api(
+        "POST",
+        "auth/oidc/config",
+        json!({
+            "oidc_discovery_url": provider.address(),
+            "oidc_client_id": "vault",
+            "oidc_client_secret": provider.secret(),
+        }),
+    );
+    bao.api(
+        "POST",
+        "auth/oidc/role/dbt",
+        json!({
+            "role_type": "oidc",
+            "user_claim": "sub",
+            "allowed_redirect_uris": [back],
+            "token_policies": ["dbt-production"],
+        }),
+    );
+    configured(&lab, &format!("{{method: oidc, role: dbt, port: {port}}}"));
+
+    let pty = nix::pty::openpty(None, None).expect("a pseudo-terminal");
+    let end = || Stdio::from(pty.slave.as_fd().try_clone_to_owned().expect("duplicated"));
+    let mut command = lab.in_its_environment("setsid");
+    command
+        .args([
+            "--ctty",
+            "--wait",
+            DBT_LEASE,
+            "exec",
+            "--no-browser",
+            "--target",
+            "prod",
+        ])
+        .args(["--", "echo", "the child ran"])
+        .stdin(end())
+        .stdout(end())
+        .stderr(end());
+    let mut child = command.spawn().expect("setsid is there");
+    drop(command);
+    drop(pty.slave);
+    let mut terminal = std::fs::File::from(pty.master);
+    let mut shown = Vec::new();
+    let mut byte = [0];
+    while !shown.ends_with(b"\r\n") {
+        assert_eq!(terminal.read(&mut byte).expect("it speaks"), 1);
+        shown.push(byte[0]);
+    }
+    let line = String::from_utf8_lossy(&shown).into_owned();
+    let url = line
+        .trim()
+        .strip_prefix("dbt-lease: log in in the browser: ")
+        .unwrap_or_else(|| panic!("{line}"));
+    Browser::default().log_in(url, &[("login", "alice"), ("password", "any")], false);
+    shown.clear();
+    while let Ok(1) = terminal.read(&mut byte) {
+        shown.push(byte[0]);
+    }
+    let shown = String::from_utf8_lossy(&shown);
+    assert!(child.wait().expect("ended").success(), "{shown}");
+    assert_eq!(shown, "the child ran\r\n");
+    assert_eq!(
+        lab.requests(),
+        [
+            "update auth/oidc/oidc/auth_url",
+            "read auth/oidc/oidc/callback",
+            "read database/creds/dbt-prod",
+            "update sys/leases/revoke",
+            "update auth/token/revoke-self",
+        ]
+    );
+    lab.assert_nothing_left();
+}
+
 fn with_alice() -> Lab {
     let lab = Lab::new();
     let bao = lab.world.bao();
@@ -146,7 +234,7 @@ fn a_password_is_typed_on_the_terminal_unseen_and_stdin_stays_the_childs() {
 fn nobody_is_asked_without_a_terminal_or_in_ci() {
     let lab = with_alice();
     let words = [
-        "log in by userpass at `auth/userpass`: the password has to be typed, and nobody typed it",
+        "log in by userpass at `auth/userpass`: the password needs a person, and nobody answered",
         "hint: the password is asked for on a terminal alone, and never in CI",
     ];
     let _ = lab
@@ -176,6 +264,6 @@ fn nobody_is_asked_without_a_terminal_or_in_ci() {
     }
     assert_eq!(child.wait().expect("ended").code(), Some(125));
     let shown = String::from_utf8_lossy(&shown);
-    assert!(shown.contains("nobody typed it"), "{shown}");
+    assert!(shown.contains("nobody answered"), "{shown}");
     assert_eq!(lab.requests(), [""; 0]);
 }

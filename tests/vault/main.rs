@@ -5,6 +5,7 @@
 mod jwt;
 mod logins;
 mod methods;
+mod oidc;
 mod secrets;
 mod take_backs;
 mod transports;

@@ -63,6 +63,12 @@ impl Person for Types {
         ))
     }
 
+    fn is_there(&self) -> bool {
+        true
+    }
+
+    fn open(&self, _: &str) {}
+
     fn tell(&self, text: &str) -> bool {
         self.asked.borrow_mut().push(text.to_owned());
         true
@@ -141,7 +147,7 @@ async fn userpass_reads_name_and_password_or_asks_for_it() {
         .expect_err("nobody types");
     assert_eq!(
         error.to_string(),
-        "log in by userpass at `auth/userpass`: the password has to be typed, and nobody typed it"
+        "log in by userpass at `auth/userpass`: the password needs a person, and nobody answered"
     );
     let odd = variables([("USER", "alice/../bob"), ("P", "x")]);
     let error = log_in(

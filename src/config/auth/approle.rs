@@ -60,7 +60,7 @@ const KEYS: Keys = Keys {
         "wrapped_secret_id_file",
         "wrapped_secret_id_env",
     ],
-    later: &["keep"],
+    later: &[],
     elsewhere: &[(
         "token",
         "`method: token` takes the user's own token; approle takes a role id and a secret id",

@@ -8,6 +8,7 @@ mod generic;
 mod identity;
 mod jwt;
 mod kubernetes;
+mod oidc;
 mod password;
 mod source;
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub use generic::{Datum, Generic};
 pub use identity::{How, IdentityToken, System};
 pub use jwt::Jwt;
 pub use kubernetes::Kubernetes;
+pub use oidc::{Oidc, OidcMode};
 pub use password::{Password, PasswordKind};
 pub use source::{Source, Text};
 
@@ -46,6 +48,8 @@ pub enum Auth {
     Jwt(Jwt),
     /// `method: kubernetes`
     Kubernetes(Kubernetes),
+    /// `method: oidc`
+    Oidc(Oidc),
     /// `method: userpass`, `method: ldap`
     Password(Password),
     /// `method: token`
@@ -53,7 +57,7 @@ pub enum Auth {
 }
 
 /// What works.
-const METHODS: [&str; 9] = [
+const METHODS: [&str; 10] = [
     "approle",
     "cert",
     "command",
@@ -61,6 +65,7 @@ const METHODS: [&str; 9] = [
     "jwt",
     "kubernetes",
     "ldap",
+    "oidc",
     "token",
     "userpass",
 ];
@@ -152,6 +157,11 @@ trait Login {
         false
     }
 
+    /// Whether it may send a token that was the user's own before us.
+    fn takes_users_token(&self) -> bool {
+        false
+    }
+
     /// What no other environment may share.
     fn claims(&self) -> Vec<Claim>;
 }
@@ -197,6 +207,11 @@ impl Auth {
         self.login().is_ready_made()
     }
 
+    /// Whether it may send a token that was the user's own before us: that goes to the user's own address alone.
+    pub fn takes_users_token(&self) -> bool {
+        self.login().takes_users_token()
+    }
+
     /// What no other environment may share.
     pub(super) fn claims(&self) -> Vec<Claim> {
         self.login().claims()
@@ -210,6 +225,7 @@ impl Auth {
             Self::Generic(login) => login,
             Self::Jwt(login) => login,
             Self::Kubernetes(login) => login,
+            Self::Oidc(login) => login,
             Self::Password(login) => login,
             Self::Token => &token::Token,
         }
@@ -238,6 +254,7 @@ pub(super) fn read(cursor: &Cursor<'_>, context: &Context<'_>) -> Result<Auth, C
         "kubernetes" => Auth::Kubernetes(kubernetes::read(cursor, context)?),
         "ldap" => Auth::Password(password::read(cursor, context, PasswordKind::Ldap)?),
         "userpass" => Auth::Password(password::read(cursor, context, PasswordKind::UserPass)?),
+        "oidc" => Auth::Oidc(oidc::read(cursor, context)?),
         "token" => {
             token::read(cursor)?;
             Auth::Token

@@ -2,14 +2,17 @@
 #![forbid(unsafe_code)]
 
 mod approle;
+mod callback;
 mod cert;
 mod claims;
 mod command;
 mod generic;
+mod helper;
 mod identity;
 mod jwt;
 mod kubernetes;
 mod mfa;
+mod oidc;
 mod password;
 mod person;
 mod source;
@@ -53,6 +56,8 @@ pub struct Token {
     pub kind: TokenKind,
     /// Whom Vault takes us for: the login's metadata (`role_name=dbt-prod`), or the token's display name.
     pub identity: Vec<(String, String)>,
+    /// The path of the login that made a token which was there before us, and its role.
+    pub made_by: Option<(String, String)>,
     /// The id of the request that gave it (or looked it up), as in Vault's audit log.
     pub request_id: Option<String>,
     /// What the user should know of the login's sources.
@@ -63,6 +68,17 @@ impl Token {
     /// When it ends, unless it is renewed.
     pub fn expires(&self) -> Option<SystemTime> {
         self.lifetime.map(|lifetime| self.issued + lifetime)
+    }
+
+    /// Whether a login of this mount and role made it.
+    fn is_of(&self, mount: &str, role: &str) -> bool {
+        self.made_by.as_ref().is_some_and(|(path, of)| {
+            of.eq_ignore_ascii_case(role)
+                && path
+                    .strip_prefix("auth/")
+                    .and_then(|path| path.strip_prefix(mount))
+                    .is_some_and(|rest| rest.starts_with('/'))
+        })
     }
 }
 
@@ -94,6 +110,7 @@ pub async fn login<'a>(
         Auth::Generic(generic) => generic::login(client, around, generic).await,
         Auth::Jwt(jwt) => jwt::login(client, around, jwt).await,
         Auth::Kubernetes(kubernetes) => kubernetes::login(client, around, kubernetes).await,
+        Auth::Oidc(oidc) => oidc::login(client, around, oidc).await,
         Auth::Password(password) => password::login(client, around, password).await,
         Auth::Token => token::login(client, around.variables).await,
     }
@@ -159,7 +176,19 @@ async fn send(
     let mut call = Call::new(wanted, reqwest::Method::POST, &path).with_body(body);
     call.hide = hide;
     let issued = SystemTime::now();
-    let mut answer = client.ask(&call).await?;
+    let answer = client.ask(&call).await?;
+    finish(client, around, answer, issued, &call, (method, mount)).await
+}
+
+/// The token of a login's answer, after the second factor where one is required.
+async fn finish(
+    client: &Client,
+    around: &Surroundings<'_>,
+    mut answer: Answer,
+    issued: SystemTime,
+    call: &Call<'_>,
+    (method, mount): (&'static str, &str),
+) -> Result<Token, VaultError> {
     let required = answer
         .auth
         .as_mut()
@@ -168,7 +197,7 @@ async fn send(
     if let Some(Field::Map(requirement)) = required {
         answer = mfa::validate(client, around, &requirement, (method, mount)).await?;
     }
-    of_answer(answer, issued).ok_or_else(|| client.bad(&call, "it holds no token".to_owned()))
+    of_answer(answer, issued).ok_or_else(|| client.bad(call, "it holds no token".to_owned()))
 }
 
 /// The token of a login's answer; `None` where it has none.
@@ -194,6 +223,7 @@ fn of_answer(answer: Answer, issued: SystemTime) -> Option<Token> {
             .flat_map(super::fields::Fields::iter)
             .filter_map(|(name, value)| Some((name.to_owned(), value.plain()?.to_owned())))
             .collect(),
+        made_by: None,
         request_id: answer.request_id.filter(|id| !id.is_empty()),
         notes: Vec::new(),
     })

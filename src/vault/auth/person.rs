@@ -13,6 +13,12 @@ pub trait Person {
     /// Asks for one line that is not shown while it is typed.
     fn ask<'a>(&'a self, question: &'a str) -> Answer<'a>;
 
+    /// Whether anybody is there.
+    fn is_there(&self) -> bool;
+
+    /// Shows an address that the person is to open, and opens it in the browser where that can be.
+    fn open(&self, url: &str);
+
     /// Says something that the login waits for; false where nobody sees it.
     fn tell(&self, text: &str) -> bool;
 }
@@ -25,6 +31,12 @@ impl Person for Nobody {
     fn ask<'a>(&'a self, _: &'a str) -> Answer<'a> {
         Box::pin(std::future::ready(None))
     }
+
+    fn is_there(&self) -> bool {
+        false
+    }
+
+    fn open(&self, _: &str) {}
 
     fn tell(&self, _: &str) -> bool {
         false
