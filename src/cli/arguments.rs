@@ -118,15 +118,26 @@ pub(crate) struct SelectionArguments {
     /// The directory of profiles.yml
     #[arg(long, value_name = "DIR")]
     profiles_dir: Option<PathBuf>,
-    /// The profile
+    /// The profile; several for a tool that reads more than one
     #[arg(long, value_name = "NAME")]
-    profile: Option<String>,
-    /// The target
+    profile: Vec<String>,
+    /// The target; one for all profiles, or one for each in their order
     #[arg(short, long, value_name = "NAME")]
-    target: Option<String>,
+    target: Vec<String>,
     /// Variables for `var()`, YAML
     #[arg(long, value_name = "YAML")]
     vars: Option<String>,
+}
+
+impl Command {
+    fn selection(&self) -> Option<&SelectionArguments> {
+        match self {
+            Self::Exec(exec) => Some(&exec.selection),
+            Self::Plan(plan) => Some(&plan.selection),
+            Self::Render(render) => Some(&render.selection),
+            Self::Status(_) | Self::End(_) | Self::Sweep | Self::Trust(_) => None,
+        }
+    }
 }
 
 impl SelectionArguments {
@@ -135,9 +146,19 @@ impl SelectionArguments {
         Selection {
             project_dir: self.project_dir.clone(),
             profiles_dir: self.profiles_dir.clone(),
-            profile: self.profile.clone(),
-            target: self.target.clone(),
+            profile: self.profile.first().cloned(),
+            target: self.target.first().cloned(),
             vars: self.vars.clone(),
+            others: self
+                .profile
+                .iter()
+                .enumerate()
+                .skip(1)
+                .map(|(place, name)| {
+                    let target = self.target.get(place).or(self.target.first());
+                    (name.clone(), target.cloned())
+                })
+                .collect(),
         }
     }
 }
@@ -146,14 +167,15 @@ impl SelectionArguments {
     /// What a dbt that is started by another command must choose too: dbt's variables by their names without `DBT_`. That command may
     /// start it in another directory, so the project's path is made absolute.
     pub(crate) fn as_variables(&self, cwd: &Path) -> Vec<(&'static str, OsString)> {
-        let profile = self
-            .profile
-            .as_ref()
-            .map(|name| ("PROFILE", OsString::from(name)));
-        let target = self
-            .target
-            .as_ref()
-            .map(|name| ("TARGET", OsString::from(name)));
+        // Several profiles are each for another dbt, which knows its own.
+        let profile = match &self.profile[..] {
+            [only] => Some(("PROFILE", OsString::from(only))),
+            _ => None,
+        };
+        let target = match &self.target[..] {
+            [only] => Some(("TARGET", OsString::from(only))),
+            _ => None,
+        };
         let project = self
             .project_dir
             .as_ref()
@@ -320,6 +342,15 @@ pub(crate) fn parse<W: Into<OsString> + Clone>(
                 return Err(command.error(ErrorKind::ArgumentConflict, words));
             }
         }
+    }
+    if let Some(SelectionArguments {
+        profile, target, ..
+    }) = arguments.command.selection()
+        && target.len() > 1
+        && target.len() != profile.len()
+    {
+        let words = "--target is given once for all profiles, or once for each --profile";
+        return Err(command.error(ErrorKind::WrongNumberOfValues, words));
     }
     Ok(arguments)
 }

@@ -9,11 +9,11 @@ use std::path::{Component, Path, PathBuf};
 
 use super::auth::{Auth, Claim, Identity, Text};
 use super::error::{ConfigError, Twice};
-use super::{Config, Environment, Lending, Server};
+use super::{Config, Environment, Lending, names_port};
 use crate::place::Place;
 
 /// Something that belongs to one environment alone.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 enum Owned {
     /// Part of a login, at a server and namespace.
     Login(Reach, Claim),
@@ -141,7 +141,26 @@ fn normal(claim: Claim) -> Claim {
 }
 
 fn owned(environment: &Environment) -> Vec<(Owned, Place)> {
-    let (server, namespace) = reach(environment.server.as_ref());
+    // Each address of a cluster counts: two environments that share one share the server.
+    let all: Vec<Reach> = match &environment.server {
+        None => vec![Reach::default()],
+        Some(server) => server
+            .addresses()
+            .map(|address| reach(address, server.namespace.as_deref()))
+            .collect(),
+    };
+    let mut owned: Vec<(Owned, Place)> = Vec::new();
+    for reach in &all {
+        for each in owned_at(environment, reach) {
+            if !owned.contains(&each) {
+                owned.push(each);
+            }
+        }
+    }
+    owned
+}
+
+fn owned_at(environment: &Environment, (server, namespace): &Reach) -> Vec<(Owned, Place)> {
     let mut owned = Vec::new();
     for claim in environment.auth.iter().flat_map(Auth::claims) {
         owned.push((
@@ -165,27 +184,18 @@ fn owned(environment: &Environment) -> Vec<(Owned, Place)> {
 }
 
 /// The server without its scheme and with its port, so that `https://v` and `https://v:443` are one.
-fn reach(server: Option<&Server>) -> Reach {
-    let Some(server) = server else {
-        return (String::new(), String::new());
-    };
-    let (scheme, rest) = server
-        .address
-        .split_once("://")
-        .unwrap_or(("", &server.address));
+fn reach(address: &str, namespace: Option<&str>) -> Reach {
+    let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
     let (host, below) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| {
-        !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
-    });
     let port = match scheme {
-        _ if has_port => "",
+        _ if names_port(address) => "",
         "https" => ":443",
         "http" => ":80",
         _ => "",
     };
     (
         format!("{host}{port}{below}"),
-        server.namespace.clone().unwrap_or_default(),
+        namespace.unwrap_or_default().to_owned(),
     )
 }
 

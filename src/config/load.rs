@@ -112,6 +112,7 @@ impl Config {
                     "a mapping of Vault's settings, for example `address: https://…`",
                 )?,
                 home,
+                variables,
             )?,
             None => Settings::default(),
         };
@@ -158,9 +159,9 @@ fn environment(
         .map(Cursor::flag)
         .transpose()?
         .unwrap_or(false);
-    let said = Settings::of(&object, home)?.over(shared.clone());
+    let said = Settings::of(&object, home, variables)?.over(shared.clone());
     let says = said.rows();
-    let server = said.over(from_variables.clone()).server();
+    let server = said.over(from_variables.clone()).server(variables);
     let context = auth::Context {
         home,
         variables,

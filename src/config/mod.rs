@@ -35,7 +35,10 @@ pub use auth::{
 pub use duration::parse as parse_duration;
 pub use error::{ConfigError, Twice};
 pub use names::{BridgeName, bridge_name, login_variables};
-pub use server::own_addresses;
+pub use server::{
+    ClientPem, Header, Proxies, Proxy, RateLimit, Server, host_and_port, is_this_machines,
+    names_port, own_addresses,
+};
 pub(crate) use walk::nearest;
 
 /// dbt-lease.yml.
@@ -208,31 +211,6 @@ impl LentSecret {
                 .split('/')
                 .any(|segment| segment == "static-creds" || segment == "static-cred")
     }
-}
-
-/// How to reach one Vault: dbt-lease.yml and Vault's own variables, merged for one environment.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Server {
-    /// `https://host:port`, `http://…` or `unix:///path`, without a trailing slash.
-    pub address: String,
-    /// The namespace, sent as `X-Vault-Namespace`.
-    pub namespace: Option<String>,
-    /// A PEM file of certificate authorities; then the machine's own roots are not loaded.
-    pub ca_cert: Option<PathBuf>,
-    /// A directory of PEM files.
-    pub ca_path: Option<PathBuf>,
-    /// A client certificate, PEM.
-    pub client_cert: Option<PathBuf>,
-    /// Its key, PEM.
-    pub client_key: Option<PathBuf>,
-    /// The name to verify in the server's certificate, where it is not the address's host.
-    pub tls_server_name: Option<String>,
-    /// Do not verify the server's certificate.
-    pub skip_verify: bool,
-    /// A bound on each request, from start to the answer's last byte.
-    pub timeout: Duration,
-    /// How often a request is tried again.
-    pub max_retries: u32,
 }
 
 /// One secret of a target as it is asked for.

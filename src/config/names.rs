@@ -79,6 +79,16 @@ pub fn login_variables(config: &Config, variables: &Variables) -> BTreeSet<Strin
             names.insert(name.to_owned());
         }
     }
+    let servers = config
+        .environments
+        .iter()
+        .filter_map(|environment| environment.server.as_ref());
+    // What stands before Vault asks for secrets of its own.
+    names.extend(
+        servers
+            .flat_map(|server| &server.headers)
+            .filter_map(|header| header.variable.clone()),
+    );
     for auth in config
         .environments
         .iter()
@@ -107,14 +117,18 @@ const AMBIENT: [&str; 14] = [
     "ORA_",
 ];
 
-/// Tokens that a login could use. The first six are Vault's and OpenBao's.
-const TOKENS: [&str; 19] = [
+/// Tokens that a login could use, and keys. The first ten are Vault's and OpenBao's.
+const TOKENS: [&str; 23] = [
     "VAULT_TOKEN",
     "BAO_TOKEN",
     "VAULT_TOKEN_PATH",
     "BAO_TOKEN_PATH",
     "VAULT_TOKEN_FILE",
     "BAO_TOKEN_FILE",
+    "VAULT_HEADERS",
+    "BAO_HEADERS",
+    "VAULT_CLIENT_KEY_BYTES",
+    "BAO_CLIENT_KEY_BYTES",
     "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
     "ACTIONS_ID_TOKEN_REQUEST_URL",
     "VAULT_ID_TOKEN",

@@ -208,6 +208,19 @@ impl<'a> Cursor<'a> {
         Err(self.bad("not the name of a variable", hint))
     }
 
+    /// The items of a list; none where it is none.
+    pub(super) fn listed(&self) -> Option<Vec<Cursor<'a>>> {
+        let Value::Sequence(items) = self.value else {
+            return None;
+        };
+        let numbered = items.iter().enumerate();
+        Some(
+            numbered
+                .map(|(at, item)| self.below(&at.to_string(), item))
+                .collect(),
+        )
+    }
+
     /// The entries of a mapping with any keys.
     pub(super) fn entries(
         &self,
@@ -236,14 +249,7 @@ impl<'a> Cursor<'a> {
 
     /// The items of a list.
     pub(super) fn items(&self, expected: &str) -> Result<Vec<Cursor<'a>>, ConfigError> {
-        match self.value {
-            Value::Sequence(items) => Ok(items
-                .iter()
-                .enumerate()
-                .map(|(at, item)| self.below(&at.to_string(), item))
-                .collect()),
-            _ => Err(self.wrong(expected)),
-        }
+        self.listed().ok_or_else(|| self.wrong(expected))
     }
 
     /// A mapping that takes these keys and no others; nothing after a key's colon is an error.

@@ -21,6 +21,8 @@ pub mod options_1_11;
 #[rustfmt::skip]
 pub mod options_1_12;
 #[rustfmt::skip]
+pub mod options_1_12_0;
+#[rustfmt::skip]
 pub mod options_1_9;
 mod profile;
 mod program;
@@ -56,6 +58,8 @@ pub struct Selection {
     pub target: Option<String>,
     /// `--vars`: YAML, unparsed.
     pub vars: Option<String>,
+    /// Further profiles, for a tool that reads more than one (elementary's `edr`), each with its own `--target` where one is given.
+    pub others: Vec<(String, Option<String>)>,
 }
 
 /// What surrounds a command: the facts that dbt's rules ask for.
@@ -140,6 +144,15 @@ pub struct Sources {
     pub target: Source,
 }
 
+/// A further profile of the same session.
+#[derive(Clone, Debug)]
+pub struct Other {
+    /// The profile with its output.
+    pub profile: Profile,
+    /// Where its target came from.
+    pub target: Source,
+}
+
 /// What dbt would use for one command.
 #[derive(Clone, Debug)]
 pub struct Resolved {
@@ -153,6 +166,8 @@ pub struct Resolved {
     pub project: Option<Project>,
     /// The profile; always there when `need` is not `None`.
     pub profile: Option<Profile>,
+    /// The further profiles that were named before `--`, in order; never for dbt itself, which reads one.
+    pub others: Vec<Other>,
     /// Where the choices came from; there when `profile` is.
     pub sources: Option<Sources>,
     /// Why dbt will refuse its own command line, where it will; `need` is then `None`, and dbt says it itself.

@@ -17,7 +17,7 @@ use super::rules::Engine;
 use super::vars::vars;
 use super::version::{self, Found};
 use super::yaml::{Node, Value};
-use super::{Context, Need, Profile, Resolved, Selection, Source, Sources, retry};
+use super::{Context, Need, Other, Profile, Resolved, Selection, Source, Sources, retry};
 
 /// Says what dbt would use for a command; without a command, what our own options choose.
 ///
@@ -52,8 +52,18 @@ pub fn resolve(
     let invocation = match reading {
         Reading::Command(invocation) => invocation,
         Reading::Nothing => return Ok(unleased(command, None, None, engine)),
+        // A newer dbt may know the word, and whether it takes a value.
+        Reading::Usage(why) if !engine.is_compared() => {
+            let dbt = engine.said();
+            return Err(DbtError::UnknownWords { dbt, why });
+        }
         Reading::Usage(why) => return Ok(unleased(command, None, Some(why), engine)),
     };
+    if !selection.others.is_empty() {
+        return Err(DbtError::SeveralProfiles {
+            why: "and dbt reads one".to_owned(),
+        });
+    }
     // `.env` is loaded before dbt reads anything: one that cannot be read ends every command.
     let resolver = Choices::of(context, &cwd, engine)?;
     resolver.dbt(command, words, &invocation, selection)
@@ -133,6 +143,7 @@ fn unleased(
         argv: command.to_vec(),
         project,
         profile: None,
+        others: Vec::new(),
         sources: None,
         usage,
         threads_count: false,
@@ -200,11 +211,12 @@ impl Choices<'_> {
         selection: &Selection,
     ) -> Result<Resolved, DbtError> {
         let need = need(invocation);
+        let merging = self.engine.merging;
         let given = Given::Words(invocation);
         if need == Need::None {
             let project = self
                 .project_dir(invocation.command, given)
-                .and_then(|dir| project::read(&dir.path, &dir.source));
+                .and_then(|dir| project::read(&dir.path, &dir.source, merging));
             return Ok(unleased(
                 command,
                 project.ok().map(|file| file.project),
@@ -212,14 +224,14 @@ impl Choices<'_> {
                 self.engine.clone(),
             ));
         }
-        let vars = match vars(invocation.value("vars")) {
+        let vars = match vars(invocation.value("vars"), merging) {
             Ok(vars) => vars,
             Err(why) => return Ok(unleased(command, None, Some(why), self.engine.clone())),
         };
         let project_dir = self.project_dir(invocation.command, given)?;
         let profiles_dir = self.profiles_dir(invocation.command, given)?;
         let debug = invocation.command.words == ["debug"];
-        let project = match project::read(&project_dir.path, &project_dir.source) {
+        let project = match project::read(&project_dir.path, &project_dir.source, merging) {
             Err(DbtError::NoProject { .. }) if debug => None,
             other => Some(other?),
         };
@@ -265,20 +277,46 @@ impl Choices<'_> {
     /// Any other program, or none: our own options decide.
     fn other(&self, command: &[OsString], selection: &Selection) -> Result<Resolved, DbtError> {
         let run = self.run();
+        let merging = self.engine.merging;
         let given = Given::Selection(selection);
-        let vars = vars(selection.vars.as_deref()).map_err(|why| DbtError::BadVars { why })?;
+        let vars =
+            vars(selection.vars.as_deref(), merging).map_err(|why| DbtError::BadVars { why })?;
         let project_dir = self.project_dir(run, given)?;
         let profiles_dir = self.profiles_dir(run, given)?;
-        let project = project::read(&project_dir.path, &project_dir.source)?;
+        let project = project::read(&project_dir.path, &project_dir.source, merging)?;
         let chosen = self.chosen(run, given, Some(&project), &profiles_dir, &vars)?;
-        Ok(self.resolved(
+        let mut others: Vec<Other> = Vec::new();
+        for (name, target) in &selection.others {
+            let taken = others.iter().map(|other| &other.profile.name);
+            if taken
+                .chain([&chosen.profile.name])
+                .any(|taken| taken == name)
+            {
+                return Err(DbtError::SeveralProfiles {
+                    why: format!("`{name}` more than once, and a session has one target of each"),
+                });
+            }
+            let selection = Selection {
+                profile: Some(name.clone()),
+                target: target.clone(),
+                ..selection.clone()
+            };
+            let given = Given::Selection(&selection);
+            let chosen = self.chosen(run, given, Some(&project), &profiles_dir, &vars)?;
+            others.push(Other {
+                profile: chosen.profile,
+                target: chosen.target_source,
+            });
+        }
+        let resolved = self.resolved(
             Need::Lease,
             false,
             command.to_vec(),
             Some(project),
             [project_dir, profiles_dir],
             chosen,
-        ))
+        );
+        Ok(Resolved { others, ..resolved })
     }
 
     /// The profile and target, with where they came from.
@@ -313,7 +351,7 @@ impl Choices<'_> {
                 (self.only_profile(profiles_dir, path)?, None)
             }
         };
-        let file = ProfilesFile::read(&profiles_dir.path, &profiles_dir.source, &name.text)?;
+        let file = self.profiles_file(profiles_dir, &name.text)?;
         if project.is_some_and(|project| project.flags) && file.has_config() {
             return Err(DbtError::ConfigAndFlags {
                 path: file.path().to_path_buf(),
@@ -330,9 +368,13 @@ impl Choices<'_> {
         })
     }
 
+    fn profiles_file(&self, dir: &Directory, wanted: &str) -> Result<ProfilesFile, DbtError> {
+        ProfilesFile::read(&dir.path, &dir.source, wanted, self.engine.merging)
+    }
+
     /// The profile that `dbt debug` takes where nothing names one.
     fn only_profile(&self, profiles_dir: &Directory, path: PathBuf) -> Result<Choice, DbtError> {
-        let file = ProfilesFile::read(&profiles_dir.path, &profiles_dir.source, "")?;
+        let file = self.profiles_file(profiles_dir, "")?;
         let mut names = file.names();
         match names.pop() {
             Some(text) if names.is_empty() && file.all_named() => {
@@ -521,6 +563,7 @@ impl Choices<'_> {
                 ..file.project
             }),
             profile: Some(chosen.profile),
+            others: Vec::new(),
             sources: Some(Sources {
                 project: project_dir.source,
                 profiles_dir: profiles_dir.source,

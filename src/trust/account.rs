@@ -41,20 +41,26 @@ pub(super) fn of_plan(plan: &Plan, loan: &Loan) -> Vec<String> {
             Some(mount) => format!("log in to {address} at auth/{mount} ({source})"),
             None => format!("send to {address} {source}"),
         }));
+        let further = plan.others.iter().flat_map(|other| &other.secrets);
         let paths: Vec<&str> = plan
             .secrets
             .iter()
             .flatten()
+            .chain(further)
             .map(|secret| secret.path.as_str())
             .collect();
+        let further = plan.others.iter().map(|other| other.target.as_str());
+        let mut targets: Vec<&str> = plan.target.as_deref().into_iter().chain(further).collect();
+        targets.dedup();
         lines.push(shown(&format!(
             "read {} for the target `{}` of the environment `{}`",
             paths.join(", "),
-            plan.target.as_deref().unwrap_or_default(),
+            targets.join("`, `"),
             plan.environment.as_deref().unwrap_or_default(),
         )));
     }
-    lines.push(shown(&format!("set {}", sets(&loan.lent))));
+    let set: Vec<String> = loan.all().flatten().map(|(lent, _)| sets(lent)).collect();
+    lines.push(shown(&format!("set {}", set.join("; "))));
     lines
 }
 

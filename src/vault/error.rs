@@ -61,6 +61,14 @@ pub enum VaultError {
         /// What was found.
         tampering: Tampering,
     },
+    /// A secret's wrapped answer is not as Vault made it.
+    #[error("{asked}: its wrapped answer: {tampering}")]
+    Exchanged {
+        /// What was asked.
+        asked: Box<Asked>,
+        /// What was found.
+        tampering: Tampering,
+    },
     /// The login asks for a second factor.
     #[error(
         "log in by {method} at `auth/{mount}`: Vault asks for multi-factor authentication, and nobody is here to give it"
@@ -154,7 +162,7 @@ impl VaultError {
             Self::Redirected { .. } => "vault_redirect",
             Self::TooLarge { .. } | Self::BadAnswer { .. } => "vault_bad_answer",
             Self::NoData { .. } => "vault_no_data",
-            Self::Wrapping { .. } => "vault_wrapping_tampered",
+            Self::Wrapping { .. } | Self::Exchanged { .. } => "vault_wrapping_tampered",
             Self::SecondFactor { .. } => "vault_second_factor",
             Self::NoToken { .. } => "vault_no_token",
             Self::Browser { .. } => "login_browser",
@@ -331,6 +339,8 @@ pub struct Refusal {
     pub from_vault: bool,
     /// How often it was asked.
     pub attempts: u32,
+    /// What the other addresses said, where there are any.
+    pub elsewhere: Vec<String>,
     /// How long the server asks to wait, where that is why we gave up.
     pub wait: Option<std::time::Duration>,
 }
@@ -370,7 +380,8 @@ impl fmt::Display for Refusal {
         if !self.from_vault {
             formatter.write_str(", not in Vault's form")?;
         }
-        write!(formatter, ": {}", self.words())
+        write!(formatter, ": {}", self.words())?;
+        elsewhere(formatter, &self.elsewhere)
     }
 }
 
@@ -383,6 +394,10 @@ pub struct Transport {
     pub cause: Cause,
     /// How often it was tried.
     pub attempts: u32,
+    /// The proxy before it, and who says so.
+    pub proxy: Option<(String, String)>,
+    /// What the other addresses said, where there are any.
+    pub elsewhere: Vec<String>,
 }
 
 impl std::error::Error for Transport {}
@@ -393,6 +408,15 @@ impl fmt::Display for Transport {
         if self.attempts > 1 {
             write!(formatter, " (tried {} times)", self.attempts)?;
         }
-        Ok(())
+        if let Some((proxy, said)) = &self.proxy {
+            write!(formatter, " (through the proxy {proxy}, by {said})")?;
+        }
+        elsewhere(formatter, &self.elsewhere)
     }
+}
+
+fn elsewhere(formatter: &mut fmt::Formatter<'_>, others: &[String]) -> fmt::Result {
+    others
+        .iter()
+        .try_for_each(|other| write!(formatter, "; before that {other}"))
 }

@@ -12,7 +12,7 @@ pub(crate) fn of(error: &VaultError) -> Option<String> {
         VaultError::Refused(refusal) => refused(refusal),
         VaultError::Transport(transport) => no_answer(transport),
         VaultError::Redirected { to, .. } => Some(format!(
-            "if `{}` is the same cluster's, set `vault.address` to it; else ask who stands between us and Vault",
+            "if `{0}` is the same cluster's, set `vault.address` to it, or list both: `address: [HERE, {0}]`; else ask who stands between us and Vault",
             origin(to)
         )),
         VaultError::TooLarge { .. } | VaultError::BadAnswer { .. } => {
@@ -28,6 +28,9 @@ pub(crate) fn of(error: &VaultError) -> Option<String> {
                 "find out who wrote {place}; a new one: `bao write -wrap-ttl=5m -f {expected}`"
             ),
         }),
+        VaultError::Exchanged { .. } => Some(
+            "somebody between this machine and Vault took the answer, or `wrap_ttl` is shorter than the way: look for the wrapping token's accessor in Vault's audit log".to_owned(),
+        ),
         VaultError::SecondFactor { .. } => {
             Some("a person gives it on a terminal, never in CI; exempt a machine's role from the login enforcement (`identity/mfa/login-enforcement`), or use another method".to_owned())
         }
@@ -66,6 +69,10 @@ fn refused(refusal: &Refusal) -> Option<String> {
         503 if refusal.says("sealed") => {
             Some("Vault is sealed: an operator has to unseal it (`bao operator unseal`), then run again".to_owned())
         }
+        429 if refusal.says("lease count") => Some(
+            "this path has as many leases as its quota allows: end what is left (`dbt-lease sweep`), set `start_jitter:`, or raise it (`bao list sys/quotas/lease-count`)".to_owned(),
+        ),
+        472 | 473 => Some("this node is a secondary or a standby: set `vault.address` to the primary, or list its nodes".to_owned()),
         429 => Some(
             "a quota of Vault's is used up: start fewer runs at once, or raise it (`bao list sys/quotas/rate-limit`)".to_owned(),
         ),
@@ -231,6 +238,9 @@ fn denied(wanted: &Wanted) -> Option<String> {
 
 fn no_answer(transport: &Transport) -> Option<String> {
     match &transport.cause {
+        Cause::Name(_) | Cause::Connect(_) if transport.proxy.is_some() => transport.proxy.as_ref().map(|(proxy, said)| {
+            format!("does the proxy {proxy} let this machine reach Vault? {said} says to use it; NO_PROXY, or `http_proxy: none`, goes around it")
+        }),
         Cause::Name(_) => Some("check the host in `vault.address` (or BAO_ADDR, VAULT_ADDR), and this machine's DNS".to_owned()),
         Cause::Connect(_) => {
             Some("is Vault running there, and may this machine reach it? check `vault.address` (or BAO_ADDR, VAULT_ADDR)".to_owned())

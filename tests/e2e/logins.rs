@@ -8,6 +8,7 @@ use std::process::Stdio;
 use dbt_lease_sandbox::Issuer;
 use dbt_lease_sandbox::issuer::REQUEST_TOKEN;
 use dbt_lease_sandbox::provider::{Browser, Provider};
+use dbt_lease_sandbox::web::{Reply, Web};
 use serde_json::json;
 
 use crate::support::{DBT_LEASE, Lab};
@@ -80,6 +81,36 @@ fn github_s_identity_token_is_enough_and_the_child_can_ask_for_none() {
     );
     assert_eq!(lab.record()[0]["login"]["method"], "jwt");
     lab.assert_nothing_left();
+}
+
+#[test]
+fn a_ci_system_is_reached_through_the_proxy_that_the_environment_names() {
+    let lab = Lab::new();
+    configured(&lab, "{method: jwt, role: dbt}");
+    let proxy = Web::start(|_| Reply::new(502, "no way"));
+    let ran = lab.run_with(
+        &[
+            ("GITHUB_ACTIONS", "true"),
+            ("ACTIONS_ID_TOKEN_REQUEST_URL", "https://ci.example.invalid/token"),
+            ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", REQUEST_TOKEN),
+            ("HTTPS_PROXY", &proxy.address()),
+        ],
+        &["exec", "--target", "prod", "--", "true"],
+    );
+    let _ = ran.code(125).says(&[
+        "get an identity token from GitHub Actions: GET https://ci.example.invalid/token: no connection: ",
+        "hint: may this machine reach it? (HTTPS_PROXY is obeyed)",
+    ]);
+    let received = proxy.received();
+    assert!(
+        received
+            .iter()
+            .all(|request| (request.method.as_str(), request.path.as_str())
+                == ("CONNECT", "ci.example.invalid:443"))
+            && (1..=3).contains(&received.len()),
+        "{received:?}"
+    );
+    assert_eq!(lab.requests(), [""; 0]);
 }
 
 #[test]

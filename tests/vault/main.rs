@@ -25,16 +25,9 @@ use serde_json::json;
 /// The settings for an address: no retries, as a test has no time for pauses.
 fn server(address: String) -> Server {
     Server {
-        address,
-        namespace: None,
-        ca_cert: None,
-        ca_path: None,
-        client_cert: None,
-        client_key: None,
-        tls_server_name: None,
-        skip_verify: false,
         timeout: Duration::from_secs(20),
         max_retries: 0,
+        ..Server::at(address)
     }
 }
 

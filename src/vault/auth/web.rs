@@ -128,7 +128,7 @@ impl Web {
                 }),
                 Err(failure) => Err(IdentityProblem::NoAnswer {
                     address: ask.address(),
-                    cause: failure.into_cause(),
+                    cause: failure.cause(),
                     attempts,
                 }),
             };
