@@ -209,6 +209,9 @@ pub(crate) struct Exec {
     /// Look again whether what was revoked is gone
     #[arg(long, value_enum, env = "DBT_LEASE_VERIFY")]
     pub(crate) verify: Option<Verify>,
+    /// Show the address of a login in the browser, and open none
+    #[arg(long, env = crate::variables::DBT_LEASE_NO_BROWSER, value_parser = FalseyValueParser::new())]
+    pub(crate) no_browser: bool,
     /// The command with its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,

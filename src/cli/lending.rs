@@ -53,6 +53,7 @@ pub(super) const LAST_ANSWER: Duration = Duration::from_secs(2);
 pub(super) struct Session<'a> {
     pub(super) say: &'a Say,
     pub(super) variables: &'a Variables,
+    pub(super) no_browser: bool,
     pub(super) rendering: &'a Rendering<'a>,
     pub(super) id: String,
     pub(super) wanted: &'a Wanted<'a>,
@@ -136,6 +137,7 @@ pub(super) fn run(
 ) -> Result<End, Failure> {
     let rendering = surroundings.rendering(wanted.resolved)?;
     let session = Session {
+        no_browser: exec.no_browser,
         ttl: exec.ttl,
         gated: exec.gate == arguments::Gate::Auto,
         verify: exec.verify,
@@ -165,6 +167,7 @@ impl<'a> Session<'a> {
             rendering,
             id: new_id()?,
             wanted,
+            no_browser: false,
             ttl: None,
             gated: false,
             verify: None,

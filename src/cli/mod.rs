@@ -25,6 +25,7 @@ mod status;
 mod steps;
 mod sweep;
 mod taking_back;
+mod terminal;
 mod trust;
 
 use std::ffi::OsString;

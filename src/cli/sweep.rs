@@ -12,6 +12,7 @@ use super::lending::new_id;
 use super::output;
 use super::say::Say;
 use super::steps::Surroundings;
+use super::terminal::Terminal;
 use crate::config::{Auth, Environment, Server};
 use crate::delivery::private;
 use crate::delivery::sweep::{self, Swept};
@@ -203,7 +204,12 @@ impl Work<'_> {
     ) -> Result<Outcome, Failure> {
         let id = new_id()?;
         let client = Client::new(self.server, &id)?;
-        let token = auth::login(&client, self.auth, self.variables).await?;
+        let person = Terminal::new(self.variables, false);
+        let around = auth::Surroundings {
+            variables: self.variables,
+            person: &person,
+        };
+        let token = auth::login(&client, self.auth, around).await?;
         let mut outcome = dead::take_back(
             self.say,
             &client,

@@ -28,7 +28,10 @@ mod tests;
 mod walk;
 
 pub use crate::place::Place;
-pub use auth::{AppRole, Auth, How, IdentityToken, Jwt, RoleId, SecretId, Source, System};
+pub use auth::{
+    AppRole, Auth, Cert, Datum, Generic, How, IdentityToken, Jwt, Kubernetes, Oidc, OidcMode,
+    Password, PasswordKind, Printed, RoleId, SecretId, Source, System, Text,
+};
 pub use duration::parse as parse_duration;
 pub use error::{ConfigError, Twice};
 pub use names::{BridgeName, bridge_name, login_variables};

@@ -416,7 +416,7 @@ pub fn reach<'e>(
             });
         }
     }
-    if *auth == Auth::Token {
+    if auth.takes_users_token() {
         own_token_goes_home(environment, server, variables)?;
     }
     Ok((server, auth))

@@ -130,6 +130,7 @@ impl From<TokenTold> for Token {
                 TokenKind::Service
             },
             identity: Vec::new(),
+            made_by: None,
             request_id: None,
             notes: Vec::new(),
         }
