@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::say::Say;
 use crate::delivery::sweep::Swept;
-use crate::record::audit::{Ended, Kind, Record, TakenBack};
+use crate::record::audit::{Ended, Kind, Record, TakenBack, stamp};
 use crate::record::back::outcome;
 use crate::record::dead::Dead;
 use crate::vault::auth::Token;
@@ -53,7 +53,12 @@ pub(super) async fn take_back(
         let taken = take_back_for_the_dead(client, token, dead.leases, within / count).await;
         let open = taken
             .iter()
-            .filter(|taken| taken.returned != Returned::Revoked)
+            .filter(|taken| {
+                !matches!(
+                    taken.returned,
+                    Returned::Revoked | Returned::NotRevocable { .. }
+                )
+            })
             .count();
         found.open += open;
         let session = &dead.session;
@@ -68,7 +73,8 @@ pub(super) async fn take_back(
                 lease_id: taken.lease.id.expose(),
                 result,
                 proof,
-                lives_until: None,
+                lives_until: matches!(taken.returned, Returned::NotRevocable { .. })
+                    .then(|| stamp(taken.lives_until)),
             });
         }
         if taken

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use super::error::{ConfigError, Twice};
 use super::server::Settings;
 use super::walk::{Cursor, Document, Keys, Object};
-use super::{Config, Environment, Lending, Target, auth, isolation, server, target};
+use super::{
+    Auth, Config, Environment, Lending, LentSecret, Target, auth, isolation, server, target,
+};
 use crate::place::Place;
 use crate::variables::{DBT_LEASE_CONFIG, Variables};
 
@@ -172,6 +174,7 @@ fn environment(
             environment: name.to_owned(),
         });
     }
+    refuse_empty_cubbyholes(name, login.as_ref(), &targets)?;
     let auth_at = object.get("auth").map_or_else(|| cursor.at(), Cursor::at);
     Ok(Environment {
         name: name.to_owned(),
@@ -183,6 +186,36 @@ fn environment(
         at: cursor.at(),
         auth_at,
     })
+}
+
+/// A cubbyhole belongs to one token; only one that is there already can have anything in it.
+fn refuse_empty_cubbyholes(
+    environment: &str,
+    login: Option<&Auth>,
+    targets: &[Target],
+) -> Result<(), ConfigError> {
+    if login == Some(&Auth::Token) {
+        return Ok(());
+    }
+    let secrets = targets.iter().flat_map(|target| match &target.lending {
+        Lending::Lent(lent) => lent.secrets.as_slice(),
+        Lending::None => &[],
+    });
+    let of_cubbyhole = |secret: &&LentSecret| {
+        secret
+            .request
+            .known
+            .is_some_and(|known| known.engine == "cubbyhole")
+    };
+    match secrets.into_iter().find(of_cubbyhole) {
+        None => Ok(()),
+        Some(secret) => Err(ConfigError::BadValue {
+            at: secret.at.clone(),
+            key: format!("environments.{environment}: {}", secret.request.path),
+            problem: "a cubbyhole is one token's own, and this login makes a new token, whose is empty".to_owned(),
+            hint: "`auth: {method: token}` reads that of the user's own token; a KV path is there for all".to_owned(),
+        }),
+    }
 }
 
 fn targets(environment: &Object<'_>) -> Result<Vec<Target>, ConfigError> {

@@ -511,8 +511,8 @@ fn requests(auth: &Auth, secrets: &[LentSecret]) -> Vec<Request> {
             Operation::Write(_) => "POST",
         };
         ask(method, &secret.request.path);
-        // Reading takes no TTL; where the engine's own differs, one renewal gives what is wanted.
-        if secret.ttl.is_some() {
+        // Where the request takes no TTL and the engine's own differs, one renewal gives what is wanted.
+        if secret.ttl.is_some() && !secret.asks_for_ttl() {
             ask("PUT", "sys/leases/renew");
         }
     }

@@ -538,6 +538,8 @@ mod tests {
                     path: "database/creds/x".to_owned(),
                     operation: Operation::Read,
                     shape: Shape::Plain,
+                    query: Vec::new(),
+                    known: None,
                 },
                 ttl: None,
                 engine: None,

@@ -31,6 +31,8 @@ pub(crate) struct Call<'a> {
     pub(crate) method: Method,
     /// Below `/v1/`.
     pub(crate) path: &'a str,
+    /// Behind the path, for engines that take parameters in a read.
+    pub(crate) query: &'a [(&'static str, String)],
     pub(crate) token: Option<&'a Secret>,
     pub(crate) body: Option<Zeroizing<Vec<u8>>>,
     pub(crate) repeat: Repeat,
@@ -47,6 +49,7 @@ impl<'a> Call<'a> {
             wanted,
             method,
             path,
+            query: &[],
             token: None,
             body: None,
             repeat: Repeat::Always,

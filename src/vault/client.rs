@@ -132,6 +132,9 @@ impl Client {
     /// - an answer that does not come in time: never here.
     pub(crate) async fn send(&self, call: &Call<'_>) -> Result<Reply, VaultError> {
         let mut url = self.route.url(call.path)?;
+        if !call.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(call.query);
+        }
         let token = call.token.map(sensitive).transpose()?;
         let mut attempts = 0;
         let mut retries = 0;
@@ -320,7 +323,7 @@ impl Client {
             .join(location)
             .map_err(|_| refuse("it is not an address"))?;
         if to.path() != here.path()
-            || to.query().is_some()
+            || to.query() != here.query()
             || !to.username().is_empty()
             || to.password().is_some()
         {

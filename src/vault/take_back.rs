@@ -11,7 +11,8 @@
 //! | 403, and the token's time is over | its leases ended with it | [`Returned::EndedWithToken`] |
 //! | no answer | once more, then a lookup: a lease that Vault does not know is gone | by what that says |
 //!
-//! The user's own token is never revoked. A batch token cannot be.
+//! The user's own token is never revoked. A batch token cannot be. Nor is a credential called revoked that outlives its lease
+//! (a session of AWS): its lease is left to end with the token.
 #![forbid(unsafe_code)]
 
 use std::time::{Duration, SystemTime};
@@ -21,7 +22,7 @@ use tokio::time::Instant;
 use super::auth::{Token, TokenKind};
 use super::client::Client;
 use super::error::{Refusal, VaultError};
-use super::lease::{self, Lease};
+use super::lease::{self, Lease, Revocation};
 
 /// What became of a session's leases and token.
 #[derive(Debug)]
@@ -33,11 +34,14 @@ pub struct TakeBack {
 }
 
 impl TakeBack {
-    /// Whether Vault said of each lease that it is gone.
+    /// Whether Vault said of each lease that it is gone, as far as anything can end what it stands for.
     pub fn all_proven(&self) -> bool {
-        self.leases
-            .iter()
-            .all(|taken| matches!(taken.returned, Returned::Revoked))
+        self.leases.iter().all(|taken| {
+            matches!(
+                taken.returned,
+                Returned::Revoked | Returned::NotRevocable { .. }
+            )
+        })
     }
 }
 
@@ -57,6 +61,11 @@ pub struct Taken {
 pub enum Returned {
     /// Gone: Vault said so. The only case that may be called revoked.
     Revoked,
+    /// Nothing ends the credential before its time, or it is not known whether anything did.
+    NotRevocable {
+        /// Why.
+        why: &'static str,
+    },
     /// Its token was revoked or has ended, and Vault ends it with that; whether the database followed is not known.
     EndedWithToken {
         /// Why it could not be revoked by itself.
@@ -152,9 +161,13 @@ pub async fn take_back(
                 Attempt::Done(returned) => returned,
                 Attempt::Open(error) => settle(&error, &token_end),
             },
-            lives_until: token
-                .expires()
-                .map_or(lease.expires(), |expires| expires.min(lease.expires())),
+            lives_until: match token.expires() {
+                // What no revocation ends does not end with its token, either.
+                Some(expires) if lease.revocation == Revocation::Ends => {
+                    expires.min(lease.expires())
+                }
+                _ => lease.expires(),
+            },
             lease,
         })
         .collect();
@@ -192,11 +205,22 @@ pub async fn take_back_for_the_dead(
 }
 
 async fn one(client: &Client, token: &Token, ours: bool, lease: &Lease, end: Instant) -> Attempt {
+    if lease.revocation == Revocation::Nothing {
+        return Attempt::Done(Returned::NotRevocable {
+            why: "it ends by its time alone: no revocation ends such a credential",
+        });
+    }
     let mut outcome = lease::revoke_by(client, &token.value, lease, true, half_way(end)).await;
     if matches!(outcome, Err(VaultError::Transport(_))) {
         outcome = lease::revoke_by(client, &token.value, lease, true, half_way(end)).await;
     }
     let error = match outcome {
+        Ok(()) if lease.revocation == Revocation::Unsure => {
+            return Attempt::Done(Returned::NotRevocable {
+                why: "Vault has revoked its lease, which deletes what the engine had made for it; a token of a service account that was \
+                      there before lives on",
+            });
+        }
         Ok(()) => return Attempt::Done(Returned::Revoked),
         Err(error) => error,
     };
