@@ -25,6 +25,8 @@ pub struct EnginePath {
     pub needs: &'static [&'static str],
     /// The fields that it may answer.
     pub fields: &'static [&'static str],
+    /// Of these, what every answer holds and another path's of the engine may not.
+    pub surely: &'static [&'static str],
     /// Whether a lease comes with it.
     pub lease: Leased,
     /// What ends it.
@@ -195,6 +197,7 @@ const fn path(
         takes_ttl: false,
         needs: NONE,
         fields,
+        surely: NONE,
         lease,
         end,
     }
@@ -217,7 +220,10 @@ pub const PATHS: &[EnginePath] = &[
     path(("database", "creds/*"), Asked::Read, DATABASE, Leased::Renewable, End::Revocation),
     path(("database", "static-creds/*"), Asked::Read, DATABASE_STATIC, Leased::Never, End::Rotation),
     with_ttl(path(("aws", "creds/*"), Asked::Either, AWS, Leased::Renewable, End::Session)),
-    with_ttl(path(("aws", "sts/*"), Asked::Either, AWS, Leased::Fixed, End::Time)),
+    EnginePath {
+        surely: &["session_token"],
+        ..with_ttl(path(("aws", "sts/*"), Asked::Either, AWS, Leased::Fixed, End::Time))
+    },
     path(("aws", "static-creds/*"), Asked::Read, &["access_key", "secret_key", "expiration"], Leased::Never, End::Rotation),
     path(("gcp", "roleset/*/token"), Asked::Either, GCP_TOKEN, Leased::Never, End::Time),
     path(("gcp", "static-account/*/token"), Asked::Either, GCP_TOKEN, Leased::Never, End::Time),
