@@ -7,6 +7,7 @@ mod filters;
 pub mod secrets;
 mod short_form;
 pub mod template;
+mod unfit;
 pub mod vault_values;
 pub mod view;
 
@@ -25,6 +26,7 @@ use adapters::Form;
 use check::Wanted;
 use secrets::{Field, Secrets};
 use template::Template;
+pub use unfit::Unfit;
 use vault_values::{Filled, mentions_vault};
 
 /// Why an output cannot be made.
@@ -78,21 +80,8 @@ pub enum RenderError {
         why: String,
     },
     /// The secret lacks the fields that the adapter's keys take.
-    #[error("the secret `{secret}`{} does not fit `type: {adapter}`: {}; {} {}", of_path(.path.as_deref()), takes(.wanted), gave(.path.as_deref()), list(.known))]
-    Unfit {
-        /// The secret.
-        secret: String,
-        /// Its path, where it was not asked for yet: no such path fits.
-        path: Option<String>,
-        /// `type:` of the output.
-        adapter: String,
-        /// The fields that it takes, a credential each.
-        wanted: Vec<String>,
-        /// The fields that there are.
-        known: Vec<String>,
-        /// The keys of the output that take a credential's field.
-        keys: Vec<&'static str>,
-    },
+    #[error("{0}")]
+    Unfit(Box<Unfit>),
     /// A field is not what the adapter's key can be made of.
     #[error("`{key}` takes a mapping, and `{field}` is not base64 of a JSON one")]
     NoMapping {
@@ -181,24 +170,6 @@ pub enum RenderError {
     Emit(#[from] yaml::EmitError),
 }
 
-fn of_path(path: Option<&str>) -> String {
-    path.map(|path| format!(" (`{path}`)")).unwrap_or_default()
-}
-
-fn gave(path: Option<&str>) -> &'static str {
-    match path {
-        Some(_) => "its engine gives",
-        None => "Vault gave",
-    }
-}
-
-fn takes(credentials: &[String]) -> String {
-    if credentials.is_empty() {
-        return "no key of it takes a credential".to_owned();
-    }
-    format!("it takes {}", credentials.join(", or "))
-}
-
 fn in_words(wanted: Wanted) -> &'static str {
     match wanted {
         Wanted::Text => "a text",
@@ -230,6 +201,9 @@ impl RenderError {
 
     /// Whether no answer of Vault's could cure it: then it is found with placeholders too, before anything is lent.
     pub fn is_certain(&self) -> bool {
+        if let Self::Unfit(unfit) = self {
+            return unfit.path.is_some();
+        }
         matches!(
             self,
             Self::UnknownSecret { .. }
@@ -239,7 +213,6 @@ impl RenderError {
                 | Self::NoMap { .. }
                 | Self::VaultInEnvDelivery
                 | Self::UnknownFilter { .. }
-                | Self::Unfit { path: Some(_), .. }
                 | Self::OtherWay { .. }
         )
     }
@@ -266,7 +239,7 @@ impl RenderError {
             Self::UnknownField { .. } => "unknown_field",
             Self::UnknownAdapter { .. } | Self::NoAdapter => "unknown_adapter",
             Self::UnknownFilter { .. } => "unknown_filter",
-            Self::Unfit { .. } | Self::NoMapping { .. } => "unfit_secret",
+            Self::Unfit(_) | Self::NoMapping { .. } => "unfit_secret",
             Self::OtherWay { .. } => "other_way",
             Self::TwoSpellings { .. } => "two_spellings",
             Self::NoMap { .. } => "no_map",
@@ -280,21 +253,7 @@ impl RenderError {
     /// What to do next.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Unfit { secret, keys, .. } if keys.is_empty() => Some(format!(
-                "its client reads variables; name them in the long form of the target in dbt-lease.yml, for example\n\
-                 \x20   env: {{AWS_ACCESS_KEY_ID: \"{{{{ vault.{secret}.access_key }}}}\"}}"
-            )),
-            Self::Unfit { secret, keys, .. } => {
-                let mut keys = keys.clone();
-                let mut seen = std::collections::BTreeSet::new();
-                keys.retain(|key| seen.insert(*key));
-                Some(format!(
-                    "say which key ({}, or another) takes which field, in the long form of the target in dbt-lease.yml:\n\
-                     \x20   fields: {{{}: \"{{{{ vault.{secret}.FIELD }}}}\"}}",
-                    keys.join(", "),
-                    keys[0],
-                ))
-            }
+            Self::Unfit(unfit) => Some(unfit.hint()),
             Self::NoMapping { .. } => Some(
                 "its engine's role must give Google's JSON key (`key_type: TYPE_GOOGLE_CREDENTIALS_FILE`)".to_owned(),
             ),

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::adapters::{self, Credential, Form, Says};
 use super::secrets::{Field, PLACEHOLDER, Secrets};
-use super::{Output, RenderError, filters, node_of, plain, spelling, text_node, value_at};
+use super::{Output, RenderError, Unfit, filters, node_of, plain, spelling, text_node, value_at};
 use crate::dbt::Profile;
 use crate::dbt::jinja::is_template;
 use crate::dbt::yaml::{Node, Value};
@@ -43,7 +43,7 @@ pub(super) fn credential(
     };
     match credentials.iter().find(fits) {
         Some(credential) => Ok((credential, name)),
-        None => Err(RenderError::Unfit {
+        None => Err(RenderError::Unfit(Box::new(Unfit {
             adapter: adapter.to_owned(),
             path: secrets.path_of(&name).map(str::to_owned),
             known: secrets.fields_of(&name),
@@ -54,7 +54,7 @@ pub(super) fn credential(
                 .flat_map(|credential| credential.takes)
                 .map(|take| take.keys[0])
                 .collect(),
-        }),
+        }))),
     }
 }
 

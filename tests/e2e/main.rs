@@ -4,6 +4,7 @@ mod support;
 
 mod dbt;
 mod ends;
+mod engines;
 mod exec;
 mod gate;
 mod janitor;
