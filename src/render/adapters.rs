@@ -121,7 +121,10 @@ const MICROSOFT_APP: Credential = saying(
         take(&["client_id"], &["client_id", "app_id"]),
         take(&["client_secret"], &["client_secret", "app_secret"]),
     ],
-    &[says(&["authentication", "auth"], &["ServicePrincipal"])],
+    &[says(
+        &["authentication", "auth"],
+        &["ServicePrincipal", "ActiveDirectoryServicePrincipal"],
+    )],
 );
 const APP: Credential = credential(&[
     take(&["client_id"], &["client_id"]),

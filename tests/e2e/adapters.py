@@ -7,6 +7,9 @@ import json
 import sys
 from argparse import Namespace
 
+# Some adapters print when they are imported.
+answers, sys.stdout = sys.stdout, sys.stderr
+
 from dbt.config.profile import Profile, read_profile
 from dbt.config.renderer import ProfileRenderer
 from dbt.flags import set_from_args
@@ -56,4 +59,4 @@ def load(directory):
         return {"error": f"{type(error).__name__}: {error}"}
 
 
-json.dump([load(directory) for directory in json.load(sys.stdin)], sys.stdout, default=str)
+json.dump([load(directory) for directory in json.load(sys.stdin)], answers, default=str)
