@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 
 use serde_json::{Value, json};
 
+use super::seconds_between;
 use crate::support::{Lab, Ran};
 
 const APPROLE: &str = "{method: approle, role_id_env: JAFFLE_PRODUCTION_ROLE_ID, secret_id_env: JAFFLE_PRODUCTION_SECRET_ID}";
@@ -164,10 +165,8 @@ fn pki_with_a_lease_and_without_and_ssh_by_certificate_and_one_time_password() {
     assert!(said.contains("0 leases, nothing to revoke"), "{said}");
     let (lent, _) = last_session(&lab);
     // The engine was asked for the life that it is to have.
-    let ends = lent["secrets"][0]["ends"].as_str().expect("an end");
-    let time = lent["time"].as_str().expect("a time");
-    let minutes = minutes_between(time, ends);
-    assert!((89..=91).contains(&minutes), "{time} to {ends}: {minutes}");
+    let seconds = seconds_between(&lent["time"], &lent["secrets"][0]["ends"]);
+    assert!((5300..=5400).contains(&seconds), "{lent}");
 
     let mut with_lease = role;
     with_lease["generate_lease"] = json!(true);
@@ -397,14 +396,6 @@ fn kubernetes_tokens_of_a_service_account_that_was_there_and_of_one_that_is_made
         deleted("/serviceaccounts/v-") && deleted("/rolebindings/v-"),
         "{asked:?}"
     );
-}
-
-fn minutes_between(from: &str, to: &str) -> i64 {
-    let minute = |stamp: &str| -> i64 {
-        let number = |range: std::ops::Range<usize>| stamp[range].parse::<i64>().expect("a number");
-        (number(8..10) * 24 + number(11..13)) * 60 + number(14..16)
-    };
-    minute(to) - minute(from)
 }
 
 /// A stub of a Kubernetes API server, as far as the engine asks it: it makes tokens, and gives back what is to be made.
