@@ -126,7 +126,8 @@ impl<'a> Template<'a> {
 /// A value with its type.
 fn typed(value: &Value) -> Result<Field, Error> {
     match value.kind() {
-        ValueKind::Bool | ValueKind::Number => Ok(Field::Plain(value.to_string())),
+        ValueKind::Bool => Ok(Field::Plain(value.is_true().to_string())),
+        ValueKind::Number => Ok(Field::Plain(value.to_string())),
         ValueKind::Map | ValueKind::Seq | ValueKind::Iterable => {
             let failed = |_| Error::new(ErrorKind::BadSerialization, "it cannot be written");
             let json = Zeroizing::new(serde_json::to_vec(value).map_err(failed)?);
@@ -194,6 +195,16 @@ mod tests {
                 Field::Text(Secret::new("{{ 1 }}<&'".to_owned())),
             ),
             ("port".to_owned(), Field::Plain("5432".to_owned())),
+            (
+                "json".to_owned(),
+                Field::Text(Secret::new(
+                    r#"{"port": 5432, "deep": ["a", 1]}"#.to_owned(),
+                )),
+            ),
+            (
+                "bytes".to_owned(),
+                Field::Text(Secret::new("/w==".to_owned())),
+            ),
         ];
         Secrets::Leased(
             [("warehouse".to_owned(), fields.into_iter().collect())]
@@ -221,6 +232,66 @@ mod tests {
             evaluate("{{ vault.warehouse.port ~ '' }}"),
             Ok(Field::Text(_))
         ));
+    }
+
+    #[test]
+    fn a_lone_expression_keeps_its_type_and_others_make_text() {
+        let made = evaluate("{{ vault.warehouse.json | fromjson }}").expect("a tree");
+        let Field::Tree(tree) = &made else {
+            panic!("{made:?}");
+        };
+        assert_eq!(
+            tree.expose_json(),
+            serde_json::json!({"deep": ["a", 1], "port": 5432})
+        );
+        for (text, plain) in [
+            ("{{ (vault.warehouse.json | fromjson).port }}", "5432"),
+            ("{{ vault.warehouse.port | int }}", "5432"),
+            ("{{ vault.warehouse.username == 'v-dbt' }}", "true"),
+        ] {
+            assert!(
+                matches!(evaluate(text), Ok(Field::Plain(value)) if value == plain),
+                "{text}"
+            );
+        }
+        for (text, expected) in [
+            ("{{ (vault.warehouse.json | fromjson).port }}!", "5432!"),
+            ("{{ '}}' ~ vault.warehouse.username }}", "}}v-dbt"),
+            (
+                "{% if vault.warehouse.port %}{{ vault.warehouse.username | b64encode }}{% endif %}",
+                "di1kYnQ=",
+            ),
+        ] {
+            let value = evaluate(text).expect(text);
+            assert_eq!(value.text().expose(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_filter_cannot_take_is_told_without_its_value() {
+        for (text, words) in [
+            (
+                "{{ vault.warehouse.username | b64decod }}",
+                "filter b64decod is unknown",
+            ),
+            (
+                "{{ vault.warehouse.password | b64decode }}",
+                "`b64decode` wants base64",
+            ),
+            (
+                "{{ vault.warehouse.bytes | b64decode }}",
+                "which are no text",
+            ),
+            (
+                "x{{ vault.warehouse.bytes | b64decode }}",
+                "which are no text",
+            ),
+            ("{{ (vault.warehouse.json | fromjson).none }}", "undefined"),
+        ] {
+            let refusal = evaluate(text).expect_err(text).to_string();
+            assert!(refusal.contains(words), "{text}: {refusal}");
+            assert!(!refusal.contains("{{ 1 }}"), "{text}: {refusal}");
+        }
     }
 
     #[test]

@@ -304,11 +304,10 @@ fn a_cubbyhole_of_the_users_own_token() {
             "auth/token/create",
             json!({"policies": ["cubby"], "no_default_policy": true}),
         );
-        let token = made["auth"]["client_token"]
+        made["auth"]["client_token"]
             .as_str()
             .expect("a token")
-            .to_owned();
-        token
+            .to_owned()
     };
     // Who fills it may write, too.
     let own = token(format!(
