@@ -9,7 +9,8 @@ use super::error::{ConfigError, Twice};
 use super::server::Settings;
 use super::walk::{Cursor, Document, Keys, Object};
 use super::{
-    Auth, Config, Environment, Lending, LentSecret, Target, auth, isolation, server, target,
+    Auth, Config, Environment, Lending, LentSecret, Target, auth, extends, isolation, server,
+    target,
 };
 use crate::place::Place;
 use crate::variables::{DBT_LEASE_CONFIG, Variables};
@@ -28,8 +29,8 @@ const MISNAMED: [&str; 5] = [
 const LARGEST: u64 = 1024 * 1024;
 
 const TOP: Keys = Keys {
-    known: &["version", "vault", "environments"],
-    later: &["extends", "parse_cache"],
+    known: &["version", "extends", "vault", "environments"],
+    later: &["parse_cache"],
     elsewhere: &[
         (
             "targets",
@@ -94,14 +95,11 @@ impl Config {
 
     /// [`Config::load`] of a text; `file` is where it stands, absolute.
     pub fn parse(file: &Path, text: &str, variables: &Variables) -> Result<Self, ConfigError> {
-        let document = Document::parse(file, text)?;
+        let document = extends::resolve(Document::parse(file, text)?)?;
         let top = document
             .root()
             .object(&TOP, "a mapping with `version`, `vault` and `environments`")?;
-        let version = top.need("version", VERSION_HINT)?;
-        if version.whole("the number 1")? != 1 {
-            return Err(version.bad("a version that this dbt-lease does not know", VERSION_HINT));
-        }
+        check_version(&top.cursor)?;
         let home = variables
             .os("HOME")
             .filter(|home| !home.is_empty())
@@ -130,6 +128,7 @@ impl Config {
             .collect::<Result<Vec<_>, _>>()?;
         let config = Self {
             file: file.to_owned(),
+            extends: document.extended(),
             fingerprint: document.fingerprint(),
             environments,
         };
@@ -262,13 +261,24 @@ fn named(file: &Path, said: &'static str) -> Result<PathBuf, ConfigError> {
     }
 }
 
-fn absolute(path: &Path) -> PathBuf {
+/// Refuses another format than ours.
+pub(super) fn check_version(top: &Cursor<'_>) -> Result<(), ConfigError> {
+    let top = top.object(&TOP, "a mapping with `version`, `vault` and `environments`")?;
+    let version = top.need("version", VERSION_HINT)?;
+    if version.whole("the number 1")? != 1 {
+        return Err(version.bad("a version that this dbt-lease does not know", VERSION_HINT));
+    }
+    Ok(())
+}
+
+pub(super) fn absolute(path: &Path) -> PathBuf {
     fs::canonicalize(path)
         .or_else(|_| std::path::absolute(path))
         .unwrap_or_else(|_| path.to_owned())
 }
 
-fn read(file: &Path) -> Result<String, ConfigError> {
+/// The text of a file, within bounds.
+pub(super) fn read(file: &Path) -> Result<String, ConfigError> {
     let unreadable = |problem: String| ConfigError::Unreadable {
         file: file.to_owned(),
         problem,

@@ -12,6 +12,7 @@ mod duration;
 pub mod engines;
 mod error;
 mod expect;
+mod extends;
 mod fingerprint;
 mod isolation;
 mod lines;
@@ -40,7 +41,9 @@ pub(crate) use walk::nearest;
 pub struct Config {
     /// The file, absolute.
     pub file: PathBuf,
-    /// SHA-256 of what the file says, in hexadecimal: what trust is tied to. Where the file lies does not count.
+    /// The files that it extends, the nearest first.
+    pub extends: Vec<PathBuf>,
+    /// SHA-256 of what the file and those say, in hexadecimal: what trust is tied to. Where the file lies does not count.
     pub fingerprint: String,
     /// The environments, in the file's order.
     pub environments: Vec<Environment>,
