@@ -7,7 +7,7 @@
 //!
 //! | module | gives | invariant |
 //! | --- | --- | --- |
-//! | [`variables`], [`secret`], [`place`], [`config`] | the process environment, secret values, places in files, dbt-lease.yml | may be imported by all; import none of the others |
+//! | [`variables`], [`secret`], [`place`], [`config`], [`process`] | the process environment, secret values, places in files, dbt-lease.yml, helper commands | may be imported by all; import none of the others |
 //! | [`dbt`] | what dbt would use, by dbt's own rules | never renders what it is not sure of |
 //! | [`plan`] | target → environment → login + secrets | pure; every refusal that needs no network |
 //! | [`trust`] | the user's word that dbt-lease.yml may be obeyed | nothing is lent without it |
@@ -28,6 +28,7 @@ pub mod delivery;
 mod failpoint;
 pub mod place;
 pub mod plan;
+pub mod process;
 pub mod record;
 pub mod render;
 pub mod secret;

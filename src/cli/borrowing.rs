@@ -22,6 +22,12 @@ impl Session<'_> {
         janitor: &Janitor<'_>,
         borrowed: &mut Borrowed,
     ) -> Result<(), Stop> {
+        let jitter = self.wanted.session.server.start_jitter;
+        tokio::select! {
+            biased;
+            signal = ending_signal(signals) => return Err(Stop::Signal(signal)),
+            () = client.stagger(jitter) => {}
+        }
         janitor.token_coming();
         let work = auth::login(client, &self.wanted.session.auth, self.variables);
         until_signal(signals, work, |token| {

@@ -29,7 +29,7 @@ pub(super) fn is_of(
     swept: &Swept,
 ) -> bool {
     dead.environment == environment
-        && dead.address == server.address
+        && server.addresses().any(|address| dead.address == address)
         && dead.namespace == server.namespace
         && !swept
             .living
@@ -66,7 +66,7 @@ pub(super) async fn take_back(
         for taken in &taken {
             let (result, proof) = outcome(&taken.returned);
             found.lines.push(format!(
-                "session {session} of the environment {}, which was killed: its lease on `{}`: {result}: {proof}",
+                "session {session} of the environment {}, which is over: its lease on `{}`: {result}: {proof}",
                 dead.environment, taken.lease.path
             ));
             leases.push(TakenBack {

@@ -19,7 +19,7 @@ use crate::delivery::session::{Contents, SessionDir, Step};
 use crate::plan::{self, Further, Loan, Plan};
 use crate::render::secrets::Secrets;
 use crate::render::{self, RenderError};
-use crate::supervise::child::{self, Child, End};
+use crate::supervise::child::{self, Child, End, Purpose, Started, Waited};
 use crate::supervise::signals::Signals;
 use crate::variables::{DBT_LEASE_REQUIRED, DBT_LEASE_SESSION, Variables};
 
@@ -172,8 +172,23 @@ fn enclosing_session(variables: &Variables) -> Option<&str> {
 fn run_alone(command: &[OsString], variables: &Variables, is_dbt: bool) -> Result<End, Failure> {
     in_loop(async {
         let signals = watch_signals()?;
-        wait(Child::start(command, variables, is_dbt)?, &signals).await
+        let started = Child::start(
+            command,
+            variables,
+            Purpose::of(is_dbt, false),
+            &signals,
+            |_| None,
+        )?;
+        end_of(started, &signals).await
     })
+}
+
+/// The end of a command to which nothing is lent.
+async fn end_of(started: Started, signals: &Signals) -> Result<End, Failure> {
+    match started {
+        Started::Running(child) => Ok(wait(child, signals).await?.ended.end),
+        Started::Asked(signal) => Ok(End::Signal(signal as i32)),
+    }
 }
 
 /// Runs a dbt command that reads its profile and does not connect.
@@ -211,8 +226,9 @@ fn run_on_placeholders(
             ..Additions::default()
         };
         let environ = for_child(variables, &plan.login_variables, &additions);
-        let end = match Child::start(&resolved.argv, &environ, resolved.is_dbt) {
-            Ok(child) => wait(child, &signals).await,
+        let purpose = Purpose::of(resolved.is_dbt, false);
+        let end = match Child::start(&resolved.argv, &environ, purpose, &signals, |_| None) {
+            Ok(started) => end_of(started, &signals).await,
             Err(error) => Err(error.into()),
         };
         if let Err(error) = directory.remove() {
@@ -364,7 +380,7 @@ pub(crate) fn watch_signals() -> Result<Signals, Failure> {
         .map_err(|error| Failure::new("start", format!("signals cannot be watched: {error}"), None))
 }
 
-pub(crate) async fn wait(child: Child, signals: &Signals) -> Result<End, Failure> {
+pub(crate) async fn wait(child: Child, signals: &Signals) -> Result<Waited, Failure> {
     child.wait(signals).await.map_err(|error| {
         Failure::new(
             "wait",

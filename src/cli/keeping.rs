@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::time::{Duration, SystemTime};
 
 use super::say::Say;
+use crate::failpoint;
 use crate::record::audit::stamp;
 use crate::supervise::janitor::handle::Janitor;
 use crate::supervise::renewal::{self, Event, Life, Trouble, boottime};
@@ -67,6 +68,7 @@ impl<'a> Keeper<'a> {
     /// Renews for as long as it is polled.
     pub(super) async fn keep(&self) -> std::convert::Infallible {
         let renew = async |number: usize, increment: Duration, within: Duration| {
+            failpoint::reached("renewing");
             let granted = match number.checked_sub(1) {
                 None => renew::token(self.client, self.token, increment, within).await,
                 Some(lease) => {

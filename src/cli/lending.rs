@@ -7,8 +7,6 @@ use std::path::Path;
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
-use nix::sys::signal::Signal;
-
 use super::arguments::{self, Exec};
 use super::dead;
 use super::exec::{Material, Part, Wanted, deliver, in_loop, profile, wait, watch_signals};
@@ -31,9 +29,11 @@ use crate::record::back::Back;
 use crate::record::dead::{IN_PASSING, LONGEST_LEASE};
 use crate::render::secrets::Secrets;
 use crate::render::{self, RenderError};
-use crate::supervise::child::{Child, End, StartError, signal_name};
+use crate::supervise::child::{Child, End, Purpose, StartError, Started, Waited, signal_name};
+use crate::supervise::course::Asked;
 use crate::supervise::janitor::handle::{Janitor, JanitorError, without_variables};
 use crate::supervise::janitor::protocol::{About, Introduction, Proof};
+use crate::supervise::privacy::withdraw_memory;
 use crate::supervise::signals::{Signals, asks_to_end};
 use crate::variables::Variables;
 use crate::vault::auth::Token;
@@ -43,10 +43,9 @@ use crate::vault::lease::Lease;
 use crate::vault::secret;
 use crate::vault::take_back::take_back;
 
-/// How long Vault may take to end things after the command ended by itself.
+/// How long Vault may take to end things after the command ended by itself. After a signal it is what is left of
+/// [`crate::supervise::course::AT_MOST`].
 const PATIENT: Duration = Duration::from_secs(30);
-/// The same after the command was ended by a signal: Airflow kills five seconds after it asked.
-const HURRIED: Duration = Duration::from_secs(3);
 /// How long a request that a signal finds under way may still take: its answer may hold a lease.
 pub(super) const LAST_ANSWER: Duration = Duration::from_secs(2);
 
@@ -78,12 +77,14 @@ pub(super) struct Borrowed {
     pub(super) secrets: Vec<secret::Lent>,
     pub(super) directory: Option<SessionDir>,
     pub(super) recorded: bool,
+    /// Whether the command runs on it.
+    in_use: bool,
 }
 
 /// Why the way to the command's end was left early.
 pub(super) enum Stop {
     Failure(Failure),
-    Signal(Signal),
+    Signal(Asked),
 }
 
 macro_rules! stops {
@@ -133,9 +134,8 @@ pub(super) fn run(
         swept: sweep(say, &surroundings.variables),
     };
     session.refuse_what_is_certain()?;
-    // From here on secrets lie in our memory: no core dump, and nobody of this user's reads it. The child's own memory is its affair. A
-    // kernel that knows no such thing keeps nothing from working.
-    let _ = nix::sys::prctl::set_dumpable(false);
+    // From here on secrets lie in our memory. The child's own memory is its affair.
+    withdraw_memory();
     let end = in_loop(session.run())?;
     match end {
         (End::Code(0), false) if exec.strict => Err(Failure::new(
@@ -194,31 +194,47 @@ impl Session<'_> {
         let started = Instant::now();
         let mut borrowed = Borrowed::default();
         let work = self.lend_and_run(&client, &signals, &janitor, &mut borrowed, record.as_mut());
-        let way = unless_it_panics(work).await.unwrap_or_else(|| {
+        let bug = || {
             let message = "dbt-lease has a bug (see above); please report it";
-            Err(Failure::new("bug", message, None).into())
-        });
-        let within = if matches!(way, Ok(End::Signal(_)) | Err(Stop::Signal(_))) {
-            HURRIED
-        } else {
-            PATIENT
+            Failure::new("bug", message, None)
+        };
+        let way = match unless_it_panics(work).await {
+            Some(way) => way,
+            // Nobody waits for the command any more: the janitor ends it and gives everything back, and is waited for.
+            None if borrowed.in_use && janitor.is_there().is_ok() => {
+                drop(janitor);
+                return Err(bug());
+            }
+            None => Err(bug().into()),
+        };
+        let until = match &way {
+            Ok(waited) => waited.ended.until,
+            Err(Stop::Signal(asked)) => Some(asked.until()),
+            Err(Stop::Failure(_)) => None,
         };
         failpoint::reached("taking_back");
-        let back = self.take_back(&client, &signals, borrowed, within).await;
+        let has_janitor = janitor.is_there().is_ok();
+        let back = self
+            .take_back(&client, &signals, borrowed, until, has_janitor)
+            .await;
         failpoint::reached("taken_back");
         let result = match &way {
-            Ok(End::Code(code)) => format!("exit {code}"),
-            Ok(End::Signal(signal)) => format!("signal {}", signal_name(*signal)),
-            Err(Stop::Signal(signal)) => format!("not started: {signal}"),
+            Ok(waited) => match waited.ended.end {
+                End::Code(code) => format!("exit {code}"),
+                End::Signal(signal) => format!("signal {}", signal_name(signal)),
+            },
+            Err(Stop::Signal(asked)) => format!("not started: {}", asked.signal),
             Err(Stop::Failure(failure)) => format!("not started: {}", failure.kind),
         };
-        let on_record = if !back.abandoned.is_empty() && janitor.is_there().is_ok() {
-            // Who wants us gone at once gets that; the janitor goes on, and tells the record.
+        let still_runs = matches!(&way, Ok(waited) if waited.still_runs);
+        let on_record = if (back.broken_off || still_runs) && has_janitor {
+            // Who wants us gone gets that; the janitor goes on, and tells the record.
             janitor.leave(&result);
             back.recorded
         } else {
             let on_record = self.record_end(record.as_mut(), &back, &result, started.elapsed());
             janitor.done(Proof::of(&back));
+            failpoint::reached("done_sent");
             on_record
         };
         // All is done that a signal could disturb. A stderr that nobody reads may hold us up for ever; then a signal ends us.
@@ -232,8 +248,8 @@ impl Session<'_> {
         );
         let proven = back.is_proven();
         match way {
-            Ok(end) => Ok((end, proven)),
-            Err(Stop::Signal(signal)) => Ok((End::Signal(signal as i32), proven)),
+            Ok(waited) => Ok((waited.ended.end, proven)),
+            Err(Stop::Signal(asked)) => Ok((End::Signal(asked.signal as i32), proven)),
             Err(Stop::Failure(failure)) => Err(failure),
         }
     }
@@ -245,7 +261,7 @@ impl Session<'_> {
         janitor: &Janitor<'_>,
         borrowed: &mut Borrowed,
         mut record: Option<&mut Record>,
-    ) -> Result<End, Stop> {
+    ) -> Result<Waited, Stop> {
         let Self {
             variables, wanted, ..
         } = self;
@@ -283,7 +299,18 @@ impl Session<'_> {
         let environ = for_child(variables, &wanted.plan.login_variables, &additions);
         janitor.is_there()?;
         let gate = self.gate(borrowed.directory.as_ref());
-        let child = Child::start(&wanted.resolved.argv, &environ, wanted.resolved.is_dbt)?;
+        let started = Child::start(
+            &wanted.resolved.argv,
+            &environ,
+            Purpose::of(wanted.resolved.is_dbt, true),
+            signals,
+            |reach| janitor.announcement(reach),
+        )?;
+        let child = match started {
+            Started::Running(child) => child,
+            Started::Asked(signal) => return Err(Stop::Signal(Asked::now(signal))),
+        };
+        borrowed.in_use = true;
         janitor.child(&child);
         failpoint::reached("child_started");
         drop(material);
@@ -302,10 +329,11 @@ impl Session<'_> {
         client: &Client,
         signals: &Signals,
         (janitor, borrowed, record): (&Janitor<'_>, &mut Borrowed, Option<&mut Record>),
-    ) -> Result<End, Stop> {
+    ) -> Result<Waited, Stop> {
         let Borrowed {
             token: Some(token),
             secrets,
+            in_use,
             ..
         } = borrowed
         else {
@@ -318,18 +346,20 @@ impl Session<'_> {
             .filter_map(|secret| Some((secret.path.clone(), secret.ends?)))
             .collect();
         let dead = self.take_back_for_the_dead(client, token, record);
-        let end = tokio::select! {
-            (end, ()) = async { tokio::join!(wait(child, signals), dead) } => end,
+        let waited = tokio::select! {
+            waited = wait_beside(child, signals, dead) => waited,
             never = keeper.keep() => match never {},
             never = tell_ends(self.say, ends) => match never {},
         };
+        *in_use = false;
+        failpoint::reached("child_exited");
         let (kept_token, kept) = (keeper.token(), keeper.leases());
         let leased = secrets
             .iter_mut()
             .filter_map(|secret| secret.lease.as_mut());
         leased.zip(kept).for_each(|(lease, kept)| *lease = kept);
         *token = kept_token;
-        Ok(end?)
+        Ok(waited?)
     }
 
     /// Takes back what killed sessions of this environment left, while the command runs.
@@ -405,9 +435,11 @@ impl Session<'_> {
                     Ok(()) => self
                         .say
                         .note(|| "dbt has read profiles.yml, and it is shredded".to_owned()),
-                    Err(error) => self
-                        .say
-                        .note(|| format!("profiles.yml stays until dbt has ended: {error}")),
+                    Err(error) => self.say.note(|| {
+                        format!(
+                            "profiles.yml could not be shredded as soon as dbt had read it: {error}"
+                        )
+                    }),
                 };
                 gate.keep(tell).await
             }
@@ -420,13 +452,15 @@ impl Session<'_> {
         client: &Client,
         signals: &Signals,
         borrowed: Borrowed,
-        within: Duration,
+        until: Option<Instant>,
+        has_janitor: bool,
     ) -> Back {
         let Borrowed {
             token,
             secrets,
             directory,
             recorded,
+            ..
         } = borrowed;
         let directory = directory.map(SessionDir::remove);
         let leases: Vec<Lease> = secrets
@@ -438,30 +472,64 @@ impl Session<'_> {
                 directory,
                 returned: None,
                 recorded,
+                broken_off: false,
                 abandoned: Vec::new(),
             };
         };
         let known = leases.clone();
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        // The janitor may still get the answer for which there is no time here; without one, what has no answer in time is said.
+        let within = left.filter(|_| !has_janitor).unwrap_or(PATIENT);
         let mut work = std::pin::pin!(take_back(client, &token, leases, within));
         // The ^C that ended the command may still lie in the pipe: it is not about us.
         signals.forget_pending();
+        let time_is_over = async {
+            match left {
+                Some(left) if has_janitor => tokio::time::sleep(left).await,
+                _ => std::future::pending().await,
+            }
+        };
+        failpoint::reached("revoking");
         let returned = tokio::select! {
             returned = &mut work => Some(returned),
+            () = time_is_over => None,
             // Whoever asks again wants us gone.
-            () = told_to_end(signals) => tokio::time::timeout(LAST_ANSWER, work).await.ok(),
+            _ = ending_signal(signals) => {
+                let last = left.map_or(LAST_ANSWER, |left| left.min(LAST_ANSWER));
+                tokio::time::timeout(last, work).await.ok()
+            }
         };
-        let abandoned = if returned.is_some() {
-            Vec::new()
-        } else {
-            known
-        };
+        let broken_off = returned.is_none();
         Back {
             directory,
             returned,
             recorded,
-            abandoned,
+            broken_off,
+            abandoned: if broken_off { known } else { Vec::new() },
         }
     }
+}
+
+/// Waits for the command's end and for other work beside it, which no signal waits for.
+async fn wait_beside(
+    child: Child,
+    signals: &Signals,
+    work: impl Future<Output = ()>,
+) -> Result<Waited, Failure> {
+    let mut waiting = std::pin::pin!(wait(child, signals));
+    let mut work = std::pin::pin!(work);
+    let mut waited = tokio::select! {
+        biased;
+        waited = &mut waiting => waited?,
+        () = &mut work => return waiting.await,
+    };
+    if waited.ended.until.is_none() {
+        tokio::select! {
+            () = work => {}
+            asked = ending_signal(signals) => waited.ended.until = Some(asked.until()),
+        }
+    }
+    Ok(waited)
 }
 
 /// What the work gives, or `None` where it panics: what was borrowed must be given back all the same.
@@ -479,21 +547,17 @@ async fn unless_it_panics<T>(work: impl Future<Output = T>) -> Option<T> {
 }
 
 /// The next signal that asks us to end.
-pub(super) async fn ending_signal(signals: &Signals) -> Signal {
+pub(super) async fn ending_signal(signals: &Signals) -> Asked {
     loop {
         match signals.next().await {
             Ok(received) if asks_to_end(received.signal) => {
-                return received.signal;
+                return Asked::now(received.signal);
             }
             Ok(_) => {}
             // The pipe is ours and stays open; without it there is nothing to wait for.
             Err(_) => std::future::pending().await,
         }
     }
-}
-
-async fn told_to_end(signals: &Signals) {
-    ending_signal(signals).await;
 }
 
 /// `20261124T101530Z-9f86d081`: readable, sortable, and no other session's.

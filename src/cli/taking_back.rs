@@ -39,9 +39,18 @@ pub(super) fn report(
         let until = stamp(lease.expires());
         say.alarm(
             &format!(
-                "the lease on `{}` may not be revoked: a signal broke that off; the janitor goes on with it, and the record will tell; \
+                "the lease on `{}` may not be revoked: there was no time left for that after a signal; the janitor goes on with it, and the record will tell; \
                  it lives until {until} at the latest ({place})",
                 lease.path
+            ),
+            None,
+        );
+    }
+    if back.broken_off && back.abandoned.is_empty() {
+        say.alarm(
+            &format!(
+                "the session's token may not be revoked: there was no time left for that after a signal; the janitor goes on with it, and \
+                 the record will tell (session {session})"
             ),
             None,
         );

@@ -250,7 +250,7 @@ environments:
             .environments
             .iter()
             .map(|environment| match &environment.auth {
-                Some(Auth::AppRole { secret_id, .. }) => secret_id.clone(),
+                Some(Auth::AppRole(approle)) => approle.secret_id.clone(),
                 _ => panic!("an AppRole"),
             })
             .collect();

@@ -84,7 +84,7 @@ impl<'a> Choices<'a> {
         let settings = if engine.fusion || !engine.rules.settings {
             Settings::default()
         } else {
-            Settings::read(home.as_deref())?
+            Settings::read(home.as_deref(), engine.merging)?
         };
         Ok(Self {
             environment,

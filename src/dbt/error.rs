@@ -16,6 +16,14 @@ pub enum DbtError {
         /// What stands in the way.
         why: String,
     },
+    /// Words that its table does not know, of a dbt that may know them.
+    #[error("dbt is {dbt}, which may not be its own: by them, {why}")]
+    UnknownWords {
+        /// Which dbt it is, and by which rules it is read.
+        dbt: String,
+        /// What dbt would say by these rules.
+        why: String,
+    },
     /// A path, name or variable that must be text is not UTF-8.
     #[error("{what} is not UTF-8, so it is not certain what dbt makes of it")]
     NotText {
@@ -227,6 +235,7 @@ impl DbtError {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::UnreadableCommand { .. } => "unreadable_command",
+            Self::UnknownWords { .. } => "unknown_words",
             Self::NotText { .. } => "not_text",
             Self::NoDirectory { .. } => "no_directory",
             Self::NoProject { .. } => "no_project",
@@ -282,6 +291,11 @@ impl DbtError {
         Some(match self {
             Self::UnreadableCommand { .. } => {
                 "put dbt-lease right before dbt, or name `--target` before `--`".to_owned()
+            }
+            Self::UnknownWords { .. } => {
+                "an option can be given by its variable (`DBT_ENGINE_NAME=…` for `--name`); or let dbt-lease choose and not read \
+                 dbt's words: `dbt-lease exec --target TARGET -- sh -c 'dbt …'`"
+                    .to_owned()
             }
             Self::NoProject { .. } => "go to the project's directory, or pass `--project-dir`".to_owned(),
             Self::ConfigAndFlags { .. } => {

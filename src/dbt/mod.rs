@@ -21,6 +21,8 @@ pub mod options_1_11;
 #[rustfmt::skip]
 pub mod options_1_12;
 #[rustfmt::skip]
+pub mod options_1_12_0;
+#[rustfmt::skip]
 pub mod options_1_9;
 mod profile;
 mod program;

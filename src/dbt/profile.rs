@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::error::{DbtError, UnknownTarget};
 use super::jinja::{self, JinjaError, Scope};
 use super::project::{self, ProjectFile};
-use super::yaml::{Mapping, Node, Value};
+use super::yaml::{Mapping, Merging, Node, Value};
 use super::{Profile, Source};
 use crate::place::Place;
 
@@ -108,7 +108,12 @@ impl ProfilesFile {
     ///
     /// # Errors
     /// There is none, it cannot be read, or it is not what dbt accepts.
-    pub(super) fn read(dir: &Path, source: &Source, wanted: &str) -> Result<Self, DbtError> {
+    pub(super) fn read(
+        dir: &Path,
+        source: &Source,
+        wanted: &str,
+        merging: Option<Merging>,
+    ) -> Result<Self, DbtError> {
         let path = dir.join("profiles.yml");
         // dbt asks isfile(): a pipe is as good as none.
         if !path.is_file() {
@@ -118,7 +123,7 @@ impl ProfilesFile {
                 profile: wanted.to_owned(),
             });
         }
-        let root = project::load(&path)?;
+        let root = project::load(&path, merging)?;
         if is_falsy(&root) {
             return Err(DbtError::EmptyProfilesFile { path });
         }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::dotenv::is_python_space;
 use super::error::DbtError;
-use super::yaml::{self, Node, Value};
+use super::yaml::{self, Merging, Node, Value};
 use super::{Project, Source};
 use crate::place::Place;
 
@@ -40,7 +40,11 @@ pub(super) fn nearest(cwd: &Path) -> PathBuf {
 ///
 /// # Errors
 /// There is none, or it is not a mapping.
-pub(super) fn read(dir: &Path, source: &Source) -> Result<ProjectFile, DbtError> {
+pub(super) fn read(
+    dir: &Path,
+    source: &Source,
+    merging: Option<Merging>,
+) -> Result<ProjectFile, DbtError> {
     let dir = normal(dir);
     let path = dir.join(FILE);
     if !path.exists() {
@@ -49,7 +53,7 @@ pub(super) fn read(dir: &Path, source: &Source) -> Result<ProjectFile, DbtError>
             said: source.said.clone(),
         });
     }
-    let root = parsed(&path, &stripped(&bytes_of(&path)?))?;
+    let root = parsed(&path, &stripped(&bytes_of(&path)?), merging)?;
     let Some(map) = root.map() else {
         return Err(DbtError::ProjectNotMapping { path });
     };
@@ -84,8 +88,8 @@ pub(super) fn read(dir: &Path, source: &Source) -> Result<ProjectFile, DbtError>
 ///
 /// # Errors
 /// It cannot be read, or is not YAML as dbt reads it.
-pub(super) fn load(path: &Path) -> Result<Rc<Node>, DbtError> {
-    parsed(path, &bytes_of(path)?)
+pub(super) fn load(path: &Path, merging: Option<Merging>) -> Result<Rc<Node>, DbtError> {
+    parsed(path, &bytes_of(path)?, merging)
 }
 
 fn bytes_of(path: &Path) -> Result<Vec<u8>, DbtError> {
@@ -95,8 +99,8 @@ fn bytes_of(path: &Path) -> Result<Vec<u8>, DbtError> {
     })
 }
 
-fn parsed(path: &Path, bytes: &[u8]) -> Result<Rc<Node>, DbtError> {
-    yaml::load(bytes).map_err(|error| {
+fn parsed(path: &Path, bytes: &[u8], merging: Option<Merging>) -> Result<Rc<Node>, DbtError> {
+    yaml::load_merging(bytes, merging).map_err(|error| {
         let text = std::str::from_utf8(bytes).unwrap_or_default();
         let at = Place::of_line(path, Some(error.line()));
         let (key, after) = match yaml::last_key(text, error.line()) {

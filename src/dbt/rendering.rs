@@ -50,7 +50,7 @@ impl<'a> Rendering<'a> {
             Reading::Nothing | Reading::Usage(_) => None,
         };
         let text = given.as_deref().or(selection.vars.as_deref());
-        let vars = vars(text).map_err(|why| DbtError::BadVars { why })?;
+        let vars = vars(text, engine.merging).map_err(|why| DbtError::BadVars { why })?;
         Ok(Self {
             environment,
             vars,

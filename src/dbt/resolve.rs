@@ -52,6 +52,11 @@ pub fn resolve(
     let invocation = match reading {
         Reading::Command(invocation) => invocation,
         Reading::Nothing => return Ok(unleased(command, None, None, engine)),
+        // A newer dbt may know the word, and whether it takes a value.
+        Reading::Usage(why) if !engine.is_compared() => {
+            let dbt = engine.said();
+            return Err(DbtError::UnknownWords { dbt, why });
+        }
         Reading::Usage(why) => return Ok(unleased(command, None, Some(why), engine)),
     };
     if !selection.others.is_empty() {
@@ -206,11 +211,12 @@ impl Choices<'_> {
         selection: &Selection,
     ) -> Result<Resolved, DbtError> {
         let need = need(invocation);
+        let merging = self.engine.merging;
         let given = Given::Words(invocation);
         if need == Need::None {
             let project = self
                 .project_dir(invocation.command, given)
-                .and_then(|dir| project::read(&dir.path, &dir.source));
+                .and_then(|dir| project::read(&dir.path, &dir.source, merging));
             return Ok(unleased(
                 command,
                 project.ok().map(|file| file.project),
@@ -218,14 +224,14 @@ impl Choices<'_> {
                 self.engine.clone(),
             ));
         }
-        let vars = match vars(invocation.value("vars")) {
+        let vars = match vars(invocation.value("vars"), merging) {
             Ok(vars) => vars,
             Err(why) => return Ok(unleased(command, None, Some(why), self.engine.clone())),
         };
         let project_dir = self.project_dir(invocation.command, given)?;
         let profiles_dir = self.profiles_dir(invocation.command, given)?;
         let debug = invocation.command.words == ["debug"];
-        let project = match project::read(&project_dir.path, &project_dir.source) {
+        let project = match project::read(&project_dir.path, &project_dir.source, merging) {
             Err(DbtError::NoProject { .. }) if debug => None,
             other => Some(other?),
         };
@@ -271,11 +277,13 @@ impl Choices<'_> {
     /// Any other program, or none: our own options decide.
     fn other(&self, command: &[OsString], selection: &Selection) -> Result<Resolved, DbtError> {
         let run = self.run();
+        let merging = self.engine.merging;
         let given = Given::Selection(selection);
-        let vars = vars(selection.vars.as_deref()).map_err(|why| DbtError::BadVars { why })?;
+        let vars =
+            vars(selection.vars.as_deref(), merging).map_err(|why| DbtError::BadVars { why })?;
         let project_dir = self.project_dir(run, given)?;
         let profiles_dir = self.profiles_dir(run, given)?;
-        let project = project::read(&project_dir.path, &project_dir.source)?;
+        let project = project::read(&project_dir.path, &project_dir.source, merging)?;
         let chosen = self.chosen(run, given, Some(&project), &profiles_dir, &vars)?;
         let mut others: Vec<Other> = Vec::new();
         for (name, target) in &selection.others {
@@ -343,7 +351,7 @@ impl Choices<'_> {
                 (self.only_profile(profiles_dir, path)?, None)
             }
         };
-        let file = ProfilesFile::read(&profiles_dir.path, &profiles_dir.source, &name.text)?;
+        let file = self.profiles_file(profiles_dir, &name.text)?;
         if project.is_some_and(|project| project.flags) && file.has_config() {
             return Err(DbtError::ConfigAndFlags {
                 path: file.path().to_path_buf(),
@@ -360,9 +368,13 @@ impl Choices<'_> {
         })
     }
 
+    fn profiles_file(&self, dir: &Directory, wanted: &str) -> Result<ProfilesFile, DbtError> {
+        ProfilesFile::read(&dir.path, &dir.source, wanted, self.engine.merging)
+    }
+
     /// The profile that `dbt debug` takes where nothing names one.
     fn only_profile(&self, profiles_dir: &Directory, path: PathBuf) -> Result<Choice, DbtError> {
-        let file = ProfilesFile::read(&profiles_dir.path, &profiles_dir.source, "")?;
+        let file = self.profiles_file(profiles_dir, "")?;
         let mut names = file.names();
         match names.pop() {
             Some(text) if names.is_empty() && file.all_named() => {

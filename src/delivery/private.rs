@@ -13,6 +13,7 @@ use nix::sys::stat::{FchmodatFlags, FileStat, Mode, fchmod, fchmodat, fstat, mkd
 use nix::sys::statfs::{self, FsType, fstatfs};
 use nix::unistd::{Uid, UnlinkatFlags, geteuid, unlinkat};
 
+use crate::failpoint;
 use crate::variables::Variables;
 
 /// What a file system does with what is written to it.
@@ -188,7 +189,7 @@ impl PrivateDir {
         let descriptor = openat(&self.descriptor, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
         let written = fchmod(&descriptor, Mode::S_IRUSR | Mode::S_IWUSR)
             .map_err(io::Error::from)
-            .and_then(|()| std::fs::File::from(descriptor).write_all(contents));
+            .and_then(|()| fill(descriptor.into(), contents));
         if written.is_err() {
             // A full file system leaves an empty file behind, which dbt would take for a profiles.yml.
             let _ = super::shred::file(&self.descriptor, OsStr::new(name));
@@ -199,6 +200,7 @@ impl PrivateDir {
     /// Removes this directory's entry from `parent`, if it is empty. That it is gone already is as good.
     pub fn remove_from(self, parent: &Self) -> io::Result<()> {
         let name = self.path.file_name().unwrap_or_default();
+        failpoint::passed("unlinking")?;
         match unlinkat(&parent.descriptor, name, UnlinkatFlags::RemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(error) => Err(error.into()),
@@ -215,6 +217,15 @@ impl AsFd for PrivateDir {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.descriptor.as_fd()
     }
+}
+
+fn fill(mut file: std::fs::File, contents: &[u8]) -> io::Result<()> {
+    failpoint::passed("file_created")?;
+    let (first, rest) = failpoint::halves(contents);
+    file.write_all(first)?;
+    failpoint::passed("half_written")?;
+    file.write_all(rest)?;
+    failpoint::passed("written")
 }
 
 /// A place where others cannot exchange what we make.

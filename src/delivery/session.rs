@@ -187,8 +187,9 @@ impl SessionDir {
         tell: &dyn Fn(Step<'_>),
     ) -> io::Result<Parts> {
         tell(Step::Coming(&base.path().join(session)));
+        failpoint::passed("path_told")?;
         let session = base.create(session)?;
-        failpoint::reached("directory_made");
+        failpoint::passed("directory_made")?;
         let session = Locked::new(session)?;
         tell(Step::Session(
             session.directory.path(),
@@ -240,6 +241,7 @@ impl SessionDir {
             return Ok(());
         };
         self.reserve = [const { None }; 3];
+        failpoint::reached("shredding");
         let shredded = shred::contents(&profiles);
         let files_shredded = files
             .as_ref()
@@ -252,6 +254,7 @@ impl SessionDir {
             .and_then(|()| session.directory.remove_from(&self.base))
             .and_then(|()| files.map_or(Ok(()), |files| files.directory.remove_from(&self.base)));
         remove_if_empty(&self.base);
+        failpoint::reached("unlinked");
         shredded.and(files_shredded).and(removed)
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Lease, Plan};
 use crate::config::engines::EnginePath;
-use crate::config::{Auth, Delivery, Lent, LentSecret, RoleId};
+use crate::config::{Auth, Delivery, Lent, LentSecret};
 use crate::dbt::Profile;
 
 /// `project` of the JSON.
@@ -22,11 +22,11 @@ pub struct ProjectView {
 /// `login` of the JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LoginView {
-    /// `approle` or `token`.
+    /// `approle`, `jwt`, …
     pub method: &'static str,
     /// Where it is mounted, below `auth/`; a token has none.
     pub mount: Option<String>,
-    /// The role's name where dbt-lease.yml says it, else its literal id.
+    /// The role's name where dbt-lease.yml says it, else its literal id; the user's name where one logs in by that.
     pub role: Option<String>,
 }
 
@@ -63,25 +63,10 @@ pub struct Request {
 
 impl LoginView {
     pub(super) fn of(auth: &Auth) -> Self {
-        match auth {
-            Auth::AppRole {
-                mount,
-                role_id,
-                role,
-                ..
-            } => Self {
-                method: "approle",
-                mount: Some(mount.clone()),
-                role: role.clone().or_else(|| match role_id {
-                    RoleId::Literal(id) => Some(id.clone()),
-                    RoleId::File(_) | RoleId::Variable(_) => None,
-                }),
-            },
-            Auth::Token => Self {
-                method: "token",
-                mount: None,
-                role: None,
-            },
+        Self {
+            method: auth.method(),
+            mount: auth.mount().map(str::to_owned),
+            role: auth.role().map(str::to_owned),
         }
     }
 }

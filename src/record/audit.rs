@@ -3,10 +3,10 @@
 //! `lent` is on file before the child starts, `ended` after it. Lease ids stand here and nowhere else: whoever has one can end the
 //! lease. No secret and no argument of the command stands here.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -18,6 +18,7 @@ use nix::libc;
 use nix::unistd::geteuid;
 use serde::Serialize;
 
+use crate::failpoint;
 use crate::variables::{DBT_LEASE_AUDIT_FILE, Variables};
 use crate::vault::lease::Revocation;
 
@@ -216,11 +217,7 @@ impl Record {
         if variables.text(DBT_LEASE_AUDIT_FILE).is_none()
             && let Some(parent) = path.parent()
         {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(parent)
-                .map_err(failed)?;
+            make_directories(parent).map_err(failed)?;
         }
         let file = OpenOptions::new()
             .append(true)
@@ -248,6 +245,11 @@ impl Record {
         if found.mode() & 0o077 != 0 {
             let mode = found.mode() & 0o777;
             return not_private(format!("can be read by others (mode {mode:o})"), true);
+        }
+        // A umask may have taken our own bits away when it was made, and the next session could not open it.
+        if found.mode() & 0o600 != 0o600 {
+            file.set_permissions(Permissions::from_mode(0o600))
+                .map_err(failed)?;
         }
         Ok(Self { file, path })
     }
@@ -292,6 +294,10 @@ impl Record {
 
     /// Appends one event. One write a line: with O_APPEND, lines of sessions that run at once do not mix.
     pub fn append(&mut self, session: &str, kind: Kind<'_>) -> io::Result<()> {
+        failpoint::passed(match kind {
+            Kind::Lent(_) => "recording_lent",
+            Kind::Ended(_) => "recording_ended",
+        })?;
         let event = Event {
             version: VERSION,
             time: stamp(SystemTime::now()),
@@ -312,6 +318,23 @@ impl Record {
         let mut last = [b'\n'];
         let length = self.file.metadata().map_or(0, |found| found.len());
         length > 0 && self.file.read_at(&mut last, length - 1).is_ok() && last != [b'\n']
+    }
+}
+
+/// Makes a directory for us alone, and those above it that are not there. A umask may take our own bits away (0777 leaves none), so they are
+/// set again; what was there stays as it is.
+fn make_directories(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = directory.parent() {
+        make_directories(parent)?;
+    }
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Ok(()) => std::fs::set_permissions(directory, Permissions::from_mode(0o700)),
+        // Another session was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
@@ -351,8 +374,6 @@ fn path(variables: &Variables) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     fn ended() -> Kind<'static> {

@@ -12,10 +12,12 @@ use crate::vault::take_back::{Returned, TakeBack, Taken, TokenEnd};
 pub struct Back {
     /// The directory; `None` where there was none.
     pub directory: Option<io::Result<()>>,
-    /// Leases and token; `None` where there was no token, or where taking back was broken off.
+    /// Leases and token; `None` where there was no token, or where taking back was broken off: the janitor does it, where there is one.
     pub returned: Option<TakeBack>,
     /// Whether `lent` is on record.
     pub recorded: bool,
+    /// Whether taking back was broken off: the janitor does it, where there is one.
+    pub broken_off: bool,
     /// The leases that nobody waited for.
     pub abandoned: Vec<Lease>,
 }
@@ -23,7 +25,7 @@ pub struct Back {
 impl Back {
     /// Whether nothing was borrowed at all.
     pub fn is_nothing(&self) -> bool {
-        self.directory.is_none() && self.returned.is_none() && self.abandoned.is_empty()
+        self.directory.is_none() && self.returned.is_none() && !self.broken_off
     }
 
     /// Whether Vault said of every lease that it is gone, and nothing else is left.
@@ -33,7 +35,7 @@ impl Back {
             .returned
             .as_ref()
             .is_none_or(|back| back.all_proven() && !matches!(back.token, TokenEnd::Failed { .. }));
-        directory && returned && self.abandoned.is_empty()
+        directory && returned && !self.broken_off
     }
 
     /// The record's last event of the session.

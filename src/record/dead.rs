@@ -1,4 +1,5 @@
-//! Dead sessions: on record as `lent`, not as `ended`, and claimed by no living process.
+//! Dead sessions: on record as `lent`, not as `ended`, and claimed by no living process. So is a session that has ended, for the leases
+//! that Vault did not take back then: as long as they may live.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -49,6 +50,27 @@ struct Line {
     host: Option<String>,
     #[serde(default)]
     secrets: Vec<Secret>,
+    #[serde(default)]
+    leases: Vec<TakenBack>,
+}
+
+#[derive(Deserialize)]
+struct TakenBack {
+    lease_id: String,
+    result: String,
+    lives_until: Option<String>,
+}
+
+impl TakenBack {
+    /// Whether another try may still end it: what ended with its token, or was shortened, has its end.
+    fn is_open(&self) -> bool {
+        let until = self
+            .lives_until
+            .as_deref()
+            .and_then(|time| humantime::parse_rfc3339(time).ok());
+        ["failed", "queued", "unknown"].contains(&self.result.as_str())
+            && until.is_some_and(|until| until > SystemTime::now())
+    }
 }
 
 #[derive(Deserialize)]
@@ -111,7 +133,22 @@ impl Record {
                         lent.insert(dead.session.clone(), dead);
                     }
                 }
-                "ended" => drop(lent.remove(&event.session)),
+                "ended" => {
+                    let Some(dead) = lent.get_mut(&event.session) else {
+                        continue;
+                    };
+                    dead.leases.retain(|lease| {
+                        let of_it = |back: &&TakenBack| back.lease_id == lease.id.expose();
+                        event
+                            .leases
+                            .iter()
+                            .find(of_it)
+                            .is_some_and(TakenBack::is_open)
+                    });
+                    if dead.leases.is_empty() {
+                        lent.remove(&event.session);
+                    }
+                }
                 _ => {}
             }
         }
@@ -191,6 +228,43 @@ mod tests {
                 .expect("read");
             assert!(found.is_empty(), "{found:?}");
         }
+    }
+
+    #[test]
+    fn what_vault_did_not_take_back_at_the_end_is_looked_at_again_while_it_lives() {
+        let home = tempfile::tempdir().expect("a scratch directory");
+        let ended = |result: &str, until: &str| {
+            let lease = format!(
+                r#","leases":[{{"lease_id":"database/creds/x/1","result":"{result}","lives_until":{until}}}]}}"#
+            );
+            ENDED.trim_end_matches('}').to_owned() + &lease
+        };
+        let (past, future) = (
+            "\"2026-11-24T10:30:30.000Z\"",
+            "\"2999-01-01T00:00:00.000Z\"",
+        );
+        for (result, until, expected) in [
+            ("failed", future, 1),
+            ("queued", future, 1),
+            ("unknown", future, 1),
+            ("failed", past, 0),
+            ("failed", "null", 0),
+            ("ended_with_token", future, 0),
+            ("revoked", "null", 0),
+        ] {
+            let lines = [LENT.to_owned(), ended(result, until)];
+            let lines = lines.each_ref().map(String::as_str);
+            let found = record(&home, &lines).dead(IN_PASSING, |_| true);
+            assert_eq!(found.expect("read").len(), expected, "{result} {until}");
+        }
+        let lines = [
+            LENT.to_owned(),
+            ended("failed", future),
+            ended("revoked", "null"),
+        ];
+        let lines = lines.each_ref().map(String::as_str);
+        let found = record(&home, &lines).dead(IN_PASSING, |_| true);
+        assert!(found.expect("read").is_empty(), "taken back since");
     }
 
     #[test]

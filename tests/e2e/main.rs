@@ -8,6 +8,7 @@ mod engines;
 mod exec;
 mod gate;
 mod janitor;
+mod logins;
 mod readme;
 mod refusals;
 mod renewal;

@@ -231,7 +231,7 @@ fn a_mistake_in_dbt_lease_yml_is_shown_with_its_line() {
         ),
         (
             "a login that is not there yet",
-            "version: 1\nenvironments:\n  p:\n    auth: {method: jwt, role: r}\n    targets: {prod: database/creds/x}\n".to_owned(),
+            "version: 1\nenvironments:\n  p:\n    auth: {method: kerberos, role: r}\n    targets: {prod: database/creds/x}\n".to_owned(),
         ),
         (
             "one role for two environments",

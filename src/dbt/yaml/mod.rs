@@ -15,6 +15,7 @@ mod error;
 mod keys;
 mod limits;
 mod loader;
+mod merging;
 mod number;
 mod quoting;
 mod resolver;
@@ -26,7 +27,8 @@ mod tests;
 pub use emitter::emit;
 pub use error::{EmitError, Problem, YamlError};
 pub use keys::last_key;
-pub use loader::load;
+pub use loader::{load, load_merging};
+pub use merging::Merging;
 
 /// Where a node begins: 1-based line and column (columns count characters).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

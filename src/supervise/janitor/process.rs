@@ -15,6 +15,7 @@ use super::known::{Known, News};
 use super::serve::Reception;
 use super::stopping::Stopping;
 use super::system;
+use crate::failpoint;
 
 /// Whether this process was started to be the janitor.
 pub fn is_called() -> bool {
@@ -61,6 +62,7 @@ fn wait(
         }
         // What cannot be received is as good as the end: no message will come any more.
         let (message, descriptors) = system::receive(socket).ok().flatten()?;
+        failpoint::reached("told");
         match known.take(&message, descriptors) {
             News::Nothing => {}
             News::Listen(socket) => reception.open(socket),
