@@ -226,8 +226,8 @@ impl<'a> Finder<'a> {
         let known = adapter.and_then(adapters::credentials).unwrap_or_default();
         for names in known
             .iter()
-            .flat_map(|keys| keys.iter())
-            .map(|(_, names)| *names)
+            .flat_map(|credential| credential.takes)
+            .map(|take| take.keys)
         {
             let mut spelt = written
                 .entries(node)

@@ -114,7 +114,12 @@ pub(super) async fn take_back(
         let taken = take_back_for_the_dead(client, token, dead.leases, within / count).await;
         let open = taken
             .iter()
-            .filter(|taken| taken.returned != Returned::Revoked)
+            .filter(|taken| {
+                !matches!(
+                    taken.returned,
+                    Returned::Revoked | Returned::NotRevocable { .. }
+                )
+            })
             .count();
         found.open += open;
         let session = &dead.session;

@@ -345,9 +345,12 @@ pub(crate) fn deliver(
     Ok(SessionDir::deliver(
         &private::places(variables),
         session,
-        std::iter::once(*lent)
-            .chain(others.iter().filter_map(|part| Some(part.lent.as_ref()?.0)))
-            .any(render::wants_files),
+        std::iter::once((*profile, *lent, *secrets))
+            .chain(others.iter().filter_map(|part| {
+                let (lent, secrets) = part.lent.as_ref()?;
+                Some((part.profile, *lent, secrets))
+            }))
+            .any(|(profile, lent, secrets)| render::wants_files(profile, lent, secrets)),
         tell,
         &make,
     )?)

@@ -178,6 +178,23 @@ impl<'a> Keeper<'a> {
     }
 }
 
+/// Says of what no lease keeps alive (a token of Google's, a static role's password) when it has ended, for as long as it is polled.
+pub(super) async fn tell_ends(
+    say: &Say,
+    mut ends: Vec<(String, SystemTime)>,
+) -> std::convert::Infallible {
+    ends.sort_by_key(|(_, end)| *end);
+    for (path, end) in ends {
+        let left = end.duration_since(SystemTime::now()).unwrap_or_default();
+        tokio::time::sleep(left).await;
+        say.warning(
+            &format!("the credential of `{path}` has ended while the command runs: its new connections are refused from now on"),
+            Some("nothing prolongs it: run less at once, or lend from a path whose leases can be renewed"),
+        );
+    }
+    std::future::pending().await
+}
+
 fn upper(text: &str) -> String {
     let mut letters = text.chars();
     letters

@@ -11,7 +11,7 @@ use super::arguments::{self, Exec, Verify};
 use super::disk;
 use super::exec::{Material, Part, Wanted, deliver, in_loop, profile, wait, watch_signals};
 use super::failure::Failure;
-use super::keeping::Keeper;
+use super::keeping::{Keeper, tell_ends};
 use super::say::Say;
 use super::steps::Surroundings;
 use super::taking_back::report;
@@ -434,10 +434,15 @@ impl Session<'_> {
         };
         let leases = secrets.iter().filter_map(|secret| secret.lease.as_ref());
         let keeper = Keeper::new(self.say, client, token, leases.collect(), janitor);
+        let ends = secrets
+            .iter()
+            .filter_map(|secret| Some((secret.path.clone(), secret.ends?)))
+            .collect();
         let dead = self.take_back_for_the_dead(client, token, record);
         let waited = tokio::select! {
             waited = wait_beside(child, signals, dead) => waited,
             never = keeper.keep() => match never {},
+            never = tell_ends(self.say, ends) => match never {},
         };
         *in_use = false;
         failpoint::reached("child_exited");

@@ -72,6 +72,9 @@ fn tell(say: &Say, taken: &Taken, place: &str) {
     let until = stamp(taken.lives_until);
     match &taken.returned {
         Returned::Revoked => {}
+        Returned::NotRevocable { why } => say.note(|| {
+            format!("the credential of `{path}` is not revoked, and lives until {until}: {why}")
+        }),
         Returned::EndedWithToken { why, hint } => say.alarm(
             &format!(
                 "the lease on `{path}` could not be revoked by itself: {why}. Its token was revoked, and Vault ends it with that; \
@@ -171,12 +174,22 @@ fn summary(back: &Back, session: &str, elapsed: Duration) -> String {
         .filter(|taken| taken.returned == Returned::Revoked)
         .count();
     let plural = if leases == 1 { "" } else { "s" };
-    let verified = match (leases, leases - revoked) {
-        (0, _) => "nothing to revoke".to_owned(),
-        (_, 0) => {
+    let by_time = back
+        .returned
+        .iter()
+        .flat_map(|back| &back.leases)
+        .filter(|taken| matches!(taken.returned, Returned::NotRevocable { .. }))
+        .count();
+    let verified = match (leases, revoked, leases - revoked - by_time) {
+        (0, ..) => "nothing to revoke".to_owned(),
+        (_, 0, 0) => "which ends by its time alone (see above)".to_owned(),
+        (_, _, 0) if by_time > 0 => {
+            format!("{revoked} revoked and verified, {by_time} left to its time (see above)")
+        }
+        (_, _, 0) => {
             format!("{revoked} revoked, verified by Vault's answer to a sync revocation")
         }
-        (_, open) => format!("{revoked} revoked and verified, {open} not (see above)"),
+        (_, _, open) => format!("{revoked} revoked and verified, {open} not (see above)"),
     };
     let without = match back.without_lease.as_slice() {
         [] => String::new(),

@@ -524,8 +524,8 @@ fn requests(auth: &Auth, secrets: &[LentSecret], wrapped: bool) -> Vec<Request> 
             ask("PUT", "sys/wrapping/lookup");
             ask("PUT", "sys/wrapping/unwrap");
         }
-        // Reading takes no TTL; where the engine's own differs, one renewal gives what is wanted.
-        if secret.ttl.is_some() {
+        // Where the request takes no TTL and the engine's own differs, one renewal gives what is wanted.
+        if secret.ttl.is_some() && !secret.asks_for_ttl() {
             ask("PUT", "sys/leases/renew");
         }
     }

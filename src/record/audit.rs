@@ -20,6 +20,7 @@ use serde::Serialize;
 
 use crate::failpoint;
 use crate::variables::{DBT_LEASE_AUDIT_FILE, Variables};
+use crate::vault::lease::Revocation;
 
 /// The format's version, in each line. It grows when a field changes its meaning or goes; new fields do not count.
 pub const VERSION: u32 = 1;
@@ -105,6 +106,12 @@ pub struct LentSecret<'a> {
     pub lease_id: Option<&'a str>,
     /// The lease's duration as Vault said it, seconds.
     pub lease_seconds: Option<u64>,
+    /// What the lease's revocation does to the credential, where it is not sure to end it: `unsure`, `nothing`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revocation: Option<Revocation>,
+    /// When a credential without a lease ends; nothing ends it before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ends: Option<String>,
     /// The database user, where the secret has a `username`.
     pub database_user: Option<&'a str>,
 }

@@ -183,6 +183,7 @@ pub fn outcome(returned: &Returned) -> (&'static str, String) {
             "revoked",
             "Vault revoked it with sync and answered 204".to_owned(),
         ),
+        Returned::NotRevocable { why } => ("not_revocable", (*why).to_owned()),
         Returned::EndedWithToken { why, .. } => ("ended_with_token", why.clone()),
         Returned::Shortened { why, .. } => ("shortened", why.clone()),
         Returned::Queued { why, .. } => ("queued", why.clone()),

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use serde::Deserialize;
 
 use super::audit::Record;
-use crate::vault::lease::{Lease, LeaseId};
+use crate::vault::lease::{Lease, LeaseId, Revocation};
 
 /// How much of a record a session looks through in passing, bytes from its end: some thousand sessions.
 pub const IN_PASSING: u64 = 1 << 20;
@@ -76,6 +76,8 @@ struct Secret {
     path: String,
     lease_id: Option<String>,
     lease_seconds: Option<u64>,
+    #[serde(default)]
+    revocation: Revocation,
 }
 
 impl Record {
@@ -158,6 +160,7 @@ pub(super) fn of(event: Line) -> Option<Dead> {
             duration: Duration::from_secs(secret.lease_seconds.unwrap_or(0)),
             // Tried where revocation is forbidden; Vault says so where it cannot be.
             renewable: true,
+            revocation: secret.revocation,
         })
     });
     // The user's own token is not ours to end.

@@ -80,14 +80,12 @@ pub fn spellings(profile: &Profile, output: &Node) -> Result<(), RenderError> {
     let (Some(adapter), Some(keys)) = (profile.adapter.as_deref(), output.map()) else {
         return Ok(());
     };
-    let known = adapters::credentials(adapter).unwrap_or_default();
-    let of_table = known.iter().flat_map(|credential| credential.iter());
     let database: &[&str] = match adapter {
         "postgres" | "redshift" | "risingwave" => &["database", "dbname"],
         "trino" | "athena" => &["database", "catalog"],
         _ => &[],
     };
-    for names in of_table.map(|(_, names)| *names).chain([database]) {
+    for names in adapters::spellings(adapter).chain([database]) {
         let mut used = keys
             .0
             .iter()

@@ -15,6 +15,8 @@ use super::client::Client;
 use super::error::{VaultError, Wanted};
 use crate::secret::Secret;
 
+pub use crate::config::engines::Revocation;
+
 /// A lease's id. Whoever has it and any token of the default policy can end the lease, so it shows only in the record.
 #[derive(Clone, PartialEq, Eq)]
 pub struct LeaseId(String);
@@ -50,6 +52,8 @@ pub struct Lease {
     pub duration: Duration,
     /// Whether it can be prolonged.
     pub renewable: bool,
+    /// What its revocation does to the credential.
+    pub revocation: Revocation,
 }
 
 impl Lease {

@@ -11,7 +11,8 @@
 //! | 403, and the token's time is over | its leases ended with it | [`Returned::EndedWithToken`] |
 //! | no answer | once more, then a lookup: a lease that Vault does not know is gone | by what that says |
 //!
-//! The user's own token is never revoked. A batch token cannot be.
+//! The user's own token is never revoked. A batch token cannot be. Nor is a credential called revoked that outlives its lease
+//! (a session of AWS): its lease is left to end with the token.
 #![forbid(unsafe_code)]
 
 use std::time::{Duration, SystemTime};
@@ -21,7 +22,7 @@ use tokio::time::Instant;
 use super::auth::{Token, TokenKind};
 use super::client::Client;
 use super::error::{Refusal, VaultError};
-use super::lease::{self, Lease};
+use super::lease::{self, Lease, Revocation};
 
 /// What became of a session's leases and token.
 #[derive(Debug)]
@@ -33,11 +34,15 @@ pub struct TakeBack {
 }
 
 impl TakeBack {
-    /// Whether Vault said of each lease that it is gone, and a second look, where there was one, saw the same.
+    /// Whether Vault said of each lease that it is gone, as far as anything can end what it stands for, and a second look, where there was
+    /// one, saw the same.
     pub fn all_proven(&self) -> bool {
         let seen = |verified: &Verified| matches!(verified.outcome, Outcome::Gone(_));
         self.leases.iter().all(|taken| {
-            matches!(taken.returned, Returned::Revoked) && taken.verified.as_ref().is_none_or(seen)
+            matches!(
+                taken.returned,
+                Returned::Revoked | Returned::NotRevocable { .. }
+            ) && taken.verified.as_ref().is_none_or(seen)
         })
     }
 
@@ -106,6 +111,11 @@ pub enum Lookups {
 pub enum Returned {
     /// Gone: Vault said so. The only case that may be called revoked.
     Revoked,
+    /// Nothing ends the credential before its time, or it is not known whether anything did.
+    NotRevocable {
+        /// Why.
+        why: &'static str,
+    },
     /// Its token was revoked or has ended, and Vault ends it with that; whether the database followed is not known.
     EndedWithToken {
         /// Why it could not be revoked by itself.
@@ -221,9 +231,13 @@ pub async fn take_back_looking(
                 Attempt::Done(returned) => returned,
                 Attempt::Open(error) => settle(&error, &token_end),
             },
-            lives_until: token
-                .expires()
-                .map_or(lease.expires(), |expires| expires.min(lease.expires())),
+            lives_until: match token.expires() {
+                // What no revocation ends does not end with its token, either.
+                Some(expires) if lease.revocation == Revocation::Ends => {
+                    expires.min(lease.expires())
+                }
+                _ => lease.expires(),
+            },
             verified,
             lease,
         })
@@ -300,11 +314,22 @@ async fn looked_up(client: &Client, token: &Token, lease: &Lease, end: Instant) 
 }
 
 async fn one(client: &Client, token: &Token, ours: bool, lease: &Lease, end: Instant) -> Attempt {
+    if lease.revocation == Revocation::Nothing {
+        return Attempt::Done(Returned::NotRevocable {
+            why: "it ends by its time alone: no revocation ends such a credential",
+        });
+    }
     let mut outcome = lease::revoke_by(client, &token.value, lease, true, half_way(end)).await;
     if matches!(outcome, Err(VaultError::Transport(_))) {
         outcome = lease::revoke_by(client, &token.value, lease, true, half_way(end)).await;
     }
     let error = match outcome {
+        Ok(()) if lease.revocation == Revocation::Unsure => {
+            return Attempt::Done(Returned::NotRevocable {
+                why: "Vault has revoked its lease, which deletes what the engine had made for it; a token of a service account that was \
+                      there before lives on",
+            });
+        }
         Ok(()) => return Attempt::Done(Returned::Revoked),
         Err(error) => error,
     };

@@ -222,6 +222,7 @@ mod tests {
 
     fn lent(data: &str) -> Lent {
         Lent {
+            ends: None,
             name: "shop".to_owned(),
             path: "kv/shop".to_owned(),
             fields: serde_json::from_str(data).expect("fields"),

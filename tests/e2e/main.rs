@@ -7,6 +7,7 @@ mod bridge;
 mod dbt;
 mod ends;
 mod endurance;
+mod engines;
 mod env;
 mod equality;
 mod exec;

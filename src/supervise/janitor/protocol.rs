@@ -21,11 +21,12 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Server;
+use crate::record::audit::stamp;
 use crate::record::back::Back;
 use crate::secret::Secret;
 use crate::supervise::child::Reach;
 use crate::vault::auth::{Token, TokenKind};
-use crate::vault::lease::{Lease, LeaseId};
+use crate::vault::lease::{Lease, LeaseId, Revocation};
 use crate::vault::take_back::{Returned, TokenEnd};
 
 /// A message.
@@ -145,6 +146,7 @@ pub struct LeaseTold {
     issued: SystemTime,
     duration: Duration,
     renewable: bool,
+    revocation: Revocation,
 }
 
 impl LeaseTold {
@@ -162,6 +164,7 @@ impl From<&Lease> for LeaseTold {
             issued: lease.issued,
             duration: lease.duration,
             renewable: lease.renewable,
+            revocation: lease.revocation,
         }
     }
 }
@@ -174,6 +177,7 @@ impl From<LeaseTold> for Lease {
             issued: told.issued,
             duration: told.duration,
             renewable: told.renewable,
+            revocation: told.revocation,
         }
     }
 }
@@ -185,6 +189,9 @@ pub struct Proof {
     pub leases: usize,
     /// How many of them Vault said to be revoked.
     pub revoked: usize,
+    /// What ends by its time alone, in words.
+    #[serde(default)]
+    pub by_time: Vec<String>,
     /// What is not known to be gone, in words.
     pub left: Vec<String>,
 }
@@ -201,13 +208,17 @@ impl Proof {
         for taken in back.returned.iter().flat_map(|back| &back.leases) {
             proof.leases += 1;
             let (result, why) = crate::record::back::outcome(&taken.returned);
-            if taken.returned == Returned::Revoked {
-                proof.revoked += 1;
-            } else {
-                proof.left.push(format!(
+            match taken.returned {
+                Returned::Revoked => proof.revoked += 1,
+                Returned::NotRevocable { why } => proof.by_time.push(format!(
+                    "the credential of `{}` is not revoked, and lives until {}: {why}",
+                    taken.lease.path,
+                    stamp(taken.lives_until)
+                )),
+                _ => proof.left.push(format!(
                     "the lease on `{}`: {result}: {why}",
                     taken.lease.path
-                ));
+                )),
             }
         }
         for lease in &back.abandoned {
