@@ -12,6 +12,18 @@ build:
 test *ARGS:
     cargo test {{ ARGS }}
 
+# Every cell of the fault matrix, and docs/faults.md from what became of each: two minutes. `just faults 'creds sent'` runs those alone.
+faults CELLS="":
+    cargo test --test faults -- --whole --write {{ if CELLS == "" { "" } else { quote(CELLS) } }}
+
+# 300 runs in a row, 100 at once, ten dbts at once; runs of a minute on leases of seconds: five minutes.
+endurance:
+    cargo test --test e2e -- --ignored endurance:: renewal::
+
+# dbt started through the gate again and again, six at a time: an hour on two cores for a thousand.
+gate-starts STARTS="1000":
+    DBT_LEASE_TEST_STARTS={{ STARTS }} cargo test --test e2e -- --ignored --nocapture gate::
+
 # The main job on real parts, on one screen.
 demo *ARGS:
     cargo demo {{ ARGS }}
@@ -19,6 +31,15 @@ demo *ARGS:
 # What a run costs, beside a shell script with curl. Builds the release binary: two minutes, once.
 bench:
     cargo run --package dbt-lease-sandbox --bin bench
+
+# What supervisor and janitor cost while a command runs, on the release binary: fails where it is more than 6 MB (PSS) or
+# 0.8 MB (private and dirty). No timing, so it may run anywhere; it must be root's run, since both processes hide their memory.
+memory:
+    cargo run --package dbt-lease-sandbox --bin memory
+
+# Each signal exactly once without a terminal: twenty rounds of each test, and all of them must pass.
+signals:
+    DBT_LEASE_TEST_ROUNDS=20 cargo test --package dbt-lease --test e2e signals::without_a_terminal
 
 # What reading profiles.yml costs, beside dbt's own loader. Builds with optimisation, without the release binary's slow linking.
 bench-profiles:

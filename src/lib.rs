@@ -13,6 +13,7 @@
 //! | [`trust`] | the user's word that dbt-lease.yml may be obeyed | nothing is lent without it |
 //! | [`vault`] | a session token, secrets with their leases | the only module that talks to Vault |
 //! | [`render`] | the output for dbt, the bridge's variables | pure |
+//! | [`bridge`] | profiles.yml with its credentials in variables, and `env:` for dbt-lease.yml | pure; never gives a value |
 //! | [`delivery`] | the profiles directory, the child's environment | the only module that writes secrets |
 //! | [`verify`] | what a run left: our secrets in dbt's files, a login that still works | changes nothing, shows no value |
 //! | [`record`] | the audit trail | sees no secret value |
@@ -22,6 +23,7 @@
 //! [`allocator`] stands beside them: it wipes what is freed. `failpoint` lets tests kill a debug build at a named step.
 
 pub mod allocator;
+pub mod bridge;
 pub mod cli;
 pub mod config;
 pub mod dbt;

@@ -102,6 +102,8 @@ pub(crate) enum Command {
     Render(Render),
     /// Print the credentials as variables for a shell that cannot be wrapped; they live until `end`, or their time
     Env(Env),
+    /// Turn the credentials in profiles.yml into variables: `{{ env_var('DBT_ENV_SECRET_…') }}`; no network
+    Bridge(Bridge),
     /// List this user's living sessions on this machine
     Status(Status),
     /// End sessions: their command gets INT, then TERM, then KILL, and all is taken back
@@ -140,7 +142,7 @@ impl Command {
             Self::Plan(plan) => Some(&plan.selection),
             Self::Render(render) => Some(&render.selection),
             Self::Env(env) => Some(&env.selection),
-            Self::Status(_) | Self::End(_) | Self::Sweep | Self::Trust(_) => None,
+            Self::Bridge(_) | Self::Status(_) | Self::End(_) | Self::Sweep | Self::Trust(_) => None,
         }
     }
 }
@@ -297,6 +299,35 @@ pub(crate) enum Format {
     Json,
 }
 
+/// `bridge`
+#[derive(Debug, Args)]
+pub(crate) struct Bridge {
+    /// Show what would change, without any value; this is the default
+    #[arg(long, conflicts_with_all = ["write", "check"])]
+    pub(crate) diff: bool,
+    /// Write it: profiles.yml, `env:` of dbt-lease.yml where there is one, and an example of the variables
+    #[arg(long)]
+    pub(crate) write: bool,
+    /// Only say by the exit code whether anything is to be bridged: 1 (for pre-commit)
+    #[arg(long, conflicts_with = "write")]
+    pub(crate) check: bool,
+    /// Print JSON: the new text and the variables, without their values
+    #[arg(long, env = "DBT_LEASE_JSON", value_parser = FalseyValueParser::new())]
+    pub(crate) json: bool,
+    /// Put DBT_ENV_SECRET_ before the names of variables that have it not
+    #[arg(long, env = "DBT_LEASE_RENAME", value_parser = FalseyValueParser::new())]
+    pub(crate) rename: bool,
+    /// Leave user names as they are: for static roles, whose user stays
+    #[arg(long, env = "DBT_LEASE_KEEP_USER", value_parser = FalseyValueParser::new())]
+    pub(crate) keep_user: bool,
+    /// The directory of dbt_project.yml
+    #[arg(long, value_name = "DIR", help_heading = "dbt's options")]
+    pub(crate) project_dir: Option<PathBuf>,
+    /// The directory of profiles.yml
+    #[arg(long, value_name = "DIR", help_heading = "dbt's options")]
+    pub(crate) profiles_dir: Option<PathBuf>,
+}
+
 /// `status`
 #[derive(Debug, Args)]
 pub(crate) struct Status {
@@ -409,7 +440,7 @@ pub(crate) fn refused(error: &clap::Error, raw: &[OsString]) -> ExitCode {
         .take_while(|word| *word != "--")
         .find(|word| {
             [
-                "exec", "plan", "render", "env", "status", "end", "sweep", "trust",
+                "exec", "plan", "render", "env", "bridge", "status", "end", "sweep", "trust",
             ]
             .iter()
             .any(|name| *word == name)

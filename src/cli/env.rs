@@ -60,9 +60,9 @@ pub(crate) fn run(say: &Say, global: &Global, arguments: &Arguments) -> Result<(
         ));
     };
     refuse_protected(&plan, arguments.force)?;
-    surroundings.refuse_untrusted(&config, &plan, &[], selection)?;
-    surroundings.refuse_unexpected(&resolved, &plan, &[], selection)?;
-    let rendering = surroundings.rendering(&[], selection)?;
+    surroundings.refuse_untrusted(&config, &resolved, &plan)?;
+    surroundings.refuse_unexpected(&resolved, &plan)?;
+    let rendering = surroundings.rendering(&resolved)?;
     surroundings.check(&[], &resolved, Some(&loan.lent), &rendering)?;
     let wanted = Wanted {
         resolved: &resolved,

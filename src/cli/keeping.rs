@@ -164,10 +164,16 @@ impl<'a> Keeper<'a> {
                 &format!("{what} cannot be renewed: {why}. {}", upper(&until(ends_in))),
                 Some("the command goes on; what it connects to after that time is refused"),
             ),
-            Event::Ended => self.say.warning(
-                &format!("{what} has ended while the command runs: its new connections are refused from now on"),
-                None,
-            ),
+            Event::Ended { why } => {
+                let why = why
+                    .as_ref()
+                    .map(|why| format!(" It could not be renewed: {why}"))
+                    .unwrap_or_default();
+                self.say.warning(
+                    &format!("{what} has ended while the command runs: its new connections are refused from now on.{why}"),
+                    None,
+                );
+            }
         }
     }
 }

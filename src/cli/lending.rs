@@ -134,7 +134,7 @@ pub(super) fn run(
     exec: &Exec,
     wanted: &Wanted<'_>,
 ) -> Result<End, Failure> {
-    let rendering = surroundings.rendering(&exec.command, &exec.selection)?;
+    let rendering = surroundings.rendering(wanted.resolved)?;
     let session = Session {
         ttl: exec.ttl,
         gated: exec.gate == arguments::Gate::Auto,

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod borrowing;
+mod bridge;
 mod dead;
 mod disk;
 mod end;
@@ -17,6 +18,7 @@ mod plan;
 mod proving;
 mod recording;
 mod render;
+mod replace;
 mod say;
 mod shim;
 mod status;
@@ -51,6 +53,7 @@ pub fn main() -> ExitCode {
         Command::Plan(plan) => plan::run(&arguments.global, plan),
         Command::Render(render) => render::run(&arguments.global, render),
         Command::Env(env) => env::run(&say, &arguments.global, env),
+        Command::Bridge(bridge) => bridge::run(&say, &arguments.global, bridge),
         Command::Status(status) => status::run(status),
         Command::End(end) => end::run(end),
         Command::Sweep => sweep::run(&say, &arguments.global),

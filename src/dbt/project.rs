@@ -96,14 +96,26 @@ pub(super) fn load(path: &Path, merging: Option<Merging>) -> Result<Rc<Node>, Db
     parsed(path, &bytes_of(path)?, merging)
 }
 
-fn bytes_of(path: &Path) -> Result<Vec<u8>, DbtError> {
+/// A file's bytes.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn bytes_of(path: &Path) -> Result<Vec<u8>, DbtError> {
     std::fs::read(path).map_err(|error| DbtError::Unreadable {
         path: path.to_path_buf(),
         why: error.to_string(),
     })
 }
 
-fn parsed(path: &Path, bytes: &[u8], merging: Option<Merging>) -> Result<Rc<Node>, DbtError> {
+/// Parses a YAML file's bytes.
+///
+/// # Errors
+/// It is not YAML as dbt reads it.
+pub(super) fn parsed(
+    path: &Path,
+    bytes: &[u8],
+    merging: Option<Merging>,
+) -> Result<Rc<Node>, DbtError> {
     yaml::load_merging(bytes, merging).map_err(|error| {
         let text = std::str::from_utf8(bytes).unwrap_or_default();
         let at = Place::of_line(path, Some(error.line()));

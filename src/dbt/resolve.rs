@@ -100,27 +100,6 @@ pub fn project_dir(
     found.ok().map(|directory| directory.path)
 }
 
-/// The files beside profiles.yml that decide what dbt uses for a command: `.env` and the user's settings, where they are.
-///
-/// # Errors
-/// What [`resolve`] says of them.
-pub fn deciding_files(
-    command: &[OsString],
-    selection: &Selection,
-    context: &Context<'_>,
-) -> Result<Vec<PathBuf>, DbtError> {
-    let program = recognise(command, context.variables, selection.target.is_some())?;
-    let engine = engine(program, command, context);
-    let choices = Choices::of(context, context.cwd, engine)?;
-    let dotenv = choices.environment.file();
-    let of_user = Some(choices.settings.path()).filter(|path| !path.as_os_str().is_empty());
-    Ok(dotenv
-        .into_iter()
-        .chain(of_user)
-        .map(std::path::Path::to_path_buf)
-        .collect())
-}
-
 /// Which dbt a command runs; of any other program, which dbt it would find.
 pub(super) fn engine(program: Program, command: &[OsString], context: &Context<'_>) -> Engine {
     Engine::of(match program {
@@ -149,6 +128,8 @@ fn unleased(
         threads_count: false,
         profile_reads: None,
         written: Vec::new(),
+        vars: Vars::default(),
+        deciding_files: Vec::new(),
         engine,
     }
 }
@@ -195,7 +176,7 @@ fn need(invocation: &Invocation) -> Need {
 
 impl Choices<'_> {
     /// `dbt run`, whose rules hold where no command of dbt's is named.
-    fn run(&self) -> &'static Command {
+    pub(super) fn run(&self) -> &'static Command {
         let commands = self.engine.rules.commands;
         commands
             .iter()
@@ -272,6 +253,7 @@ impl Choices<'_> {
             project,
             [project_dir, profiles_dir],
             chosen,
+            vars,
         );
         Ok(Resolved {
             profile_reads,
@@ -322,6 +304,7 @@ impl Choices<'_> {
             Some(project),
             [project_dir, profiles_dir],
             chosen,
+            vars,
         );
         Ok(Resolved {
             written,
@@ -564,6 +547,7 @@ impl Choices<'_> {
         project: Option<ProjectFile>,
         [project_dir, profiles_dir]: [Directory; 2],
         chosen: Chosen,
+        vars: Vars,
     ) -> Resolved {
         Resolved {
             need,
@@ -585,6 +569,8 @@ impl Choices<'_> {
             threads_count: chosen.threads_count,
             profile_reads: None,
             written: Vec::new(),
+            vars,
+            deciding_files: self.deciding_files(),
             engine: self.engine.clone(),
         }
     }

@@ -126,7 +126,7 @@ impl SessionDir {
         }
         parts
             .profiles
-            .write("profiles.yml", contents.profiles_yml.as_bytes())?;
+            .write(PROFILES_YML, contents.profiles_yml.as_bytes())?;
         Ok(delivered)
     }
 

@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{GeneralPurpose, STANDARD, URL_SAFE};
 use zeroize::Zeroizing;
 
-use crate::render::view::is_secret_key;
+use crate::render::secret_keys::is_masked;
 use crate::vault::fields::{Field, Fields};
 use crate::vault::secret::Lent;
 
@@ -86,7 +86,7 @@ impl Values {
 /// `key_id` and `private_key_type` only tell of one.
 fn is_secret_name(name: &str) -> bool {
     let telling = ["_id", "_type", "_name", "_ttl", "_period", "_version"];
-    is_secret_key(name) && !telling.iter().any(|end| name.to_lowercase().ends_with(end))
+    is_masked(name) && !telling.iter().any(|end| name.to_lowercase().ends_with(end))
 }
 
 /// Whether finding it can be no chance: a plain word may stand anywhere.

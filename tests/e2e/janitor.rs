@@ -568,22 +568,3 @@ fn who_asks_again_to_end_gets_that_and_the_janitor_finishes() {
     wait_until("the janitor has ended", || has_ended(janitor));
     assert_given_back(&lab, "exit 0");
 }
-
-#[test]
-fn twenty_runs_in_a_row_leave_no_process() {
-    use std::os::unix::process::CommandExt;
-    let lab = Lab::new();
-    let script = "for i in $(seq 20); do \"$0\" exec -t prod -- true || exit 1; done; \
-                  read -r left < /proc/$$/task/$$/children; echo \"left: $left\"";
-    let mut command = lab.in_its_environment("bash");
-    command.args(["-c", script, crate::support::DBT_LEASE]);
-    // Whoever is left becomes a child of the shell.
-    // SAFETY: prctl is a system call and nothing else.
-    unsafe {
-        command
-            .pre_exec(|| nix::sys::prctl::set_child_subreaper(true).map_err(std::io::Error::from));
-    }
-    let output = crate::support::ran(command.output().expect("bash starts")).silent();
-    assert_eq!(output.success(), "left: \n");
-    lab.assert_nothing_left();
-}

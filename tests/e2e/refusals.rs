@@ -465,6 +465,19 @@ fn plan_json_has_every_key_of_the_interface() {
     );
     texts.compare("plan of dev", &plan(&[]));
     fs::remove_file(lab.project.join("dbt-lease.yml")).expect("removed");
+    // As dbt does.
+    let refused = lab.run(&["plan", "--json", "--target", "prod"]).code(1);
+    texts.compare(
+        "plan of an output that is not whole",
+        &lab.shown(&refused.stdout),
+    );
+    let file = lab.project.join("profiles.yml");
+    let profiles = fs::read_to_string(&file).expect("profiles.yml");
+    let whole = profiles.replace(
+        "schema: prod\n",
+        "schema: prod\n      user: u\n      password: p\n",
+    );
+    fs::write(&file, whole).expect("written");
     texts.compare("plan without dbt-lease.yml", &plan(&["--target", "prod"]));
     texts.are_equal();
     assert!(lab.requests().is_empty());

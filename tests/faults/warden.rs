@@ -14,7 +14,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 #[expect(clippy::print_stdout, reason = "that is what it is for")]
 #[expect(
     clippy::zombie_processes,
-    reason = "all children are waited for, by no name"
+    reason = "it waits for all its children at once"
 )]
 pub(crate) fn run(mut arguments: impl Iterator<Item = OsString>) {
     // Without a terminal, whoever runs the tests.
