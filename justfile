@@ -28,6 +28,10 @@ gate-starts STARTS="1000":
 demo *ARGS:
     cargo demo {{ ARGS }}
 
+# A cluster of three nodes whose leader dies in mid-run: half a minute.
+failover:
+    cargo test --test e2e lines::when_the_leader -- --ignored
+
 # What a run costs, beside a shell script with curl. Builds the release binary: two minutes, once.
 bench:
     cargo run --package dbt-lease-sandbox --bin bench

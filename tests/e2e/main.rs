@@ -13,6 +13,7 @@ mod equality;
 mod exec;
 mod gate;
 mod janitor;
+mod lines;
 mod logins;
 mod onlookers;
 mod proof;
