@@ -22,6 +22,12 @@ impl Session<'_> {
         janitor: &Janitor<'_>,
         borrowed: &mut Borrowed,
     ) -> Result<(), Stop> {
+        let jitter = self.wanted.session.server.start_jitter;
+        tokio::select! {
+            biased;
+            signal = ending_signal(signals) => return Err(Stop::Signal(signal)),
+            () = client.stagger(jitter) => {}
+        }
         janitor.token_coming();
         let work = auth::login(client, &self.wanted.session.auth, self.variables);
         until_signal(signals, work, |token| {
@@ -66,7 +72,9 @@ impl Session<'_> {
         else {
             return Ok(());
         };
-        for wanted in &self.wanted.lent.secrets {
+        let further = self.wanted.others.iter().flatten();
+        let further = further.flat_map(|further| &further.lent.secrets);
+        for wanted in self.wanted.lent.secrets.iter().chain(further) {
             janitor.is_there()?;
             let work = secret::read(client, token, &wanted.request);
             until_signal(signals, work, |secret| {

@@ -16,10 +16,10 @@ use crate::dbt::{Need, Profile, Rendering, Resolved};
 use crate::delivery::environ::{Additions, for_child};
 use crate::delivery::private;
 use crate::delivery::session::{Contents, SessionDir, Step};
-use crate::plan::{self, Loan, Plan};
+use crate::plan::{self, Further, Loan, Plan};
 use crate::render::secrets::Secrets;
 use crate::render::{self, RenderError};
-use crate::supervise::child::{self, Child, End};
+use crate::supervise::child::{self, Child, End, Purpose, Started, Waited};
 use crate::supervise::signals::Signals;
 use crate::variables::{DBT_LEASE_REQUIRED, DBT_LEASE_SESSION, Variables};
 
@@ -110,6 +110,7 @@ fn outcome(say: &Say, global: &Global, exec: &Exec, unadopted: Unadopted) -> Res
                 plan: &plan,
                 session,
                 lent: &loan.lent,
+                others: &loan.others,
             },
         ),
         None => run_on_placeholders(say, &surroundings, (&resolved, &plan, &loan.lent)),
@@ -159,7 +160,7 @@ fn adopted(
 ///
 /// A session lends in one environment and never twice: what is started in it uses what it has. A target of another environment is not
 /// in its profiles.yml, and dbt says so.
-fn enclosing_session(variables: &Variables) -> Option<&str> {
+pub(super) fn enclosing_session(variables: &Variables) -> Option<&str> {
     let session = variables.text(DBT_LEASE_SESSION)?;
     let directory = Path::new(variables.text("DBT_PROFILES_DIR")?);
     let is_its_own =
@@ -171,8 +172,23 @@ fn enclosing_session(variables: &Variables) -> Option<&str> {
 fn run_alone(command: &[OsString], variables: &Variables, is_dbt: bool) -> Result<End, Failure> {
     in_loop(async {
         let signals = watch_signals()?;
-        wait(Child::start(command, variables, is_dbt)?, &signals).await
+        let started = Child::start(
+            command,
+            variables,
+            Purpose::of(is_dbt, false),
+            &signals,
+            |_| None,
+        )?;
+        end_of(started, &signals).await
     })
+}
+
+/// The end of a command to which nothing is lent.
+async fn end_of(started: Started, signals: &Signals) -> Result<End, Failure> {
+    match started {
+        Started::Running(child) => Ok(wait(child, signals).await?.ended.end),
+        Started::Asked(signal) => Ok(End::Signal(signal as i32)),
+    }
 }
 
 /// Runs a dbt command that reads its profile and does not connect.
@@ -195,6 +211,7 @@ fn run_on_placeholders(
         profile,
         lent,
         secrets: &secrets,
+        others: Vec::new(),
         rendering: &rendering,
     };
     in_loop(async {
@@ -208,8 +225,9 @@ fn run_on_placeholders(
             ..Additions::default()
         };
         let environ = for_child(variables, &plan.login_variables, &additions);
-        let end = match Child::start(&resolved.argv, &environ, resolved.is_dbt) {
-            Ok(child) => wait(child, &signals).await,
+        let purpose = Purpose::of(resolved.is_dbt, false);
+        let end = match Child::start(&resolved.argv, &environ, purpose, &signals, |_| None) {
+            Ok(started) => end_of(started, &signals).await,
             Err(error) => Err(error.into()),
         };
         if let Err(error) = directory.remove() {
@@ -228,25 +246,33 @@ pub(super) struct Wanted<'a> {
     pub(super) plan: &'a Plan,
     pub(super) session: &'a plan::Session,
     pub(super) lent: &'a Lent,
+    /// What is lent for the further profiles, in order.
+    pub(super) others: &'a [Option<Further>],
 }
 
 /// The loan with `--delivery` in the place of dbt-lease.yml's `delivery:`, under the same rules.
 fn with_delivery(loan: &Loan, delivery: Option<Delivery>) -> Result<Loan, Failure> {
     let mut loan = loan.clone();
-    loan.lent.delivery = match delivery {
-        None => return Ok(loan),
-        Some(Delivery::File) => config::Delivery::File,
-        Some(Delivery::Env) if loan.lent.env.is_empty() || !loan.lent.fields.is_empty() => {
-            return Err(Failure::new(
-                "delivery",
-                "`--delivery env` hands credentials over in variables alone, and the target in dbt-lease.yml does not say which",
-                Some(
-                    "give the target `env:` and no `fields:`, and read the variables by env_var() in profiles.yml",
-                ),
-            ));
-        }
-        Some(Delivery::Env) => config::Delivery::Env,
+    let Some(delivery) = delivery else {
+        return Ok(loan);
     };
+    let further = loan.others.iter_mut().flatten();
+    let lents = std::iter::once(&mut loan.lent).chain(further.map(|further| &mut further.lent));
+    for lent in lents {
+        lent.delivery = match delivery {
+            Delivery::File => config::Delivery::File,
+            Delivery::Env if lent.env.is_empty() || !lent.fields.is_empty() => {
+                return Err(Failure::new(
+                    "delivery",
+                    "`--delivery env` hands credentials over in variables alone, and the target in dbt-lease.yml does not say which",
+                    Some(
+                        "give the target `env:` and no `fields:`, and read the variables by env_var() in profiles.yml",
+                    ),
+                ));
+            }
+            Delivery::Env => config::Delivery::Env,
+        };
+    }
     Ok(loan)
 }
 
@@ -266,7 +292,14 @@ pub(crate) struct Material<'a> {
     pub(crate) profile: &'a crate::dbt::Profile,
     pub(crate) lent: &'a crate::config::Lent,
     pub(crate) secrets: &'a Secrets,
+    pub(crate) others: Vec<Part<'a>>,
     pub(crate) rendering: &'a Rendering<'a>,
+}
+
+/// A further profile, with what is lent for it.
+pub(crate) struct Part<'a> {
+    pub(crate) profile: &'a crate::dbt::Profile,
+    pub(crate) lent: Option<(&'a crate::config::Lent, Secrets)>,
 }
 
 /// Writes the profiles directory of a session.
@@ -280,6 +313,7 @@ pub(crate) fn deliver(
         profile,
         lent,
         secrets,
+        others,
         rendering,
     } = material;
     // dbt would invent a new anonymous id for each new directory.
@@ -289,16 +323,31 @@ pub(crate) fn deliver(
         .and_then(|beside| std::fs::read(beside.join(".user.yml")).ok());
     let make = |files: Option<&Path>| -> Result<Contents, RenderError> {
         let output = render::output(profile, lent, secrets, rendering, files)?;
+        let mut files_of_all = output.files;
+        let mut profiles = vec![(*profile, output.node)];
+        for Part { profile, lent } in others {
+            let node = match lent {
+                Some((lent, secrets)) => {
+                    let output = render::output(profile, lent, secrets, rendering, files)?;
+                    files_of_all.extend(output.files);
+                    output.node
+                }
+                None => std::rc::Rc::clone(&profile.output),
+            };
+            profiles.push((profile, node));
+        }
         Ok(Contents {
-            profiles_yml: render::profiles_yml(profile, output.node)?,
-            files: output.files,
+            profiles_yml: render::profiles_yml(profiles)?,
+            files: files_of_all,
             user_yml: user_yml.clone(),
         })
     };
     Ok(SessionDir::deliver(
         &private::places(variables),
         session,
-        render::wants_files(lent),
+        std::iter::once(*lent)
+            .chain(others.iter().filter_map(|part| Some(part.lent.as_ref()?.0)))
+            .any(render::wants_files),
         tell,
         &make,
     )?)
@@ -327,7 +376,7 @@ pub(crate) fn watch_signals() -> Result<Signals, Failure> {
         .map_err(|error| Failure::new("start", format!("signals cannot be watched: {error}"), None))
 }
 
-pub(crate) async fn wait(child: Child, signals: &Signals) -> Result<End, Failure> {
+pub(crate) async fn wait(child: Child, signals: &Signals) -> Result<Waited, Failure> {
     child.wait(signals).await.map_err(|error| {
         Failure::new(
             "wait",

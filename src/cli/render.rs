@@ -39,6 +39,13 @@ pub(crate) fn run(global: &Global, arguments: &Arguments) -> Result<(), Failure>
 fn rendered(global: &Global, arguments: &Arguments) -> Result<Rendered, Failure> {
     let surroundings = Surroundings::look()?;
     let resolved = surroundings.resolve(&arguments.command, &arguments.selection)?;
+    if !resolved.others.is_empty() {
+        return Err(Failure::new(
+            "several_profiles",
+            "`render` shows one output, and several profiles are named",
+            Some("ask for each by itself"),
+        ));
+    }
     if let Some(note) = resolved.engine.note() {
         Say::new(global).note(|| note);
     }

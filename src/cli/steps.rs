@@ -153,7 +153,7 @@ impl Surroundings {
         if plan
             .loan
             .as_ref()
-            .is_none_or(|loan| loan.expect.at.is_none())
+            .is_none_or(|loan| loan.all().flatten().all(|(_, expect)| expect.at.is_none()))
         {
             return Ok(());
         }

@@ -112,6 +112,7 @@ impl Config {
                     "a mapping of Vault's settings, for example `address: https://…`",
                 )?,
                 home,
+                variables,
             )?,
             None => Settings::default(),
         };
@@ -124,7 +125,9 @@ impl Config {
         }
         let environments = entries
             .iter()
-            .map(|(name, cursor)| environment(name, cursor, (&shared, &from_variables), home))
+            .map(|(name, cursor)| {
+                environment(name, cursor, (&shared, &from_variables), (home, variables))
+            })
             .collect::<Result<Vec<_>, _>>()?;
         let config = Self {
             file: file.to_owned(),
@@ -141,7 +144,7 @@ fn environment(
     name: &str,
     cursor: &Cursor<'_>,
     (shared, from_variables): (&Settings, &Settings),
-    home: Option<&Path>,
+    (home, variables): (Option<&Path>, &Variables),
 ) -> Result<Environment, ConfigError> {
     if name.is_empty()
         || !name
@@ -156,10 +159,23 @@ fn environment(
         .map(Cursor::flag)
         .transpose()?
         .unwrap_or(false);
-    let said = Settings::of(&object, home)?.over(shared.clone());
+    let child_core_dumps = object
+        .get("child_core_dumps")
+        .map(Cursor::flag)
+        .transpose()?
+        .unwrap_or(!protected);
+    let said = Settings::of(&object, home, variables)?.over(shared.clone());
+    let says = said.rows();
+    let server = said.over(from_variables.clone()).server(variables);
+    let context = auth::Context {
+        home,
+        variables,
+        environment: name,
+        address: server.as_ref().map(|server| server.address.as_str()),
+    };
     let login = object
         .get("auth")
-        .map(|cursor| auth::read(cursor, home))
+        .map(|cursor| auth::read(cursor, &context))
         .transpose()?;
     let targets = targets(&object)?;
     let lends = targets
@@ -176,8 +192,9 @@ fn environment(
     Ok(Environment {
         name: name.to_owned(),
         protected,
-        says: said.rows(),
-        server: said.over(from_variables.clone()).server(),
+        child_core_dumps,
+        says,
+        server,
         auth: login,
         targets,
         at: cursor.at(),

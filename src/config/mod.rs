@@ -28,10 +28,14 @@ mod tests;
 mod walk;
 
 pub use crate::place::Place;
+pub use auth::{AppRole, Auth, How, IdentityToken, Jwt, RoleId, SecretId, Source, System};
 pub use duration::parse as parse_duration;
 pub use error::{ConfigError, Twice};
 pub use names::{BridgeName, bridge_name, login_variables};
-pub use server::own_addresses;
+pub use server::{
+    ClientPem, Header, Proxies, Proxy, RateLimit, Server, host_and_port, is_this_machines,
+    names_port, own_addresses,
+};
 pub(crate) use walk::nearest;
 
 /// dbt-lease.yml.
@@ -52,6 +56,8 @@ pub struct Environment {
     pub name: String,
     /// Its targets must be named by the user, and more (DESIGN, "Protected means").
     pub protected: bool,
+    /// Whether a crash of the command may leave a core file; by default where it is not protected.
+    pub child_core_dumps: bool,
     /// How to reach its Vault: the environment's keys over `vault:` over Vault's variables. None where no address is said
     /// anywhere, which only matters once something is lent.
     pub server: Option<Server>,
@@ -204,71 +210,6 @@ impl LentSecret {
                 .split('/')
                 .any(|segment| segment == "static-creds" || segment == "static-cred")
     }
-}
-
-/// How to reach one Vault: dbt-lease.yml and Vault's own variables, merged for one environment.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Server {
-    /// `https://host:port`, `http://…` or `unix:///path`, without a trailing slash.
-    pub address: String,
-    /// The namespace, sent as `X-Vault-Namespace`.
-    pub namespace: Option<String>,
-    /// A PEM file of certificate authorities; then the machine's own roots are not loaded.
-    pub ca_cert: Option<PathBuf>,
-    /// A directory of PEM files.
-    pub ca_path: Option<PathBuf>,
-    /// A client certificate, PEM.
-    pub client_cert: Option<PathBuf>,
-    /// Its key, PEM.
-    pub client_key: Option<PathBuf>,
-    /// The name to verify in the server's certificate, where it is not the address's host.
-    pub tls_server_name: Option<String>,
-    /// Do not verify the server's certificate.
-    pub skip_verify: bool,
-    /// A bound on each request, from start to the answer's last byte.
-    pub timeout: Duration,
-    /// How often a request is tried again.
-    pub max_retries: u32,
-}
-
-/// A login method with what it needs; one variant a method.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Auth {
-    /// `method: approle`
-    AppRole {
-        /// Where the method is mounted, below `auth/`.
-        mount: String,
-        /// The role's id.
-        role_id: RoleId,
-        /// The secret id.
-        secret_id: SecretId,
-        /// The role's name, where given: compared with a wrapped secret id's creation path.
-        role: Option<String>,
-    },
-    /// `method: token`: the user's own token, from BAO_TOKEN, VAULT_TOKEN or the token file. Never revoked by us.
-    Token,
-}
-
-/// Where an AppRole's role id is read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RoleId {
-    /// `role_id:`, in dbt-lease.yml itself: it is not a secret.
-    Literal(String),
-    /// `role_id_file:`, absolute.
-    File(PathBuf),
-    /// `role_id_env:`
-    Variable(String),
-}
-
-/// Where an AppRole's secret id is read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SecretId {
-    /// `secret_id_file:`, absolute.
-    File(PathBuf),
-    /// `secret_id_env:`
-    Variable(String),
-    /// `wrapped_secret_id_file:`, absolute: a file that holds a response-wrapping token.
-    WrappedFile(PathBuf),
 }
 
 /// One secret of a target as it is asked for.

@@ -208,6 +208,19 @@ impl<'a> Cursor<'a> {
         Err(self.bad("not the name of a variable", hint))
     }
 
+    /// The items of a list; none where it is none.
+    pub(super) fn listed(&self) -> Option<Vec<Cursor<'a>>> {
+        let Value::Sequence(items) = self.value else {
+            return None;
+        };
+        let numbered = items.iter().enumerate();
+        Some(
+            numbered
+                .map(|(at, item)| self.below(&at.to_string(), item))
+                .collect(),
+        )
+    }
+
     /// The entries of a mapping with any keys.
     pub(super) fn entries(
         &self,
@@ -232,6 +245,11 @@ impl<'a> Cursor<'a> {
                 }),
             })
             .collect()
+    }
+
+    /// The items of a list.
+    pub(super) fn items(&self, expected: &str) -> Result<Vec<Cursor<'a>>, ConfigError> {
+        self.listed().ok_or_else(|| self.wrong(expected))
     }
 
     /// A mapping that takes these keys and no others; nothing after a key's colon is an error.

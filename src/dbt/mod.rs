@@ -37,6 +37,8 @@ mod settings;
 mod tests;
 mod vars;
 mod version;
+mod whole;
+mod written;
 pub mod yaml;
 
 pub use environment::{Environment, Lookup};
@@ -44,6 +46,7 @@ pub use error::{DbtError, UnknownTarget};
 pub use rendering::{Rendering, Vault};
 pub use resolve::{project_dir, resolve};
 pub use rules::Engine;
+pub use whole::{WholeProfiles, whole_profiles};
 
 /// dbt's own options as they were given to us, before `--` (or without a command).
 #[derive(Clone, Debug, Default)]
@@ -58,6 +61,8 @@ pub struct Selection {
     pub target: Option<String>,
     /// `--vars`: YAML, unparsed.
     pub vars: Option<String>,
+    /// Further profiles, for a tool that reads more than one (elementary's `edr`), each with its own `--target` where one is given.
+    pub others: Vec<(String, Option<String>)>,
 }
 
 /// What surrounds a command: the facts that dbt's rules ask for.
@@ -142,6 +147,15 @@ pub struct Sources {
     pub target: Source,
 }
 
+/// A further profile of the same session.
+#[derive(Clone, Debug)]
+pub struct Other {
+    /// The profile with its output.
+    pub profile: Profile,
+    /// Where its target came from.
+    pub target: Source,
+}
+
 /// What dbt would use for one command.
 #[derive(Clone, Debug)]
 pub struct Resolved {
@@ -155,6 +169,8 @@ pub struct Resolved {
     pub project: Option<Project>,
     /// The profile; always there when `need` is not `None`.
     pub profile: Option<Profile>,
+    /// The further profiles that were named before `--`, in order; never for dbt itself, which reads one.
+    pub others: Vec<Other>,
     /// Where the choices came from; there when `profile` is.
     pub sources: Option<Sources>,
     /// Why dbt will refuse its own command line, where it will; `need` is then `None`, and dbt says it itself.
@@ -168,6 +184,8 @@ pub struct Resolved {
     /// The files beside profiles.yml that decided: `.env` and the user's settings, where they are; none where `profile` is
     /// none.
     pub deciding_files: Vec<PathBuf>,
+    /// The directories that dbt writes to: target and logs, absolute, whether they are there or not.
+    pub written: Vec<PathBuf>,
     /// Which dbt it is, as far as that is known without running it; of any other program, the dbt that it would find.
     pub engine: Engine,
 }

@@ -17,7 +17,7 @@ use super::rules::Engine;
 use super::vars::vars;
 use super::version::{self, Found};
 use super::yaml::{Node, Value};
-use super::{Context, Need, Profile, Resolved, Selection, Source, Sources, retry};
+use super::{Context, Need, Other, Profile, Resolved, Selection, Source, Sources, retry};
 
 /// Says what dbt would use for a command; without a command, what our own options choose.
 ///
@@ -59,6 +59,11 @@ pub fn resolve(
         }
         Reading::Usage(why) => return Ok(unleased(command, None, Some(why), engine)),
     };
+    if !selection.others.is_empty() {
+        return Err(DbtError::SeveralProfiles {
+            why: "and dbt reads one".to_owned(),
+        });
+    }
     // `.env` is loaded before dbt reads anything: one that cannot be read ends every command.
     let resolver = Choices::of(context, &cwd, engine)?;
     resolver.dbt(command, words, &invocation, selection)
@@ -96,7 +101,7 @@ pub fn project_dir(
 }
 
 /// Which dbt a command runs; of any other program, which dbt it would find.
-fn engine(program: Program, command: &[OsString], context: &Context<'_>) -> Engine {
+pub(super) fn engine(program: Program, command: &[OsString], context: &Context<'_>) -> Engine {
     Engine::of(match program {
         Program::Dbt { fusion: true, .. } => Found::Fusion,
         Program::Dbt { words, .. } => version::of_command(command, words, context),
@@ -117,12 +122,14 @@ fn unleased(
         argv: command.to_vec(),
         project,
         profile: None,
+        others: Vec::new(),
         sources: None,
         usage,
         threads_count: false,
         profile_reads: None,
         vars: Vars::default(),
         deciding_files: Vec::new(),
+        written: Vec::new(),
         engine,
     }
 }
@@ -169,7 +176,7 @@ fn need(invocation: &Invocation) -> Need {
 
 impl Choices<'_> {
     /// `dbt run`, whose rules hold where no command of dbt's is named.
-    fn run(&self) -> &'static Command {
+    pub(super) fn run(&self) -> &'static Command {
         let commands = self.engine.rules.commands;
         commands
             .iter()
@@ -233,6 +240,10 @@ impl Choices<'_> {
             .filter(|(place, _)| !removed.contains(place))
             .map(|(_, word)| word.clone())
             .collect();
+        let written = project
+            .as_ref()
+            .map(|project| self.written(invocation.command, given, project, &vars))
+            .unwrap_or_default();
         let program = command.get(words - 1).map_or("", |word| name(word));
         let profile_reads = reads(program, invocation, &self.engine, &self.environment)?;
         let resolved = self.resolved(
@@ -246,6 +257,7 @@ impl Choices<'_> {
         );
         Ok(Resolved {
             profile_reads,
+            written,
             ..resolved
         })
     }
@@ -261,7 +273,31 @@ impl Choices<'_> {
         let profiles_dir = self.profiles_dir(run, given)?;
         let project = project::read(&project_dir.path, &project_dir.source, merging)?;
         let chosen = self.chosen(run, given, Some(&project), &profiles_dir, &vars)?;
-        Ok(self.resolved(
+        let written = self.written(run, given, &project, &vars);
+        let mut others: Vec<Other> = Vec::new();
+        for (name, target) in &selection.others {
+            let taken = others.iter().map(|other| &other.profile.name);
+            if taken
+                .chain([&chosen.profile.name])
+                .any(|taken| taken == name)
+            {
+                return Err(DbtError::SeveralProfiles {
+                    why: format!("`{name}` more than once, and a session has one target of each"),
+                });
+            }
+            let selection = Selection {
+                profile: Some(name.clone()),
+                target: target.clone(),
+                ..selection.clone()
+            };
+            let given = Given::Selection(&selection);
+            let chosen = self.chosen(run, given, Some(&project), &profiles_dir, &vars)?;
+            others.push(Other {
+                profile: chosen.profile,
+                target: chosen.target_source,
+            });
+        }
+        let resolved = self.resolved(
             Need::Lease,
             false,
             command.to_vec(),
@@ -269,7 +305,12 @@ impl Choices<'_> {
             [project_dir, profiles_dir],
             chosen,
             vars,
-        ))
+        );
+        Ok(Resolved {
+            written,
+            others,
+            ..resolved
+        })
     }
 
     /// The profile and target, with where they came from.
@@ -517,6 +558,7 @@ impl Choices<'_> {
                 ..file.project
             }),
             profile: Some(chosen.profile),
+            others: Vec::new(),
             sources: Some(Sources {
                 project: project_dir.source,
                 profiles_dir: profiles_dir.source,
@@ -528,6 +570,7 @@ impl Choices<'_> {
             profile_reads: None,
             vars,
             deciding_files: self.deciding_files(),
+            written: Vec::new(),
             engine: self.engine.clone(),
         }
     }

@@ -86,6 +86,20 @@ pub enum PlanError {
         /// Where the environment stands.
         at: Place,
     },
+    /// A protected environment behind plain http, through a proxy.
+    #[error(
+        "environment `{environment}` is protected, and plain http to {address} would go through the proxy {proxy} ({said})"
+    )]
+    PlainThroughProxy {
+        /// The environment.
+        environment: String,
+        /// The address.
+        address: String,
+        /// The proxy.
+        proxy: String,
+        /// Who says so.
+        said: String,
+    },
     /// A protected environment whose server is not verified.
     #[error(
         "environment `{environment}` is protected, and the certificate of {address} would not be verified (skip_verify)"
@@ -147,6 +161,38 @@ pub enum PlanError {
         /// Where it stands.
         at: Place,
     },
+    /// A session has one environment.
+    #[error(
+        "target `{target}` of profile `{profile}` is in environment `{its_own}` ({at}), and the first profile's in `{first}`: one session is for one environment"
+    )]
+    SeveralEnvironments {
+        /// The further profile.
+        profile: String,
+        /// Its target.
+        target: String,
+        /// Where it stands in dbt-lease.yml.
+        at: Box<Place>,
+        /// Its environment.
+        its_own: String,
+        /// The first profile's.
+        first: String,
+    },
+    /// What the session is for needs nothing.
+    #[error(
+        "several profiles, of which the first, `{profile}`, has the target `{target}`, which is `none`"
+    )]
+    FirstLendsNothing {
+        /// The profile.
+        profile: String,
+        /// Its target.
+        target: String,
+    },
+    /// Two profiles of one session want the same thing for themselves.
+    #[error("two profiles of this session set {what}")]
+    Clash {
+        /// What they share.
+        what: String,
+    },
     /// `env:` sets a variable that nothing reads and no adapter knows.
     #[error(
         "{at}: `env:` sets {name}, which target `{target}` of profile `{profile}` does not read by env_var()"
@@ -199,11 +245,15 @@ impl PlanError {
             Self::Ambiguous { .. } => "target_ambiguous",
             Self::NotNamed { .. } => "protected_target_not_named",
             Self::PlainHttp { .. } => "protected_plain_http",
+            Self::PlainThroughProxy { .. } => "protected_plain_proxy",
             Self::SkipVerify { .. } => "protected_skip_verify",
             Self::ForeignAddress { .. } => "token_to_foreign_address",
             Self::Unexpected { .. } | Self::LedElsewhere { .. } => "unexpected_output",
             Self::NotComparable { .. } => "output_not_comparable",
             Self::NoAddress { .. } => "no_vault_address",
+            Self::SeveralEnvironments { .. } => "several_environments",
+            Self::FirstLendsNothing { .. } => "first_lends_nothing",
+            Self::Clash { .. } => "profiles_clash",
             Self::NotRead { .. } => "variable_not_read",
             Self::KeptVariable { .. } => "variable_kept",
         }
@@ -218,6 +268,9 @@ impl PlanError {
                 let place = if *is_dbt { "to dbt's arguments" } else { "before `--`" };
                 format!("add `--target {target}` {place}, or set DBT_TARGET={target} for this command")
             }
+            Self::PlainThroughProxy { said, .. } => format!(
+                "use https://, or unset {said}: what goes through a proxy in plain http, the proxy can read"
+            ),
             Self::PlainHttp { at, .. } => format!("use https:// ({at}, `vault:` or VAULT_ADDR); plain http is for loopback alone"),
             Self::SkipVerify { at, .. } => {
                 format!("remove skip_verify ({at}, `vault:` or VAULT_SKIP_VERIFY) and name the authority: `ca_cert: FILE`")
@@ -238,6 +291,11 @@ impl PlanError {
                 format!("unset {name}, or take it out of `.env`; only `host` says where the credential goes")
             }
             Self::NoAddress { .. } => "set VAULT_ADDR, or write `vault: {address: https://HOST:8200}` into dbt-lease.yml".to_owned(),
+            Self::SeveralEnvironments { .. } => {
+                "run the command once for each environment, or choose targets of one: `--target` may be given once for each `--profile`".to_owned()
+            }
+            Self::FirstLendsNothing { .. } => "name the profile that borrows first".to_owned(),
+            Self::Clash { .. } => "give each its own name in dbt-lease.yml, or run the command once for each profile".to_owned(),
             Self::NotRead { name, .. } => format!(
                 "read it there (`\"{{{{ env_var('{name}') }}}}\"`), or use a name that begins with `DBT_ENV_SECRET_`, or one that the adapter's client reads by itself (PGPASSWORD, AWS_…)"
             ),

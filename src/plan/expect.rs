@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use super::error::Compared;
-use super::{Plan, PlanError};
-use crate::config::Place;
+use super::{Loan, Plan, PlanError};
+use crate::config::{Expect, Place};
 use crate::dbt::jinja::Value as Rendered;
 use crate::dbt::yaml::Value;
 use crate::dbt::{Profile, Rendering, Resolved};
@@ -20,10 +20,29 @@ const LEADS_ELSEWHERE: [&str; 2] = ["PGHOSTADDR", "PGSERVICE"];
 /// A value is another, or is not known for certain: it is missing, uses what we do not evaluate, or reads a variable that
 /// the child does not get as we see it.
 pub fn check(resolved: &Resolved, plan: &Plan, rendering: &Rendering<'_>) -> Result<(), PlanError> {
-    let (Some(loan), Some(profile)) = (&plan.loan, &resolved.profile) else {
+    let Some(loan) = &plan.loan else {
         return Ok(());
     };
-    let (Some(_), Some(at)) = (&loan.session, &loan.expect.at) else {
+    if loan.session.is_none() {
+        return Ok(());
+    }
+    let further = resolved.others.iter().map(|other| &other.profile);
+    let profiles = resolved.profile.iter().chain(further);
+    for (profile, lent) in profiles.zip(loan.all()) {
+        if let Some((_, expect)) = lent {
+            check_one(resolved, plan, rendering, (profile, expect))?;
+        }
+    }
+    Ok(())
+}
+
+fn check_one(
+    resolved: &Resolved,
+    plan: &Plan,
+    rendering: &Rendering<'_>,
+    (profile, expect): (&Profile, &Expect),
+) -> Result<(), PlanError> {
+    let Some(at) = &expect.at else {
         return Ok(());
     };
     let comparison = Comparison {
@@ -32,14 +51,14 @@ pub fn check(resolved: &Resolved, plan: &Plan, rendering: &Rendering<'_>) -> Res
         at,
         changed: changed(resolved, plan),
     };
-    if let Some(host) = &loan.expect.host {
+    if let Some(host) = &expect.host {
         comparison.nothing_leads_elsewhere()?;
         comparison.compare("host", host)?;
     }
-    if let Some(port) = loan.expect.port {
+    if let Some(port) = expect.port {
         comparison.compare("port", &port.to_string())?;
     }
-    if let Some(sslmode) = &loan.expect.sslmode {
+    if let Some(sslmode) = &expect.sslmode {
         comparison.compare("sslmode", sslmode)?;
     }
     Ok(())
@@ -51,7 +70,9 @@ fn changed(resolved: &Resolved, plan: &Plan) -> BTreeSet<String> {
     names.extend(
         plan.loan
             .iter()
-            .flat_map(|loan| &loan.lent.env)
+            .flat_map(Loan::all)
+            .flatten()
+            .flat_map(|(lent, _)| &lent.env)
             .map(|bridge| bridge.name.clone()),
     );
     names.extend([DBT_LEASE_SESSION, DBT_ENV_CUSTOM_ENV_LEASE_SESSION].map(str::to_owned));

@@ -9,10 +9,11 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::config::{
-    Auth, BridgeName, Config, Environment, Expect, Lending, Lent, LentSecret, Operation, RoleId,
-    SecretId, Server, Target, Twice, bridge_name, login_variables, own_addresses,
+    Auth, BridgeName, Config, Environment, Expect, FieldValue, Lending, Lent, LentSecret,
+    Operation, Server, Target, Twice, bridge_name, is_this_machines, login_variables,
+    own_addresses,
 };
-use crate::dbt::{Need, Profile, Resolved};
+use crate::dbt::{Need, Other, Profile, Resolved};
 use crate::variables::Variables;
 
 mod env_vars;
@@ -24,7 +25,7 @@ mod tests;
 mod view;
 
 pub use error::{Compared, PlanError};
-pub use view::{DeliveryView, LoginView, ProjectView, Request, SecretView};
+pub use view::{DeliveryView, LoginView, OtherView, ProjectView, Request, SecretView};
 
 /// What would be used for a command, and why. Its JSON is `plan --json`, whose keys and order are an interface.
 #[derive(Clone, Debug, Serialize)]
@@ -49,6 +50,9 @@ pub struct Plan {
     pub secrets: Option<Vec<SecretView>>,
     /// How they reach dbt; none where nothing is lent.
     pub delivery: Option<DeliveryView>,
+    /// The further profiles of the session; the key is absent where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<OtherView>,
     /// The requests to Vault, in order; empty where nothing is lent.
     pub requests: Option<Vec<Request>>,
     /// The least policy, as HCL, that allows them; empty where nothing is lent.
@@ -72,6 +76,26 @@ pub struct Loan {
     pub lent: Lent,
     /// Where the output must lead, see [`expect::check`].
     pub expect: Expect,
+    /// The same of the further profiles, in order; none for a target that is `none`.
+    pub others: Vec<Option<Further>>,
+}
+
+/// What is lent for a further profile of the session.
+#[derive(Clone, Debug)]
+pub struct Further {
+    /// The target's secrets and where their fields go.
+    pub lent: Lent,
+    /// Where the output must lead.
+    pub expect: Expect,
+}
+
+impl Loan {
+    /// What is lent for each profile, the first one's first; none for a target that is `none`.
+    pub fn all(&self) -> impl Iterator<Item = Option<(&Lent, &Expect)>> {
+        let others = self.others.iter().map(Option::as_ref);
+        std::iter::once(Some((&self.lent, &self.expect)))
+            .chain(others.map(|further| further.map(|further| (&further.lent, &further.expect))))
+    }
 }
 
 /// Where and how to log in.
@@ -81,6 +105,8 @@ pub struct Session {
     pub server: Server,
     /// The login.
     pub auth: Auth,
+    /// Whether a crash of the command may leave a core file, which would hold the credential.
+    pub child_core_dumps: bool,
 }
 
 /// What a command needs from Vault.
@@ -132,10 +158,33 @@ pub fn plan(
     let read = env_vars::read_by(&profile.output);
     refuse_kept_variables(profile, target, &read, &plan.login_variables)?;
     let Lending::Lent(lent) = &target.lending else {
+        if !resolved.others.is_empty() {
+            return Err(PlanError::FirstLendsNothing {
+                profile: profile.name.clone(),
+                target: profile.target.clone(),
+            });
+        }
         plan.lease = Lease::None;
         return Ok(plan);
     };
     refuse_odd_bridges(profile, lent, &read)?;
+    let others = others(
+        resolved,
+        config,
+        environment,
+        own_profile,
+        &plan.login_variables,
+    )?;
+    refuse_clashes(lent, &others)?;
+    plan.others = resolved
+        .others
+        .iter()
+        .zip(&others)
+        .map(|(other, further)| {
+            let lent = further.as_ref().map(|further| &further.lent);
+            OtherView::of(&other.profile, lent)
+        })
+        .collect();
     plan.secrets = Some(lent.secrets.iter().map(SecretView::of).collect());
     plan.delivery = Some(DeliveryView::of(lent.delivery));
     let session = match resolved.need {
@@ -144,16 +193,22 @@ pub fn plan(
     };
     if let Some(session) = &session {
         plan.login = Some(LoginView::of(&session.auth));
-        plan.requests = Some(requests(&session.auth, &lent.secrets));
-        plan.policy = Some(policy::least(&session.auth, &lent.secrets));
-        plan.sources.insert("login", login_source(&session.auth));
-        plan.sources
-            .insert("address", session.server.address.clone());
+        let further = others
+            .iter()
+            .flatten()
+            .flat_map(|further| &further.lent.secrets);
+        let secrets: Vec<LentSecret> = lent.secrets.iter().chain(further).cloned().collect();
+        let wrapped = session.server.wrap_ttl.is_some();
+        plan.requests = Some(requests(&session.auth, &secrets, wrapped));
+        plan.policy = Some(policy::least(&session.auth, &secrets));
+        plan.sources.insert("login", session.auth.source());
+        plan.sources.insert("address", reached(&session.server));
     }
     plan.loan = Some(Loan {
         session,
         lent: lent.clone(),
         expect: target.expect.clone(),
+        others,
     });
     Ok(plan)
 }
@@ -188,6 +243,7 @@ impl Plan {
             login: None,
             secrets: None,
             delivery: None,
+            others: Vec::new(),
             requests: None,
             policy: None,
             sources,
@@ -224,6 +280,66 @@ fn entry<'c>(
     }
 }
 
+/// What is lent for the further profiles, all in the one environment.
+fn others(
+    resolved: &Resolved,
+    config: &Config,
+    environment: &Environment,
+    own_profile: Option<&str>,
+    login_variables: &BTreeSet<String>,
+) -> Result<Vec<Option<Further>>, PlanError> {
+    let mut others = Vec::new();
+    for Other { profile, .. } in &resolved.others {
+        let (its_own, target) = entry(config, profile, own_profile)?;
+        if its_own.name != environment.name {
+            return Err(PlanError::SeveralEnvironments {
+                profile: profile.name.clone(),
+                target: profile.target.clone(),
+                at: Box::new(target.at.clone()),
+                its_own: its_own.name.clone(),
+                first: environment.name.clone(),
+            });
+        }
+        let read = env_vars::read_by(&profile.output);
+        refuse_kept_variables(profile, target, &read, login_variables)?;
+        others.push(match &target.lending {
+            Lending::Lent(lent) => {
+                refuse_odd_bridges(profile, lent, &read)?;
+                Some(Further {
+                    lent: lent.clone(),
+                    expect: target.expect.clone(),
+                })
+            }
+            Lending::None => None,
+        });
+    }
+    Ok(others)
+}
+
+/// All share one environment of variables and one directory of files.
+fn refuse_clashes(first: &Lent, others: &[Option<Further>]) -> Result<(), PlanError> {
+    let mut variables = BTreeSet::new();
+    let mut files = BTreeSet::new();
+    let further = others.iter().flatten().map(|further| &further.lent);
+    for lent in std::iter::once(first).chain(further) {
+        for bridge in &lent.env {
+            if !variables.insert(&bridge.name) {
+                return Err(PlanError::Clash {
+                    what: format!("the variable {}", bridge.name),
+                });
+            }
+        }
+        for (key, value) in &lent.fields {
+            if matches!(value, FieldValue::File(_)) && !files.insert(key) {
+                return Err(PlanError::Clash {
+                    what: format!("the file of `fields.{key}`"),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
 /// What "protected" means (DESIGN) as far as it can be seen without a server, and what is needed to reach one.
 fn session(
     resolved: &Resolved,
@@ -232,22 +348,24 @@ fn session(
 ) -> Result<Session, PlanError> {
     let name = || environment.name.clone();
     if environment.protected {
-        let target = resolved.sources.as_ref().map(|sources| &sources.target);
-        if !target.is_some_and(|source| source.named) {
-            return Err(PlanError::NotNamed {
-                environment: name(),
-                target: resolved
-                    .profile
-                    .as_ref()
-                    .map(|profile| profile.target.clone())
-                    .unwrap_or_default(),
-                said: target.map(|source| source.said.clone()).unwrap_or_default(),
-                is_dbt: resolved.is_dbt,
-            });
+        let first = resolved.sources.as_ref().map(|sources| &sources.target);
+        let first = resolved.profile.iter().zip(first);
+        let further = resolved.others.iter();
+        let targets = first.chain(further.map(|other| (&other.profile, &other.target)));
+        for (profile, source) in targets {
+            if !source.named {
+                return Err(PlanError::NotNamed {
+                    environment: name(),
+                    target: profile.target.clone(),
+                    said: source.said.clone(),
+                    is_dbt: resolved.is_dbt,
+                });
+            }
         }
     }
     let (server, auth) = reach(environment, variables)?;
     Ok(Session {
+        child_core_dumps: environment.child_core_dumps,
         server: server.clone(),
         auth: auth.clone(),
     })
@@ -269,12 +387,26 @@ pub fn reach<'e>(
         });
     };
     if environment.protected {
-        if server.address.starts_with("http://") && !is_loopback(&server.address) {
-            return Err(PlanError::PlainHttp {
-                environment: name(),
-                address: server.address.clone(),
-                at: environment.at.clone(),
-            });
+        for address in server
+            .addresses()
+            .filter(|address| address.starts_with("http://"))
+        {
+            if !is_this_machines(address) {
+                return Err(PlanError::PlainHttp {
+                    environment: name(),
+                    address: address.to_owned(),
+                    at: environment.at.clone(),
+                });
+            }
+            // Plain http to this machine never leaves it, but by a proxy that was said for Vault.
+            if let Some(proxy) = server.proxies.of(address) {
+                return Err(PlanError::PlainThroughProxy {
+                    environment: name(),
+                    address: address.to_owned(),
+                    proxy: proxy.shown(),
+                    said: proxy.said.clone(),
+                });
+            }
         }
         if server.skip_verify {
             return Err(PlanError::SkipVerify {
@@ -290,6 +422,19 @@ pub fn reach<'e>(
     Ok((server, auth))
 }
 
+/// The addresses, and the proxy before each, for people.
+fn reached(server: &Server) -> String {
+    let one = |address: &str| match server.proxies.of(address) {
+        Some(proxy) => format!(
+            "{address} through the proxy {} ({})",
+            proxy.shown(),
+            proxy.said
+        ),
+        None => address.to_owned(),
+    };
+    server.addresses().map(one).collect::<Vec<_>>().join(", ")
+}
+
 /// A token of the user's own opens more than this project: it goes where the user's own variables say, and nowhere that a
 /// file says.
 fn own_token_goes_home(
@@ -299,29 +444,18 @@ fn own_token_goes_home(
 ) -> Result<(), PlanError> {
     // A variable that is no address was refused when dbt-lease.yml was read.
     let own = own_addresses(variables).unwrap_or_default();
-    if own.contains(&server.address) {
+    let Some(foreign) = server
+        .addresses()
+        .find(|address| own.iter().all(|own| own != address))
+    else {
         return Ok(());
-    }
+    };
     Err(PlanError::ForeignAddress {
         environment: environment.name.clone(),
-        address: server.address.clone(),
+        address: foreign.to_owned(),
         own: own.into_iter().next(),
         at: environment.auth_at.clone(),
     })
-}
-
-fn is_loopback(address: &str) -> bool {
-    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
-    let authority = rest.split('/').next().unwrap_or(rest);
-    let host = match authority.strip_prefix('[') {
-        Some(inner) => inner.split(']').next().unwrap_or(inner),
-        None => authority.split(':').next().unwrap_or(authority),
-    };
-    // Only what needs no resolver but that of `localhost`: a name that resolves to 127.0.0.1 today may not tomorrow.
-    host == "localhost"
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|ip| ip.is_loopback())
 }
 
 /// The child has no login sources, so an output that reads one would fail in dbt, or be something else than it was.
@@ -368,9 +502,8 @@ fn refuse_odd_bridges(
     }
 }
 
-/// The requests in order. A wrapped secret id is looked at before it is unwrapped; a token of the user's is looked at, which
-/// takes the login's place, and is not revoked.
-fn requests(auth: &Auth, secrets: &[LentSecret]) -> Vec<Request> {
+/// The requests in order. A token that is there already is looked up, which takes the login's place, and is not revoked.
+fn requests(auth: &Auth, secrets: &[LentSecret], wrapped: bool) -> Vec<Request> {
     let mut requests = Vec::new();
     let mut ask = |method, path: &str| {
         requests.push(Request {
@@ -378,17 +511,8 @@ fn requests(auth: &Auth, secrets: &[LentSecret]) -> Vec<Request> {
             path: path.to_owned(),
         })
     };
-    match auth {
-        Auth::AppRole {
-            mount, secret_id, ..
-        } => {
-            if let SecretId::WrappedFile(_) = secret_id {
-                ask("PUT", "sys/wrapping/lookup");
-                ask("PUT", "sys/wrapping/unwrap");
-            }
-            ask("POST", &format!("auth/{mount}/login"));
-        }
-        Auth::Token => ask("GET", "auth/token/lookup-self"),
+    for (method, path) in auth.requests() {
+        ask(method, &path);
     }
     for secret in secrets {
         let method = match secret.request.operation {
@@ -396,6 +520,10 @@ fn requests(auth: &Auth, secrets: &[LentSecret]) -> Vec<Request> {
             Operation::Write(_) => "POST",
         };
         ask(method, &secret.request.path);
+        if wrapped {
+            ask("PUT", "sys/wrapping/lookup");
+            ask("PUT", "sys/wrapping/unwrap");
+        }
         // Reading takes no TTL; where the engine's own differs, one renewal gives what is wanted.
         if secret.ttl.is_some() {
             ask("PUT", "sys/leases/renew");
@@ -404,30 +532,8 @@ fn requests(auth: &Auth, secrets: &[LentSecret]) -> Vec<Request> {
     for _ in secrets.iter().filter(|secret| secret.may_lease()) {
         ask("PUT", "sys/leases/revoke");
     }
-    if let Auth::AppRole { .. } = auth {
+    if !auth.is_ready_made() {
         ask("POST", "auth/token/revoke-self");
     }
     requests
-}
-
-/// Where a login is read from, for people.
-pub fn login_source(auth: &Auth) -> String {
-    match auth {
-        Auth::AppRole {
-            role_id, secret_id, ..
-        } => {
-            let role_id = match role_id {
-                RoleId::Literal(_) => "role id from dbt-lease.yml".to_owned(),
-                RoleId::File(file) => format!("role id from {}", file.display()),
-                RoleId::Variable(name) => format!("role id from the variable {name}"),
-            };
-            let secret_id = match secret_id {
-                SecretId::File(file) => format!("secret id from {}", file.display()),
-                SecretId::Variable(name) => format!("secret id from the variable {name}"),
-                SecretId::WrappedFile(file) => format!("wrapped secret id from {}", file.display()),
-            };
-            format!("{role_id}, {secret_id}")
-        }
-        Auth::Token => "the user's own token: BAO_TOKEN, VAULT_TOKEN or the token file".to_owned(),
-    }
 }

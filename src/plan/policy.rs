@@ -48,12 +48,11 @@ pub(super) fn least(auth: &Auth, secrets: &[LentSecret]) -> String {
             leases.join(", ")
         );
     }
-    match auth {
-        Auth::AppRole { .. } => {
-            block(&mut policy, "auth/token/renew-self", &["update"]);
-            block(&mut policy, "auth/token/revoke-self", &["update"]);
-        }
-        Auth::Token => block(&mut policy, "auth/token/lookup-self", &["read"]),
+    if auth.is_ready_made() {
+        block(&mut policy, "auth/token/lookup-self", &["read"]);
+    } else {
+        block(&mut policy, "auth/token/renew-self", &["update"]);
+        block(&mut policy, "auth/token/revoke-self", &["update"]);
     }
     policy
 }

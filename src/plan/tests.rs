@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::{Plan, PlanError, plan};
 use crate::config::Config;
 use crate::dbt::yaml::{Mapping, Mark, Node, Value};
-use crate::dbt::{Need, Profile, Project, Resolved, Source, Sources};
+use crate::dbt::{Need, Other, Profile, Project, Resolved, Source, Sources};
 use crate::variables::Variables;
 
 const NULL: serde_json::Value = serde_json::Value::Null;
@@ -72,6 +72,7 @@ pub(super) fn command(need: Need, target: &str, named: bool, output: &[(&str, &s
             config: None,
             adapter: Some("postgres".to_owned()),
         }),
+        others: Vec::new(),
         sources: Some(Sources {
             project: source("the working directory", false),
             profiles_dir: source("by default", false),
@@ -84,6 +85,7 @@ pub(super) fn command(need: Need, target: &str, named: bool, output: &[(&str, &s
         }),
         usage: None,
         profile_reads: None,
+        written: Vec::new(),
         threads_count: false,
         vars: crate::dbt::jinja::Vars::default(),
         deciding_files: Vec::new(),
@@ -611,4 +613,68 @@ requests: PUT sys/wrapping/lookup | PUT sys/wrapping/unwrap | POST auth/machines
          POST auth/token/revoke-self
 "
     );
+}
+
+/// A further profile `elementary`, whose target `prod` is in this environment.
+fn with_another(named: bool, config: &str) -> (Resolved, String) {
+    let mut resolved = prod(true);
+    let mut further = prod(named);
+    let mut profile = further.profile.take().expect("a profile");
+    profile.name = "elementary".to_owned();
+    let target = further.sources.take().expect("sources").target;
+    resolved.others = vec![Other { profile, target }];
+    let local = "      other: {profile: elementary, target: prod, secrets: none}\n";
+    let entry = format!("      edr: {{profile: elementary, target: prod, {config}}}\n");
+    let text = CONFIG.replace(local, "");
+    (
+        resolved,
+        text.replace("  local:\n", &format!("{entry}  local:\n")),
+    )
+}
+
+#[test]
+fn a_further_profile_s_secrets_are_planned_too() {
+    let (resolved, config) = with_another(true, "secrets: {warehouse: database/creds/edr}");
+    let planned = planned(&resolved, &config).expect("a plan");
+    let paths: Vec<&str> = planned
+        .others
+        .iter()
+        .flat_map(|other| &other.secrets)
+        .map(|secret| secret.path.as_str())
+        .collect();
+    assert_eq!(paths, ["database/creds/edr"]);
+    let asked = planned.requests.as_ref().expect("requests");
+    assert!(
+        asked
+            .iter()
+            .any(|request| request.path == "database/creds/edr")
+    );
+    assert!(
+        planned
+            .policy
+            .as_ref()
+            .is_some_and(|policy| policy.contains("database/creds/edr"))
+    );
+    let rows = planned.rows();
+    let also = rows
+        .iter()
+        .find(|(name, _)| *name == "also")
+        .expect("a row");
+    assert_eq!(
+        also.1,
+        ["elementary, target prod", "warehouse: database/creds/edr"]
+    );
+}
+
+#[test]
+fn a_further_profile_is_held_to_the_rules_of_the_first() {
+    let (resolved, config) = with_another(false, "secrets: {warehouse: database/creds/edr}");
+    assert!(refusal(&resolved, &config).starts_with("[protected_target_not_named]"));
+    let (mut elsewhere, _) = with_another(true, "secrets: none");
+    assert!(refusal(&elsewhere, CONFIG).starts_with("[several_environments]"));
+    let bridge = "secrets: {warehouse: database/creds/edr}, env: {DBT_ENV_SECRET_PASSWORD: '{{ vault.warehouse.password }}'}";
+    let (resolved, config) = with_another(true, bridge);
+    assert!(refusal(&resolved, &config).starts_with("[profiles_clash]"));
+    elsewhere.profile.as_mut().expect("a profile").target = "dev".to_owned();
+    assert!(refusal(&elsewhere, CONFIG).starts_with("[first_lends_nothing]"));
 }

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{Lease, Plan};
-use crate::config::{Auth, Delivery, LentSecret, RoleId};
+use crate::config::{Auth, Delivery, Lent, LentSecret};
+use crate::dbt::Profile;
 
 /// `project` of the JSON.
 #[derive(Clone, Debug, Serialize)]
@@ -20,11 +21,11 @@ pub struct ProjectView {
 /// `login` of the JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LoginView {
-    /// `approle` or `token`.
+    /// `approle`, `jwt`, …
     pub method: &'static str,
     /// Where it is mounted, below `auth/`; a token has none.
     pub mount: Option<String>,
-    /// The role's name where dbt-lease.yml says it, else its literal id.
+    /// The role's name where dbt-lease.yml says it, else its literal id; the user's name where one logs in by that.
     pub role: Option<String>,
 }
 
@@ -58,25 +59,36 @@ pub struct Request {
 
 impl LoginView {
     pub(super) fn of(auth: &Auth) -> Self {
-        match auth {
-            Auth::AppRole {
-                mount,
-                role_id,
-                role,
-                ..
-            } => Self {
-                method: "approle",
-                mount: Some(mount.clone()),
-                role: role.clone().or_else(|| match role_id {
-                    RoleId::Literal(id) => Some(id.clone()),
-                    RoleId::File(_) | RoleId::Variable(_) => None,
-                }),
-            },
-            Auth::Token => Self {
-                method: "token",
-                mount: None,
-                role: None,
-            },
+        Self {
+            method: auth.method(),
+            mount: auth.mount().map(str::to_owned),
+            role: auth.role().map(str::to_owned),
+        }
+    }
+}
+
+/// A further profile of the session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OtherView {
+    /// The profile's name.
+    pub profile: String,
+    /// The target's name.
+    pub target: String,
+    /// The target's secrets; none for a target that is `none`.
+    pub secrets: Vec<SecretView>,
+    /// How they reach the command.
+    pub delivery: Option<DeliveryView>,
+}
+
+impl OtherView {
+    pub(super) fn of(profile: &Profile, lent: Option<&Lent>) -> Self {
+        Self {
+            profile: profile.name.clone(),
+            target: profile.target.clone(),
+            secrets: lent
+                .map(|lent| lent.secrets.iter().map(SecretView::of).collect())
+                .unwrap_or_default(),
+            delivery: lent.map(|lent| DeliveryView::of(lent.delivery)),
         }
     }
 }
@@ -175,6 +187,12 @@ impl Plan {
             .flatten()
             .map(|secret| format!("{}: {}", secret.name, secret.path));
         rows.push(("secrets", secrets.collect()));
+        for other in &self.others {
+            let secrets = other.secrets.iter();
+            let secrets = secrets.map(|secret| format!("{}: {}", secret.name, secret.path));
+            let lines = std::iter::once(format!("{}, target {}", other.profile, other.target));
+            rows.push(("also", lines.chain(secrets).collect()));
+        }
         if let Some(delivery) = self.delivery {
             let said = match delivery {
                 DeliveryView::File => "file: in the private profiles.yml",

@@ -3,6 +3,7 @@
 
 pub mod adapters;
 pub mod check;
+pub mod secret_keys;
 pub mod secrets;
 pub mod template;
 pub mod vault_values;
@@ -497,8 +498,8 @@ pub fn bridge(lent: &Lent, secrets: &Secrets) -> Result<Vec<(String, Secret)>, R
         .collect()
 }
 
-/// The generated profiles.yml: the chosen profile with its one output, and the top-level `config:` block, which dbt still reads.
-pub fn profiles_yml(profile: &Profile, output: Rc<Node>) -> Result<Zeroizing<String>, RenderError> {
+/// The generated profiles.yml: each chosen profile with its one output, and the top-level `config:` block, which dbt still reads.
+pub fn profiles_yml(profiles: Vec<(&Profile, Rc<Node>)>) -> Result<Zeroizing<String>, RenderError> {
     let map = |entries: Vec<(&str, Rc<Node>)>| {
         let mut mapping = Mapping::default();
         for (key, value) in entries {
@@ -506,13 +507,19 @@ pub fn profiles_yml(profile: &Profile, output: Rc<Node>) -> Result<Zeroizing<Str
         }
         Rc::new(Node::of(Value::Map(mapping)))
     };
-    let chosen = map(vec![
-        ("target", literal(Secret::new(profile.target.clone()))),
-        ("outputs", map(vec![(&profile.target, output)])),
-    ]);
-    let mut entries = vec![(profile.name.as_str(), chosen)];
+    let mut entries = Vec::new();
+    let mut config = None;
+    for (profile, output) in profiles {
+        let chosen = map(vec![
+            ("target", literal(Secret::new(profile.target.clone()))),
+            ("outputs", map(vec![(&profile.target, output)])),
+        ]);
+        entries.push((profile.name.as_str(), chosen));
+        // All stand in one file.
+        config = profile.config.as_ref();
+    }
     // A profile may itself be named `config`; then the block is the profile.
-    if let Some(config) = profile.config.as_ref().filter(|_| profile.name != "config") {
+    if let Some(config) = config.filter(|_| entries.iter().all(|(name, _)| *name != "config")) {
         entries.push(("config", Rc::clone(config)));
     }
     Ok(yaml::emit(&map(entries))?)
@@ -564,7 +571,7 @@ mod tests {
             Rendering::of(&Engine::default(), Vars::default(), &context).expect("a rendering");
         let secrets = Secrets::placeholders(&lent);
         let made = super::output(&profile, &lent, &secrets, &rendering, None).expect("an output");
-        profiles_yml(&profile, made.node)
+        profiles_yml(vec![(&profile, made.node)])
             .expect("emitted")
             .to_string()
     }

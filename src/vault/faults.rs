@@ -10,7 +10,7 @@ use super::secret::read;
 use super::stub::Step::{Answer, AnswerThenClose, Close, Endless, Hang};
 use super::stub::{Stub, client, credentials, json, no_content, refusal, token, warehouse};
 use super::take_back::{Returned, TokenEnd, take_back};
-use crate::config::{Auth, Operation, RoleId, SecretId, SecretRequest, Server};
+use crate::config::{AppRole, Auth, Operation, RoleId, SecretId, SecretRequest, Server};
 use crate::secret::Secret;
 use crate::variables::Variables;
 
@@ -568,12 +568,12 @@ async fn what_the_end_of_the_token_does_not_sweep_is_not_asked_for_twice() {
 
 #[tokio::test]
 async fn logins_that_give_no_token_are_refused() {
-    let auth = Auth::AppRole {
+    let auth = Auth::AppRole(AppRole {
         mount: "approle".to_owned(),
         role_id: RoleId::Literal("role".to_owned()),
         secret_id: SecretId::Variable("SECRET_ID".to_owned()),
         role: None,
-    };
+    });
     let variables: Variables = [("SECRET_ID", "s3cret-id"), ("VAULT_TOKEN", "s.t\u{f6}ken")]
         .into_iter()
         .collect();

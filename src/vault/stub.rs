@@ -63,16 +63,9 @@ impl Stub {
     /// The settings of a client for it: 5 s, no retries.
     pub(crate) fn server(&self) -> Server {
         Server {
-            address: format!("http://{}", self.address),
-            namespace: None,
-            ca_cert: None,
-            ca_path: None,
-            client_cert: None,
-            client_key: None,
-            tls_server_name: None,
-            skip_verify: false,
             timeout: Duration::from_secs(5),
             max_retries: 0,
+            ..Server::at(format!("http://{}", self.address))
         }
     }
 }

@@ -318,3 +318,165 @@ fn verbose_ends_with_one_line_that_says_what_was_proven() {
     let last = stderr.lines().last().expect("a line");
     assert!(last.contains("1 lease, 1 revoked, verified"), "{stderr}");
 }
+
+/// A tool that reads a profile of its own beside the project's, as elementary's `edr` does.
+fn with_a_second_profile(lab: &Lab, environment: &str) {
+    let profiles = lab.project.join("profiles.yml");
+    let text = std::fs::read_to_string(&profiles).expect("profiles.yml");
+    let own = "\nelementary:\n  target: default\n  outputs:\n    default: {type: postgres, host: h, port: 5432, user: nobody, \
+               password: none, dbname: d, schema: elementary}\n    prod: {type: postgres, host: other, port: 5432, dbname: d, schema: s}\n";
+    std::fs::write(&profiles, format!("{text}{own}")).expect("profiles.yml");
+    let config = lab.project.join("dbt-lease.yml");
+    let text = std::fs::read_to_string(&config).expect("dbt-lease.yml");
+    let role = if environment == "production" {
+        "dbt-prod"
+    } else {
+        "dbt-staging"
+    };
+    let entry = format!(
+        "edr: {{profile: elementary, target: default, secrets: {{warehouse: database/creds/{role}}}}}"
+    );
+    let (before, after) = text
+        .split_once(&format!("  {environment}:\n"))
+        .expect("the environment");
+    let (head, tail) = after.split_once("targets:\n").expect("its targets");
+    let text = format!("{before}  {environment}:\n{head}targets:\n      {entry}\n{tail}");
+    std::fs::write(&config, text).expect("dbt-lease.yml");
+}
+
+/// The entry of the second profile with where its output must lead.
+fn with_expected_host(lab: &Lab, environment: &str, host: &str) {
+    let config = lab.project.join("dbt-lease.yml");
+    let text = std::fs::read_to_string(&config).expect("dbt-lease.yml");
+    let role = format!("dbt-{environment}");
+    let entry = format!("secrets: {{warehouse: database/creds/{role}}}}}");
+    assert!(text.contains(&entry), "{text}");
+    let expecting = entry.replace("}}", &format!("}}, expect: {{host: {host}}}}}"));
+    std::fs::write(&config, text.replace(&entry, &expecting)).expect("dbt-lease.yml");
+}
+
+#[test]
+fn several_profiles_of_one_environment_stand_in_one_private_file() {
+    let lab = Lab::new();
+    with_a_second_profile(&lab, "production");
+    let both = [
+        "--profile",
+        "jaffle",
+        "-t",
+        "prod",
+        "--profile",
+        "elementary",
+        "-t",
+        "default",
+    ];
+    let script = "cat $DBT_PROFILES_DIR/profiles.yml; echo profile=$DBT_PROFILE target=$DBT_TARGET";
+    let arguments = [&["exec"], &both[..], &["--", "sh", "-c", script]].concat();
+    let stdout = lab.run(&arguments).silent().success();
+    let users: std::collections::BTreeSet<&str> = stdout
+        .lines()
+        .filter(|line| line.contains("\"user\": \"v-"))
+        .collect();
+    assert_eq!(users.len(), 2, "each has a user of its own: {stdout}");
+    assert!(
+        stdout.contains("\"jaffle\":") && stdout.contains("\"elementary\":"),
+        "{stdout}"
+    );
+    assert!(
+        !stdout.contains("nobody") && !stdout.contains("staging"),
+        "{stdout}"
+    );
+    // Each dbt that the tool starts knows its own profile.
+    assert!(stdout.contains("profile= target="), "{stdout}");
+    assert_eq!(
+        lab.requests(),
+        [
+            "update auth/approle/login",
+            "read database/creds/dbt-prod",
+            "read database/creds/dbt-prod",
+            "update sys/leases/revoke",
+            "update sys/leases/revoke",
+            "update auth/token/revoke-self",
+        ]
+    );
+    lab.assert_nothing_left();
+    let plan = [&["plan", "--json"], &both[..]].concat();
+    let plan: serde_json::Value =
+        serde_json::from_str(&lab.run(&plan).silent().success()).expect("JSON");
+    assert_eq!(plan["profile"], "jaffle");
+    assert_eq!(
+        plan["others"],
+        serde_json::json!([{
+            "profile": "elementary", "target": "default", "delivery": "file",
+            "secrets": [{"name": "warehouse", "path": "database/creds/dbt-prod"}],
+        }])
+    );
+    assert_eq!(plan["requests"].as_array().map(Vec::len), Some(6));
+}
+
+#[test]
+fn several_profiles_are_refused_where_they_are_not_for_one_session() {
+    let lab = Lab::new();
+    with_a_second_profile(&lab, "staging");
+    let refused = |arguments: &[&str], kind: &str| {
+        let arguments = [&["plan", "--json"], arguments].concat();
+        let ran = lab.run(&arguments);
+        assert_eq!(ran.code, Some(1), "{}", ran.stdout);
+        let shown: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        assert_eq!(shown["error"]["kind"], kind, "{}", ran.stdout);
+    };
+    let both = [
+        "--profile",
+        "jaffle",
+        "-t",
+        "prod",
+        "--profile",
+        "elementary",
+        "-t",
+        "default",
+    ];
+    refused(&both, "several_environments");
+    refused(
+        &[&both[..], &["--", "dbt", "run"]].concat(),
+        "several_profiles",
+    );
+    refused(
+        &["--profile", "jaffle", "--profile", "jaffle"],
+        "several_profiles",
+    );
+    // One target counts for all profiles, as DBT_TARGET does.
+    refused(
+        &[
+            "--profile",
+            "jaffle",
+            "--profile",
+            "elementary",
+            "-t",
+            "prod",
+        ],
+        "target_not_listed",
+    );
+    refused(
+        &[
+            "--profile",
+            "jaffle",
+            "-t",
+            "dev",
+            "--profile",
+            "elementary",
+            "-t",
+            "default",
+        ],
+        "first_lends_nothing",
+    );
+    // An edited `host:` of the second gets no password either.
+    with_expected_host(&lab, "staging", "db.example.com");
+    let second = ["exec", "--profile", "jaffle", "-t", "staging"];
+    let second = [&second[..], &both[4..], &["--", "true"]].concat();
+    let ran = lab.run(&second);
+    assert_eq!(ran.code, Some(125), "{}", ran.stderr);
+    assert!(ran.stderr.contains("db.example.com"), "{}", ran.stderr);
+    // One target of two counts for neither.
+    let ran = lab.run(&["plan", "-t", "prod", "-t", "dev"]);
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert!(lab.requests().is_empty());
+}

@@ -7,21 +7,23 @@
 //! | `Directory` | when it is locked | its lock; the listening socket, where there is one |
 //! | `TokenComing` | before the login | |
 //! | `Token`, `Lease` | when the answer is parsed | |
-//! | `Child` | after it started | the child (pidfd) |
-//! | `Leave` | when a signal breaks the giving back off | |
+//! | `Child` | from the child itself before its exec, and after it started | the child (pidfd) |
+//! | `Detach` | when the session is to live on without its process | |
+//! | `Leave` | when a signal, or the time that it left, breaks the giving back off | |
 //! | `Done` | when all is given back | |
 //!
-//! A packet is whole or not at all; the socket's end without `Done` is the session process's death.
+//! A packet is whole or not at all; the socket's end without `Done` or `Detach` is the session process's death.
 #![forbid(unsafe_code)]
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::config::Server;
 use crate::record::back::Back;
 use crate::secret::Secret;
+use crate::supervise::child::Reach;
 use crate::vault::auth::{Token, TokenKind};
 use crate::vault::lease::{Lease, LeaseId};
 use crate::vault::take_back::{Returned, TokenEnd};
@@ -48,10 +50,12 @@ pub enum Message {
     Lease(LeaseTold),
     /// The command runs.
     Child {
-        /// Whether it leads a group of its own that is to be ended with it.
-        whole_group: bool,
+        /// Who gets the signals that end it.
+        reach: Reach,
     },
-    /// The session process is about to leave the rest to the janitor; how the command ended.
+    /// The session process ends in order, and the session lives on until then, or until somebody ends it.
+    Detach(SystemTime),
+    /// The session process is about to leave the rest to the janitor; how the command ended, or is being ended.
     Leave(String),
     /// All is given back, as far as it could be.
     Done(Proof),
@@ -86,12 +90,13 @@ pub struct About {
 /// A token on its way to the janitor.
 #[derive(Serialize, Deserialize)]
 pub struct TokenTold {
-    #[serde(serialize_with = "expose", deserialize_with = "hide")]
+    #[serde(with = "crate::secret::told")]
     value: Secret,
     issued: SystemTime,
     lifetime: Option<Duration>,
     own: bool,
     batch: bool,
+    renewable: bool,
 }
 
 impl From<&Token> for TokenTold {
@@ -102,12 +107,13 @@ impl From<&Token> for TokenTold {
             lifetime: token.lifetime,
             own: token.own,
             batch: token.kind == TokenKind::Batch,
+            renewable: token.renewable,
         }
     }
 }
 
 impl From<TokenTold> for Token {
-    /// What is needed to give it back; the rest is empty.
+    /// What is needed to keep it and to give it back; the rest is empty.
     fn from(told: TokenTold) -> Self {
         Self {
             value: told.value,
@@ -115,7 +121,7 @@ impl From<TokenTold> for Token {
             policies: Vec::new(),
             issued: told.issued,
             lifetime: told.lifetime,
-            renewable: false,
+            renewable: told.renewable,
             own: told.own,
             is_root: false,
             kind: if told.batch {
@@ -128,15 +134,6 @@ impl From<TokenTold> for Token {
             notes: Vec::new(),
         }
     }
-}
-
-/// In clear: the socket leads to our own janitor alone, and both ends wipe what they free.
-fn expose<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(secret.expose())
-}
-
-fn hide<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
-    String::deserialize(deserializer).map(Secret::new)
 }
 
 /// A lease on its way to the janitor.

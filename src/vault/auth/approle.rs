@@ -7,8 +7,8 @@ use reqwest::Method;
 use serde::Serialize;
 
 use super::source::{self, Found};
-use super::{Note, Token};
-use crate::config::{RoleId, SecretId};
+use super::{Attempt, Note, Token};
+use crate::config::{AppRole, RoleId, SecretId};
 use crate::secret::Secret;
 use crate::variables::Variables;
 use crate::vault::call::{Call, Repeat};
@@ -16,14 +16,6 @@ use crate::vault::client::Client;
 use crate::vault::error::{Place, Tampering, VaultError, Wanted};
 use crate::vault::fields::Field;
 use crate::vault::words;
-
-/// What a login needs.
-pub(super) struct AppRole<'a> {
-    pub(super) mount: &'a str,
-    pub(super) role_id: &'a RoleId,
-    pub(super) secret_id: &'a SecretId,
-    pub(super) role: Option<&'a str>,
-}
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -35,12 +27,12 @@ struct Body<'a> {
 pub(super) async fn login(
     client: &Client,
     variables: &Variables,
-    approle: &AppRole<'_>,
+    approle: &AppRole,
 ) -> Result<Token, VaultError> {
     // Both are read before anything is sent: a run that lacks one must not use up the other.
     let mut notes = Vec::new();
-    let role_id = keep_notes(role_id(variables, approle.role_id)?, &mut notes);
-    let secret_id = match approle.secret_id {
+    let role_id = keep_notes(role_id(variables, &approle.role_id)?, &mut notes);
+    let secret_id = match &approle.secret_id {
         SecretId::File(path) => keep_notes(source::file("secret id", path)?, &mut notes),
         SecretId::Variable(name) => {
             keep_notes(source::variable("secret id", variables, name)?, &mut notes)
@@ -54,14 +46,15 @@ pub(super) async fn login(
         role_id: role_id.expose(),
         secret_id: secret_id.expose(),
     };
-    let mut token = super::send(
-        client,
-        "approle",
-        approle.mount,
-        &body,
-        vec![secret_id.expose()],
-    )
-    .await?;
+    let attempt = Attempt {
+        method: "approle",
+        mount: &approle.mount,
+        below: "login",
+        role: approle.role.as_deref(),
+        about: None,
+        hide: vec![secret_id.expose()],
+    };
+    let mut token = super::send(client, attempt, &body).await?;
     token.notes = notes;
     Ok(token)
 }
@@ -87,7 +80,7 @@ fn keep_notes(found: Found, notes: &mut Vec<Note>) -> Secret {
 /// can write the file could exchange it, and have us log in as somebody else.
 async fn unwrap(
     client: &Client,
-    approle: &AppRole<'_>,
+    approle: &AppRole,
     file: &Path,
     wrapping: &Secret,
 ) -> Result<Secret, VaultError> {
@@ -112,11 +105,11 @@ async fn unwrap(
             .unwrap_or_default(),
         _ => "",
     };
-    if !is_secret_id_path(found, approle.mount, approle.role) {
+    if !is_secret_id_path(found, &approle.mount, approle.role.as_deref()) {
         let expected = format!(
             "auth/{}/role/{}/secret-id",
             approle.mount,
-            approle.role.unwrap_or("ROLE")
+            approle.role.as_deref().unwrap_or("ROLE")
         );
         return Err(tampered(Tampering::Foreign {
             expected,

@@ -2,8 +2,12 @@
 #![forbid(unsafe_code)]
 
 mod approle;
+mod claims;
+mod identity;
+mod jwt;
 mod source;
 mod token;
+mod web;
 
 use std::time::{Duration, SystemTime};
 
@@ -63,10 +67,11 @@ pub enum TokenKind {
     Batch,
 }
 
-/// Logs in as `auth` says. One request; for a wrapped secret id two more.
+/// Logs in as `auth` says. One request to Vault; for a wrapped secret id two more. What gives the identity may be asked before that: a CI
+/// system, a metadata server, a program.
 ///
 /// # Errors
-/// [`VaultError::Source`], [`VaultError::NoToken`] before anything is sent; [`VaultError::Wrapping`]; what
+/// [`VaultError::Source`], [`VaultError::NoToken`], [`VaultError::NoIdentity`], [`VaultError::Identity`] before anything is sent to Vault; [`VaultError::Wrapping`]; what
 /// the client gives ([`VaultError::Refused`], [`VaultError::Transport`], …).
 pub async fn login(
     client: &Client,
@@ -74,40 +79,48 @@ pub async fn login(
     variables: &Variables,
 ) -> Result<Token, VaultError> {
     match auth {
-        Auth::AppRole {
-            mount,
-            role_id,
-            secret_id,
-            role,
-        } => {
-            approle::login(
-                client,
-                variables,
-                &approle::AppRole {
-                    mount,
-                    role_id,
-                    secret_id,
-                    role: role.as_deref(),
-                },
-            )
-            .await
-        }
+        Auth::AppRole(approle) => approle::login(client, variables, approle).await,
+        Auth::Jwt(jwt) => jwt::login(client, variables, jwt).await,
         Auth::Token => token::lookup(client, variables).await,
     }
+}
+
+/// A login to send.
+struct Attempt<'a> {
+    /// Its method.
+    method: &'static str,
+    /// Its mount, below `auth/`.
+    mount: &'a str,
+    /// What follows the mount.
+    below: &'a str,
+    /// The role, where it is known by a name.
+    role: Option<&'a str>,
+    /// What the credential says of itself.
+    about: Option<String>,
+    /// What the server's words must not show.
+    hide: Vec<&'a str>,
 }
 
 /// Sends a login and takes the token out of the answer.
 async fn send(
     client: &Client,
-    method: &'static str,
-    mount: &str,
+    attempt: Attempt<'_>,
     body: &impl serde::Serialize,
-    hide: Vec<&str>,
 ) -> Result<Token, VaultError> {
-    let path = format!("auth/{mount}/login");
+    let Attempt {
+        method,
+        mount,
+        below,
+        role,
+        about,
+        hide,
+    } = attempt;
+    let path = format!("auth/{mount}/{below}");
     let wanted = Wanted::Login {
         method,
         mount: mount.to_owned(),
+        role: role.map(str::to_owned),
+        about,
     };
     let mut call = Call::new(wanted, reqwest::Method::POST, &path).with_body(body);
     call.hide = hide;
