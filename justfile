@@ -32,6 +32,15 @@ demo *ARGS:
 bench:
     cargo run --package dbt-lease-sandbox --bin bench
 
+# What supervisor and janitor cost while a command runs, on the release binary: fails where it is more than 6 MB (PSS) or
+# 0.8 MB (private and dirty). No timing, so it may run anywhere; it must be root's run, since both processes hide their memory.
+memory:
+    cargo run --package dbt-lease-sandbox --bin memory
+
+# Each signal exactly once without a terminal: twenty rounds of each test, and all of them must pass.
+signals:
+    DBT_LEASE_TEST_ROUNDS=20 cargo test --package dbt-lease --test e2e signals::without_a_terminal
+
 # What reading profiles.yml costs, beside dbt's own loader. Builds with optimisation, without the release binary's slow linking.
 bench-profiles:
     CARGO_PROFILE_BENCH_LTO=false CARGO_PROFILE_BENCH_CODEGEN_UNITS=16 cargo bench --package dbt-lease --bench profiles

@@ -160,7 +160,7 @@ fn adopted(
 ///
 /// A session lends in one environment and never twice: what is started in it uses what it has. A target of another environment is not
 /// in its profiles.yml, and dbt says so.
-fn enclosing_session(variables: &Variables) -> Option<&str> {
+pub(super) fn enclosing_session(variables: &Variables) -> Option<&str> {
     let session = variables.text(DBT_LEASE_SESSION)?;
     let directory = Path::new(variables.text("DBT_PROFILES_DIR")?);
     let is_its_own =

@@ -3,8 +3,11 @@
 
 mod arguments;
 mod borrowing;
+mod bridge;
 mod dead;
+mod disk;
 mod end;
+mod env;
 mod exec;
 mod failure;
 mod keeping;
@@ -12,8 +15,10 @@ mod lending;
 mod output;
 mod picture;
 mod plan;
+mod proving;
 mod recording;
 mod render;
+mod replace;
 mod say;
 mod shim;
 mod status;
@@ -47,6 +52,8 @@ pub fn main() -> ExitCode {
         Command::Exec(exec) => return exec::run(&say, &arguments.global, exec),
         Command::Plan(plan) => plan::run(&arguments.global, plan),
         Command::Render(render) => render::run(&arguments.global, render),
+        Command::Env(env) => env::run(&say, &arguments.global, env),
+        Command::Bridge(bridge) => bridge::run(&say, &arguments.global, bridge),
         Command::Status(status) => status::run(status),
         Command::End(end) => end::run(end),
         Command::Sweep => sweep::run(&say, &arguments.global),

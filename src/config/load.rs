@@ -159,6 +159,11 @@ fn environment(
         .map(Cursor::flag)
         .transpose()?
         .unwrap_or(false);
+    let child_core_dumps = object
+        .get("child_core_dumps")
+        .map(Cursor::flag)
+        .transpose()?
+        .unwrap_or(!protected);
     let said = Settings::of(&object, home, variables)?.over(shared.clone());
     let says = said.rows();
     let server = said.over(from_variables.clone()).server(variables);
@@ -187,6 +192,7 @@ fn environment(
     Ok(Environment {
         name: name.to_owned(),
         protected,
+        child_core_dumps,
         says,
         server,
         auth: login,

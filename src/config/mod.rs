@@ -56,6 +56,8 @@ pub struct Environment {
     pub name: String,
     /// Its targets must be named by the user, and more (DESIGN, "Protected means").
     pub protected: bool,
+    /// Whether a crash of the command may leave a core file; by default where it is not protected.
+    pub child_core_dumps: bool,
     /// How to reach its Vault: the environment's keys over `vault:` over Vault's variables. None where no address is said
     /// anywhere, which only matters once something is lent.
     pub server: Option<Server>,

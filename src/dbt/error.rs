@@ -86,6 +86,14 @@ pub enum DbtError {
         /// The profile that is wanted.
         profile: String,
     },
+    /// There is no profiles.yml where dbt looks, and no profile of it is wanted.
+    #[error("no profiles.yml in `{}` ({said})", dir.display())]
+    NoProfiles {
+        /// Where dbt looks.
+        dir: PathBuf,
+        /// Why there.
+        said: String,
+    },
     /// Nothing says where profiles.yml is, and the directory where dbt then looks is not there.
     #[error("no profiles.yml in the working directory, and no directory `{}`", dir.display())]
     NoProfilesDir {
@@ -243,7 +251,7 @@ impl DbtError {
             Self::Yaml { .. } => "yaml",
             Self::ProjectNotMapping { .. } => "project_not_mapping",
             Self::NoProfileNamed { .. } => "no_profile_named",
-            Self::NoProfilesFile { .. } => "no_profiles_file",
+            Self::NoProfilesFile { .. } | Self::NoProfiles { .. } => "no_profiles_file",
             Self::NoProfilesDir { .. } => "no_profiles_dir",
             Self::EmptyProfilesFile { .. } => "empty_profiles_file",
             Self::UnknownProfile { .. } => "unknown_profile",
@@ -302,7 +310,9 @@ impl DbtError {
                 "move what stands in `config:` to `flags:` of dbt_project.yml".to_owned()
             }
             Self::NoProfileNamed { .. } => "add `profile: NAME` to it, or pass `--profile`".to_owned(),
-            Self::NoProfilesFile { .. } | Self::NoProfilesDir { .. } => {
+            Self::NoProfilesFile { .. }
+            | Self::NoProfiles { .. }
+            | Self::NoProfilesDir { .. } => {
                 "dbt looks in `--profiles-dir`, DBT_PROFILES_DIR, the working directory and ~/.dbt, \
                  not in the project's directory"
                     .to_owned()

@@ -148,6 +148,7 @@ fn unleased(
         usage,
         threads_count: false,
         profile_reads: None,
+        written: Vec::new(),
         engine,
     }
 }
@@ -194,7 +195,7 @@ fn need(invocation: &Invocation) -> Need {
 
 impl Choices<'_> {
     /// `dbt run`, whose rules hold where no command of dbt's is named.
-    fn run(&self) -> &'static Command {
+    pub(super) fn run(&self) -> &'static Command {
         let commands = self.engine.rules.commands;
         commands
             .iter()
@@ -258,6 +259,10 @@ impl Choices<'_> {
             .filter(|(place, _)| !removed.contains(place))
             .map(|(_, word)| word.clone())
             .collect();
+        let written = project
+            .as_ref()
+            .map(|project| self.written(invocation.command, given, project, &vars))
+            .unwrap_or_default();
         let program = command.get(words - 1).map_or("", |word| name(word));
         let profile_reads = reads(program, invocation, &self.engine, &self.environment)?;
         let resolved = self.resolved(
@@ -270,6 +275,7 @@ impl Choices<'_> {
         );
         Ok(Resolved {
             profile_reads,
+            written,
             ..resolved
         })
     }
@@ -285,6 +291,7 @@ impl Choices<'_> {
         let profiles_dir = self.profiles_dir(run, given)?;
         let project = project::read(&project_dir.path, &project_dir.source, merging)?;
         let chosen = self.chosen(run, given, Some(&project), &profiles_dir, &vars)?;
+        let written = self.written(run, given, &project, &vars);
         let mut others: Vec<Other> = Vec::new();
         for (name, target) in &selection.others {
             let taken = others.iter().map(|other| &other.profile.name);
@@ -316,7 +323,11 @@ impl Choices<'_> {
             [project_dir, profiles_dir],
             chosen,
         );
-        Ok(Resolved { others, ..resolved })
+        Ok(Resolved {
+            written,
+            others,
+            ..resolved
+        })
     }
 
     /// The profile and target, with where they came from.
@@ -573,6 +584,7 @@ impl Choices<'_> {
             usage: None,
             threads_count: chosen.threads_count,
             profile_reads: None,
+            written: Vec::new(),
             engine: self.engine.clone(),
         }
     }

@@ -85,6 +85,7 @@ pub(super) fn command(need: Need, target: &str, named: bool, output: &[(&str, &s
         }),
         usage: None,
         profile_reads: None,
+        written: Vec::new(),
         threads_count: false,
         engine: crate::dbt::Engine::of_version("1.12.0"),
     }

@@ -3,6 +3,7 @@
 
 pub mod adapters;
 pub mod check;
+pub mod secret_keys;
 pub mod secrets;
 pub mod template;
 pub mod vault_values;

@@ -338,7 +338,7 @@ impl Child {
             // SAFETY: `found` outlives the call.
             let asked = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut found, options) };
             // SAFETY: waitid has filled it in, or left it zero.
-            let pid = unsafe { found.si_pid() };
+            let pid = unsafe { signals::sender(&raw const found) };
             // The child's own status is taken where it is waited for.
             if asked != 0 || pid == 0 || pid == self.pid.as_raw() {
                 return;

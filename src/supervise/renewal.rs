@@ -10,6 +10,9 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
+use crate::vault::error::VaultError;
+use crate::vault::renew;
+
 /// The longest sleep: after a suspension the timer is late by as much as the machine slept, and no more than this.
 const TICK: Duration = Duration::from_secs(30);
 /// The shortest time between two tries.
@@ -93,6 +96,29 @@ pub enum Trouble {
     Final(String),
 }
 
+impl From<VaultError> for Trouble {
+    fn from(error: VaultError) -> Self {
+        let hint = error
+            .hint()
+            .map(|hint| format!(" ({hint})"))
+            .unwrap_or_default();
+        let why = format!("{error}{hint}");
+        if renew::is_final(&error) {
+            Self::Final(why)
+        } else {
+            Self::Passing(why)
+        }
+    }
+}
+
+/// A number from 0 to 1 that runs which were started together do not share.
+pub fn jitter() -> f64 {
+    let mut byte = [0];
+    // Without random bytes there is no jitter, and nothing else is lost.
+    let _ = getrandom::fill(&mut byte);
+    f64::from(byte[0]) / 255.0
+}
+
 impl Life {
     /// A life that was granted at `from`. `jitter` (0 to 1) spreads renewals of runs that were started together.
     pub fn new(from: Duration, lasts: Duration, renewable: bool, jitter: f64) -> Self {
@@ -116,6 +142,11 @@ impl Life {
     /// When it ends unless it is renewed.
     pub fn ends(&self) -> Duration {
         self.from + self.lasts
+    }
+
+    /// Whether it is renewed, as far as is known now.
+    pub fn is_renewed(&self) -> bool {
+        matches!(self.state, State::Renewed { .. })
     }
 
     /// When it was granted, and for how long.

@@ -215,6 +215,8 @@ pub enum Wanted {
     },
     /// The end of our token.
     RevokeToken,
+    /// The end of a killed session's token.
+    RevokeAccessor,
 }
 
 impl Wanted {
@@ -246,6 +248,9 @@ impl Wanted {
             Self::RevokeToken => {
                 Some(r#"path "auth/token/revoke-self" { capabilities = ["update"] }"#.to_owned())
             }
+            Self::RevokeAccessor => Some(
+                r#"path "auth/token/revoke-accessor" { capabilities = ["update"] }"#.to_owned(),
+            ),
             Self::LookupToken => {
                 Some(r#"path "auth/token/lookup-self" { capabilities = ["read"] }"#.to_owned())
             }
@@ -273,6 +278,7 @@ impl fmt::Display for Wanted {
             Self::RenewToken => formatter.write_str("renew the session's token"),
             Self::LookupLease { path } => write!(formatter, "look up the lease of `{path}`"),
             Self::RevokeToken => formatter.write_str("revoke the session's token"),
+            Self::RevokeAccessor => formatter.write_str("revoke the killed session's token"),
         }
     }
 }

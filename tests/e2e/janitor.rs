@@ -216,8 +216,8 @@ fn the_next_session_of_the_same_environment_takes_back_what_a_dead_one_left() {
         .success();
     assert_eq!(
         lab.requests().len() - before,
-        5,
-        "one for the dead session's lease"
+        6,
+        "one for the dead session's lease, one for its token"
     );
     assert!(lab.world.database_users().is_empty());
     assert!(lab.world.leases().is_empty());
@@ -231,6 +231,13 @@ fn the_next_session_of_the_same_environment_takes_back_what_a_dead_one_left() {
     assert_eq!(
         swept["leases"][0]["lease_id"],
         dead["secrets"][0]["lease_id"]
+    );
+    // Nothing but a policy over all tokens ends another one's, and this identity has none.
+    let token = swept["token"].as_str().expect("words");
+    assert!(
+        token.starts_with("not revoked, it ends by its time: revoke the killed session's token: ")
+            && token.contains("403"),
+        "{token}"
     );
 
     // And that was that.
@@ -270,6 +277,21 @@ fn sweep_takes_back_what_a_dead_session_left_and_leaves_the_living_alone() {
     assert!(files_below(lab.home.runtime()).is_empty());
     let again = lab.run(&["sweep"]).silent().success();
     assert_eq!(again, "");
+}
+
+#[test]
+fn a_dead_session_s_token_is_ended_where_the_policy_allows_that() {
+    let lab = Lab::new();
+    let gate = Gate::new(&lab);
+    lab.allow("path \"auth/token/revoke-accessor\" { capabilities = [\"update\"] }");
+    kill_both(&lab, &gate);
+    assert_eq!(lab.world.tokens().len(), 1);
+    let _ = lab.run(&["sweep"]).silent().success();
+    lab.assert_nothing_left();
+    assert_eq!(
+        lab.record()[1]["token"],
+        "revoked by its accessor, unless it had ended before"
+    );
 }
 
 #[test]
@@ -453,6 +475,53 @@ fn the_janitor_is_in_a_session_of_its_own_and_shows_nothing() {
     gate.open();
     running.end().silent().success();
     assert!(has_ended(janitor));
+    lab.assert_nothing_left();
+}
+
+#[test]
+fn a_strangers_connection_and_nonsense_get_nothing_from_the_janitor() {
+    use std::io::{Read, Write};
+    use std::os::unix::process::CommandExt;
+    let lab = Lab::new();
+    let gate = Gate::new(&lab);
+    let running = held(&lab, &gate);
+    let files = files_below(lab.home.runtime());
+    let socket = files
+        .iter()
+        .find(|file| file.ends_with("janitor"))
+        .expect("a socket");
+    for nonsense in [
+        &[b'x'; 4096][..],
+        b"\"Statsu\"\n",
+        b"{}\n",
+        b"\"Status\"\"End\"\n",
+    ] {
+        let mut connection = std::os::unix::net::UnixStream::connect(socket).expect("connected");
+        let _ = connection.write_all(nonsense);
+        let mut answer = Vec::new();
+        let _ = connection.read_to_end(&mut answer);
+        assert_eq!(answer, b"");
+    }
+    if nix::unistd::geteuid().is_root() {
+        // Another user does not even see it.
+        let status = std::process::Command::new("/bin/sh")
+            .args(["-c", "test -e \"$0\""])
+            .arg(socket)
+            .current_dir("/")
+            .uid(65534)
+            .status()
+            .expect("sh runs");
+        assert_eq!(status.code(), Some(1));
+    }
+    // And the session goes on.
+    assert!(
+        lab.run(&["status"])
+            .silent()
+            .success()
+            .contains("production")
+    );
+    gate.open();
+    running.end().silent().success();
     lab.assert_nothing_left();
 }
 

@@ -7,6 +7,7 @@
 //! | [`openbao`] | one OpenBao server: http, https, unix socket; its API and its audit log |
 //! | [`postgres`] | one PostgreSQL cluster a process, one database a [`World`] |
 //! | [`world`] | both, set up for dbt: roles, policies, identities; and what a test asks afterwards |
+//! | [`program`] | the small programs of this crate that tests run as children |
 //! | [`mod@web`], [`issuer`] | an HTTP server whose answers a test writes; an issuer of identity tokens on it |
 //! | [`home`] | a hermetic place to run a binary in: cleared environment, own HOME, a copy of the dbt project |
 //!
@@ -19,6 +20,7 @@ mod http;
 pub mod issuer;
 pub mod openbao;
 pub mod postgres;
+pub mod program;
 pub mod venv;
 pub mod watchdog;
 pub mod web;
