@@ -32,7 +32,7 @@ macro_rules! on_both_stages {
         $($(#[$meta])* fn $name($stage: Stage) $body)+
 
         mod with_a_terminal {
-            $(#[test] fn $name() { super::$name(crate::scene::Stage::Terminal) })+
+            $(#[test] fn $name() { super::$name($crate::scene::Stage::Terminal) })+
         }
 
         mod without_a_terminal {
