@@ -37,7 +37,7 @@ macro_rules! on_both_stages {
 
         mod without_a_terminal {
             $(#[test] fn $name() {
-                for _ in 0..crate::scene::rounds() { super::$name(crate::scene::Stage::NoTerminal) }
+                for _ in 0..$crate::scene::rounds() { super::$name($crate::scene::Stage::NoTerminal) }
             })+
         }
     };
