@@ -22,6 +22,7 @@ mod names;
 mod path;
 #[cfg(test)]
 mod refusals;
+mod schema;
 mod server;
 mod target;
 mod template;
@@ -34,6 +35,7 @@ pub use auth::{AppRole, Auth, How, IdentityToken, Jwt, RoleId, SecretId, Source,
 pub use duration::parse as parse_duration;
 pub use error::{ConfigError, Twice};
 pub use names::{BridgeName, bridge_name, login_variables};
+pub use schema::schema;
 pub use server::{
     ClientPem, Header, Proxies, Proxy, RateLimit, Server, host_and_port, is_this_machines,
     names_port, own_addresses,

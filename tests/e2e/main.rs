@@ -7,6 +7,7 @@ mod ends;
 mod engines;
 mod exec;
 mod gate;
+mod generated;
 mod janitor;
 mod logins;
 mod readme;

@@ -260,3 +260,8 @@ fn plain_text(cursor: &Cursor<'_>, what: &str) -> Result<String, ConfigError> {
     }
     Ok(text.to_owned())
 }
+
+/// The names that `method:` takes.
+pub(super) fn methods() -> &'static [&'static str] {
+    &METHODS
+}
