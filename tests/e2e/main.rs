@@ -12,6 +12,7 @@ mod env;
 mod equality;
 mod exec;
 mod gate;
+mod generated;
 mod janitor;
 mod lines;
 mod logins;

@@ -324,3 +324,8 @@ fn user_name(object: &Object<'_>, context: &Context<'_>) -> Result<Text, ConfigE
     }
     Ok(Text::Literal(name.to_owned()))
 }
+
+/// The names that `method:` takes.
+pub(super) fn methods() -> &'static [&'static str] {
+    &METHODS
+}
