@@ -14,6 +14,12 @@ use super::{Left, Note, Options, Origin, Variable, literal};
 use crate::dbt::yaml::{Content, Kind, Style, Written};
 use crate::render::secret_keys::{self, Role};
 
+const NUMBER: &str =
+    "it is a number, and a secret variable's value is always text; put it in quotes";
+const TRUTH: &str = "YAML reads it as true or false, and a secret variable's value is always text; put it in quotes";
+/// Keys that hold a text or nothing, whatever the adapter.
+const PASSWORDS: [&str; 5] = ["password", "pass", "pwd", "PWD", "token"];
+
 /// What is to be done.
 pub(super) struct Decided {
     pub(super) edits: Vec<Edit>,
@@ -72,10 +78,21 @@ pub(super) fn decide(
         let is_new = seen.insert(unit);
         match scalar.kind {
             Kind::Text => {}
-            // A truth value is a switch, whatever its name.
             Kind::Number if used.role == Role::Secret => {
                 if is_new {
-                    left.push(decider.left(used, "a number, and a secret variable's value is always text: put it in quotes, if dbt takes text there"));
+                    left.push(decider.left(used, NUMBER));
+                }
+                continue;
+            }
+            // A truth value is a switch, whatever its name sounds like, but where only a password can be.
+            Kind::Bool
+                if used
+                    .path
+                    .last()
+                    .is_some_and(|key| PASSWORDS.contains(&key.as_str())) =>
+            {
+                if is_new {
+                    left.push(decider.left(used, TRUTH));
                 }
                 continue;
             }

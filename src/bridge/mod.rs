@@ -41,7 +41,6 @@ pub struct Options {
 }
 
 /// A profiles.yml with its bridge.
-#[derive(Debug)]
 pub struct Bridged {
     /// The edits, in the file's order; none where there is nothing to do.
     pub edits: Vec<Edit>,
@@ -53,6 +52,19 @@ pub struct Bridged {
     pub left: Vec<Left>,
     /// What else the user should know.
     pub notes: Vec<Note>,
+}
+
+/// Without the text: comments and numbers stay in it, whatever they are.
+impl std::fmt::Debug for Bridged {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Bridged")
+            .field("edits", &self.edits)
+            .field("variables", &self.variables)
+            .field("left", &self.left)
+            .field("notes", &self.notes)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A value of an output that a variable feeds.
@@ -162,4 +174,74 @@ pub fn bridge(file: &Path, bytes: &[u8], options: Options) -> Result<Bridged, Br
         left: decided.left,
         notes,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::{BridgeError, Note, Options, bridge};
+
+    fn bridged(text: &str) -> super::Bridged {
+        bridge(
+            Path::new("profiles.yml"),
+            text.as_bytes(),
+            Options::default(),
+        )
+        .expect("it is bridged")
+    }
+
+    #[test]
+    fn numbers_and_truth_values_stay_and_are_told() {
+        let made = bridged(
+            "p:\n  outputs:\n    t: {type: mysql, password: 123, server: s}\n    u: {type: mysql, password: yes}\n    v: {type: mysql, use_password: yes, password: ~}\n",
+        );
+        assert!(made.edits.is_empty() && made.variables.is_empty());
+        let left: Vec<(&str, usize)> = made
+            .left
+            .iter()
+            .map(|left| (left.path.as_str(), left.line))
+            .collect();
+        assert_eq!(left, [("p.t.password", 3), ("p.u.password", 4)]);
+    }
+
+    #[test]
+    fn comments_that_look_like_credentials_are_told_by_their_lines() {
+        let made = bridged(
+            "p: # password: one\n  outputs: {t: {type: x, url: \"a # password: two\"}}\n# token: three\n# host: four\n",
+        );
+        let lines: Vec<usize> = made
+            .notes
+            .iter()
+            .filter_map(|note| match note {
+                Note::Comment { line, .. } => Some(*line),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(lines, [1, 3]);
+    }
+
+    #[test]
+    fn no_error_and_no_debug_form_shows_a_value() {
+        let text = "p: {outputs: {t: {type: postgres, user: u, password: s3cret}}} # s3cret\n";
+        assert!(!format!("{:?}", bridged(text)).contains("s3cret"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_bridged_or_refused_and_never_a_mistake_of_ours(
+            text in "(p:\n  outputs:\n    t:\n      type: x\n)?( {0,8}(password|user|token|key_id|outputs|<<|\"a\"|- |\\? |secrets)?: ?|&a |\\*a|!!str |[\\[\\]{}|>,#'\"-]|x y|\\{\\{ env_var\\('A'(, 'b')?\\) \\}\\}|[0-9]{1,3}|é|\n|\r\n){0,24}"
+        ) {
+            match bridge(Path::new("profiles.yml"), text.as_bytes(), Options::default()) {
+                Err(BridgeError::Unverified) => prop_assert!(false, "{text:?}"),
+                Err(_) => {}
+                Ok(made) => {
+                    let again = bridge(Path::new("profiles.yml"), made.text.as_bytes(), Options::default());
+                    prop_assert!(again.is_ok_and(|again| again.edits.is_empty()), "{text:?}");
+                }
+            }
+        }
+    }
 }

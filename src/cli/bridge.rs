@@ -217,10 +217,10 @@ impl Plan {
                 Some("remove them by hand"),
             );
         }
-        for (target, why) in self.lease.iter().flat_map(|(_, _, leases)| &leases.skipped) {
+        for (target, why) in self.lease.iter().flat_map(|(_, _, leases)| &leases.notes) {
             say.warning(
-                &format!("dbt-lease.yml: `{target}` gets no `env:`: {why}"),
-                Some("add the lines by hand; docs/bridge.md has their form"),
+                &format!("dbt-lease.yml: `{}`: {why}", target.escape_debug()),
+                Some("`env: {NAME: \"{{ vault.SECRET.FIELD }}\"}` feeds a variable"),
             );
         }
     }
@@ -300,7 +300,17 @@ impl Plan {
                 &self.profiles.bytes,
                 &self.bridged.text,
             )?;
-            say.note(|| format!("wrote `{}`", self.profiles.path.display()));
+            say.warning(
+                &format!(
+                    "the old values of `{}` stand in it no more: {}",
+                    self.profiles.path.display(),
+                    match self.bridged.edits.len() {
+                        1 => "1 was replaced".to_owned(),
+                        count => format!("{count} were replaced"),
+                    }
+                ),
+                Some("give them to the variables, or let Vault make new ones; what was ever in Git must be rotated"),
+            );
         }
         if let Some((file, text, leases)) = &self.lease
             && !leases.edits.is_empty()

@@ -316,3 +316,14 @@ fn a_bridged_project_runs_on_leased_variables() {
         .success();
     lab.assert_nothing_left();
 }
+
+#[test]
+fn the_document_s_example_is_what_bridge_makes() {
+    let blocks = super::readme::blocks("docs/bridge.md", "yaml");
+    let directory = with(&format!("{}\n", blocks[0]));
+    let shown = run(directory.path(), &["bridge"]).success();
+    assert!(shown.ends_with(&format!("{}\n", blocks[2])), "{shown}");
+    let _ = run(directory.path(), &["bridge", "--write"]).code(0);
+    let written = fs::read_to_string(directory.path().join("profiles.yml")).expect("readable");
+    assert_eq!(written, format!("{}\n", blocks[1]));
+}
