@@ -3,11 +3,13 @@
 //! | file | gives |
 //! | --- | --- |
 //! | `uses` | each value that dbt reads from an output, with the bytes where it stands |
+//! | `usable` | whether dbt could use anything in the file at all |
 //! | `form` | what a text is: a literal, one lone `env_var(…)`, another template |
 //! | `literal` | credentials inside of other texts and in comments |
 //! | `names` | the scheme of names |
 //! | `decide` | for each credential: kept, or replaced by which variable |
 //! | `edit`, `diff` | the edits in place, and how they are shown without a value |
+//! | `notes` | what the user should know beside that |
 //! | `verify` | that nothing but the credentials has changed, before anything is written |
 //! | `lease` | `env:` for dbt-lease.yml |
 //! | `example` | an example of the variables |
@@ -22,6 +24,8 @@ mod form;
 pub mod lease;
 mod literal;
 mod names;
+mod notes;
+mod usable;
 mod uses;
 mod verify;
 
@@ -138,6 +142,11 @@ pub enum Note {
         /// The variable that it reads now.
         name: String,
     },
+    /// A user's name that is a word which stands elsewhere too: in a secret variable, dbt hides it wherever it comes in a log line.
+    Word {
+        /// The value, dotted.
+        path: String,
+    },
     /// A comment that looks like a credential; comments stay as they are.
     Comment {
         /// 1-based.
@@ -162,17 +171,18 @@ pub fn bridge(file: &Path, bytes: &[u8], options: Options) -> Result<Bridged, Br
         });
     };
     let found = uses::find(file, &written)?;
+    usable::check(file, &written, &found)?;
     let decided = decide::decide(file, &written, &found, options)?;
     let new = edit::applied(text, &decided.edits);
     verify::verify(&before, new.as_bytes(), &decided.inserted)?;
-    let mut notes = decided.notes;
-    notes.extend(decide::suspect_comments(text, &written));
+    let mut told = decided.notes;
+    told.extend(notes::suspect_comments(text, &written));
     Ok(Bridged {
         edits: decided.edits,
         text: new,
         variables: decided.variables,
         left: decided.left,
-        notes,
+        notes: told,
     })
 }
 
@@ -205,6 +215,48 @@ mod tests {
             .map(|left| (left.path.as_str(), left.line))
             .collect();
         assert_eq!(left, [("p.t.password", 3), ("p.u.password", 4)]);
+    }
+
+    #[test]
+    fn an_output_that_dbt_refuses_does_not_keep_the_others_from_being_bridged() {
+        let broken = "p:\n  outputs:\n    bad: {type: mysql, token: 'a{{b', password: 'c{{d'}\n";
+        let error = bridge(
+            Path::new("profiles.yml"),
+            broken.as_bytes(),
+            Options::default(),
+        );
+        assert_eq!(error.err().map(|error| error.kind()), Some("template"));
+        let made = bridged(&format!("{broken}    good: {{type: mysql, password: x}}\n"));
+        let names: Vec<&str> = made
+            .variables
+            .iter()
+            .map(|variable| variable.name.as_str())
+            .collect();
+        // Under `password` dbt takes the text as it is.
+        assert_eq!(
+            names,
+            [
+                "DBT_ENV_SECRET_P_BAD_PASSWORD",
+                "DBT_ENV_SECRET_P_GOOD_PASSWORD"
+            ]
+        );
+        assert_eq!(made.left.len(), 1);
+    }
+
+    #[test]
+    fn users_whose_names_are_words_of_the_log_are_told() {
+        let made = bridged(
+            "p:\n  outputs:\n    t: {type: postgres, dbname: shop, user: shop, password: x}\n    u: {type: postgres, user: v_20241124, password: x}\n",
+        );
+        let words: Vec<&str> = made
+            .notes
+            .iter()
+            .filter_map(|note| match note {
+                Note::Word { path } => Some(path.as_str()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(words, ["p.t.user"]);
     }
 
     #[test]

@@ -66,6 +66,7 @@ fn the_diff_is_shown_and_nothing_is_written() {
         let shown = run(directory.path(), arguments).code(0).says(&[
             "line 24",
             "`shop.number.password` stays as it is",
+            "these users are words that it logs elsewhere: shop.number.username",
             "CI_PASSWORD",
         ]);
         assert!(
@@ -219,6 +220,14 @@ fn what_dbt_refuses_is_refused_and_no_value_is_quoted() {
         ),
         (
             "p: {outputs: {t: {type: postgres, pass: 'sh0wn{{'}}}\n",
+            "template",
+        ),
+        (
+            "p: {outputs: {t: {type: postgres, pass: \"sh0wn{{ env_var('DBT_ENV_SECRET_A') ~ env_var('DBT_ENV_SECRET_B') }}\"}}}\n",
+            "template",
+        ),
+        (
+            "p: {outputs: {t: {type: postgres, pass: \"sh0wn{{ 'x' + 1 }}\"}}}\n",
             "template",
         ),
         (
