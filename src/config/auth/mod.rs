@@ -70,7 +70,7 @@ const METHODS: [&str; 10] = [
     "userpass",
 ];
 /// What the design names.
-const LATER_METHODS: [&str; 7] = ["oidc", "okta", "aws", "azure", "gcp", "github", "kerberos"];
+const LATER_METHODS: [&str; 6] = ["okta", "aws", "azure", "gcp", "github", "kerberos"];
 
 /// What a login is read in.
 pub(super) struct Context<'a> {
