@@ -32,6 +32,8 @@ pub(crate) struct Call<'a> {
     /// Below `/v1/`.
     pub(crate) path: &'a str,
     pub(crate) token: Option<&'a Secret>,
+    /// Parameters of the address.
+    pub(crate) query: Vec<(&'static str, &'a str)>,
     pub(crate) body: Option<Zeroizing<Vec<u8>>>,
     pub(crate) repeat: Repeat,
     /// What the server's words must not show, beside the token.
@@ -50,6 +52,7 @@ impl<'a> Call<'a> {
             method,
             path,
             token: None,
+            query: Vec::new(),
             body: None,
             repeat: Repeat::Always,
             hide: Vec::new(),

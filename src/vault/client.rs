@@ -126,7 +126,10 @@ impl Client {
         loop {
             self.ways.resolve().await?;
             let way = self.ways.current();
-            let url = way.route.url(call.path)?;
+            let mut url = way.route.url(call.path)?;
+            if !call.query.is_empty() {
+                url.query_pairs_mut().extend_pairs(&call.query);
+            }
             if let Some(pace) = &self.pace {
                 let wait = pace.take(Instant::now());
                 if !wait.is_zero() {
@@ -358,7 +361,7 @@ impl Client {
             .join(location)
             .map_err(|_| refuse("it is not an address"))?;
         if to.path() != here.path()
-            || to.query().is_some()
+            || to.query() != here.query()
             || !to.username().is_empty()
             || to.password().is_some()
         {

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::auth::{Token, TokenKind, login};
 use super::error::{Cause, VaultError};
-use super::lease::{Lease, LeaseId};
+use super::lease::{Lease, LeaseId, Revocation};
 use super::secret::read;
 use super::stub::Step::{Answer, AnswerThenClose, Close, Endless, Hang};
 use super::stub::{Stub, client, credentials, json, no_content, refusal, token, warehouse};
@@ -35,6 +35,7 @@ fn lease() -> Lease {
         issued: SystemTime::now(),
         duration: Duration::from_secs(900),
         renewable: true,
+        revocation: Revocation::Ends,
     }
 }
 
@@ -603,8 +604,9 @@ async fn logins_that_give_no_token_are_refused() {
     assert_eq!(
         said(&error, &stub),
         (
-            "log in by approle at `auth/approle`: Vault asks for multi-factor authentication, which a run cannot give".to_owned(),
-            "exempt this role from the login enforcement (`identity/mfa/login-enforcement`), or use another method".to_owned()
+            "log in by approle at `auth/approle`: Vault asks for multi-factor authentication, and nobody is here to give it".to_owned(),
+            "a person gives it on a terminal, never in CI; exempt a machine's role from the login enforcement \
+             (`identity/mfa/login-enforcement`), or use another method".to_owned()
         )
     );
     let error = login(&client, &auth, &variables)

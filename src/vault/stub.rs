@@ -188,6 +188,7 @@ pub(crate) fn token(own: bool) -> Token {
         is_root: false,
         kind: TokenKind::Service,
         identity: Vec::new(),
+        made_by: None,
         request_id: None,
         notes: Vec::new(),
     }
@@ -200,5 +201,7 @@ pub(crate) fn warehouse() -> SecretRequest {
         path: "database/creds/dbt-prod".to_owned(),
         operation: Operation::Read,
         shape: Shape::Plain,
+        query: Vec::new(),
+        known: None,
     }
 }

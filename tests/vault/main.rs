@@ -4,6 +4,8 @@
 
 mod jwt;
 mod logins;
+mod methods;
+mod oidc;
 mod secrets;
 mod take_backs;
 mod transports;
@@ -95,6 +97,8 @@ fn request(path: &str, operation: Operation, shape: Shape) -> SecretRequest {
         path: path.to_owned(),
         operation,
         shape,
+        query: Vec::new(),
+        known: None,
     }
 }
 

@@ -8,7 +8,9 @@
 //! | [`line`] | a line to a server, or a proxy, that delays, resets and counts |
 //! | [`postgres`] | one PostgreSQL cluster a process, one database a [`World`] |
 //! | [`world`] | both, set up for dbt: roles, policies, identities; and what a test asks afterwards |
+//! | [`program`] | the small programs of this crate that tests run as children |
 //! | [`mod@web`], [`issuer`] | an HTTP server whose answers a test writes; an issuer of identity tokens on it |
+//! | [`provider`] | a certified OpenID provider, and a person with a browser |
 //! | [`home`] | a hermetic place to run a binary in: cleared environment, own HOME, a copy of the dbt project |
 //!
 //! A constructor that cannot do its work panics with a text that says what failed and what to do: a test has no better
@@ -21,6 +23,8 @@ pub mod issuer;
 pub mod line;
 pub mod openbao;
 pub mod postgres;
+pub mod program;
+pub mod provider;
 pub mod venv;
 pub mod watchdog;
 pub mod web;
