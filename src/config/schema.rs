@@ -60,8 +60,19 @@ fn settings(keys: &Keys, required: &[&str]) -> Value {
         ),
         "address" => json!({"anyOf": [text(), {"type": "array", "items": text(), "minItems": 1}]}),
         "skip_verify" | "srv_lookup" | "disable_redirects" => flag(),
-        "timeout" | "wrap_ttl" => json!({"$ref": "#/$defs/duration"}),
+        "timeout" | "wrap_ttl" | "start_jitter" => json!({"$ref": "#/$defs/duration"}),
         "max_retries" => json!({"type": "integer", "minimum": 0}),
+        "rate_limit" => {
+            json!({"type": ["integer", "string"], "minimum": 1})
+        }
+        "headers" => said(
+            named(
+                "^[^ :]+$",
+                &json!({"anyOf": [text(), {"type": "object", "required": ["env"], "properties": {"env": text()}, "additionalProperties": false}]}),
+            ),
+            "Headers for what stands before Vault: texts, or variables that hold them",
+        ),
+        "http_proxy" => said(text(), "A proxy for everything, or `none`"),
         "namespace" | "ca_cert" | "ca_path" | "client_cert" | "client_key" | "tls_server_name" => {
             text()
         }
