@@ -1,11 +1,12 @@
 //! Running a helper command: a program that prints a token or a credential.
 //!
-//! No shell, no input. It runs in our process group, so that Ctrl-C reaches it too; what it prints and how long it takes is bounded; it
+//! No shell, and no input but one line. It runs in our process group, so that Ctrl-C reaches it too; what it prints and how long it takes is bounded; it
 //! does not outlive the wait for it. Its words to stderr are shown only where it fails.
 #![forbid(unsafe_code)]
 
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -56,17 +57,41 @@ pub async fn output(
     variables: &Variables,
     within: Duration,
 ) -> Result<Zeroizing<Vec<u8>>, Failed> {
+    output_of(words, variables, None, within).await
+}
+
+/// [`output`] of a command that gets this text as its input: a line at most, since a pipe takes so much at once.
+///
+/// # Errors
+/// See [`Failed`].
+///
+/// # Panics
+/// Where `words` is empty.
+pub async fn output_of(
+    words: &[String],
+    variables: &Variables,
+    input: Option<&str>,
+    within: Duration,
+) -> Result<Zeroizing<Vec<u8>>, Failed> {
     let deadline = Instant::now() + within;
     let (program, arguments) = words.split_first().expect("a command has its program");
     let mut child = Command::new(program)
         .args(arguments)
         .env_clear()
         .envs(variables.iter())
-        .stdin(Stdio::null())
+        .stdin(if input.is_some() {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .map_err(Failed::NotStarted)?;
+    if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
+        // One that does not read it has said by its code what it thinks of it.
+        let _ = stdin.write_all(input.as_bytes());
+    }
     let stdout = child.stdout.take().map(OwnedFd::from);
     let stderr = child.stderr.take().map(OwnedFd::from);
     let mut helper = Helper(child);
@@ -107,6 +132,27 @@ pub async fn output(
             said: String::from_utf8_lossy(&said.bytes).into_owned(),
         }),
     }
+}
+
+/// Starts a program that is left to itself, such as a browser: without our terminal, in a process group of its own.
+///
+/// # Errors
+/// It cannot be started.
+///
+/// # Panics
+/// Where `words` is empty.
+pub fn start(words: &[&str], variables: &Variables) -> io::Result<()> {
+    let (program, arguments) = words.split_first().expect("a command has its program");
+    Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .envs(variables.iter())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .map(drop)
 }
 
 /// A child that does not outlive its handle.
@@ -170,6 +216,17 @@ mod tests {
     async fn what_it_prints_is_given_and_its_variables_are_ours() {
         let printed = run("echo $GREETING; echo noise >&2", LONG).await;
         assert_eq!(**printed.expect("it prints"), *b"hello\n");
+    }
+
+    #[tokio::test]
+    async fn a_line_of_input_is_given_and_one_that_nobody_reads_is_no_failure() {
+        let words = ["sh", "-c", "cat; echo ."].map(str::to_owned);
+        let variables = [("PATH", "/usr/bin:/bin")].into_iter().collect();
+        let printed = output_of(&words, &variables, Some("token"), LONG).await;
+        assert_eq!(**printed.expect("it prints"), *b"token.\n");
+        let words = ["true"].map(str::to_owned);
+        let printed = output_of(&words, &variables, Some("token"), LONG).await;
+        assert_eq!(**printed.expect("it ends well"), *b"");
     }
 
     #[tokio::test]

@@ -5,10 +5,11 @@ use std::time::{Duration, SystemTime};
 
 use super::failure::Failure;
 use super::lending::{Borrowed, LAST_ANSWER, Session, Stop, ending_signal};
+use super::terminal::Terminal;
 use crate::failpoint;
 use crate::supervise::janitor::handle::Janitor;
 use crate::supervise::signals::Signals;
-use crate::vault::auth::{self, Token};
+use crate::vault::auth::{self, Surroundings, Token};
 use crate::vault::client::Client;
 use crate::vault::lease::Lease;
 use crate::vault::renew;
@@ -29,7 +30,12 @@ impl Session<'_> {
             () = client.stagger(jitter) => {}
         }
         janitor.token_coming();
-        let work = auth::login(client, &self.wanted.session.auth, self.variables);
+        let person = Terminal::new(self.variables, self.no_browser);
+        let around = Surroundings {
+            variables: self.variables,
+            person: &person,
+        };
+        let work = auth::login(client, &self.wanted.session.auth, around);
         until_signal(signals, work, |token| {
             janitor.token(&token);
             borrowed.token = Some(token);

@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use super::auth::{Auth, Claim, Identity};
+use super::auth::{Auth, Claim, Identity, Text};
 use super::error::{ConfigError, Twice};
 use super::{Config, Environment, Lending, names_port};
 use crate::place::Place;
@@ -82,6 +82,12 @@ impl Owned {
                 Identity::RoleIdVariable(name) => {
                     format!("the role id in the variable {name} of `auth/{mount}`")
                 }
+                Identity::User(Text::Literal(name)) => {
+                    format!("the user `{name}` of `auth/{mount}`")
+                }
+                Identity::User(Text::Read(source)) => {
+                    format!("the user {} of `auth/{mount}`", source.said())
+                }
             },
             Self::Login(_, Claim::File(what, file)) => format!("the {what} in {}", file.display()),
             Self::Login(_, Claim::Variable(what, name)) => {
@@ -93,7 +99,9 @@ impl Owned {
             Self::Login(_, Claim::Audience(audience)) => {
                 format!("the identity tokens for the audience `{audience}`")
             }
-            Self::Login(_, Claim::UserToken) => "the user's own token (`method: token`)".to_owned(),
+            Self::Login(_, Claim::UserToken) => {
+                "the user's own token (`method: token`, `keep: true`)".to_owned()
+            }
         }
     }
 
@@ -110,7 +118,7 @@ impl Owned {
                 "give each environment an audience of its own (by default it is ADDRESS/ENVIRONMENT); where the CI system's audience is fixed, one environment at most can use it"
             }
             Self::Login(_, Claim::UserToken) => {
-                "one environment at most can use the user's own token; give the others approle"
+                "one environment at most can use or keep the user's own token; give the others another login"
             }
         }
     }

@@ -160,6 +160,11 @@ fn environment(
         .map(Cursor::flag)
         .transpose()?
         .unwrap_or(false);
+    let child_core_dumps = object
+        .get("child_core_dumps")
+        .map(Cursor::flag)
+        .transpose()?
+        .unwrap_or(!protected);
     let said = Settings::of(&object, home, variables)?.over(shared.clone());
     let says = said.rows();
     let server = said.over(from_variables.clone()).server(variables);
@@ -168,6 +173,12 @@ fn environment(
         variables,
         environment: name,
         address: server.as_ref().map(|server| server.address.as_str()),
+        client: server.as_ref().and_then(|server| {
+            Some((
+                server.client_cert.as_deref()?,
+                server.client_key.as_deref()?,
+            ))
+        }),
     };
     let login = object
         .get("auth")
@@ -189,6 +200,7 @@ fn environment(
     Ok(Environment {
         name: name.to_owned(),
         protected,
+        child_core_dumps,
         says,
         server,
         auth: login,

@@ -31,7 +31,10 @@ mod tests;
 mod walk;
 
 pub use crate::place::Place;
-pub use auth::{AppRole, Auth, How, IdentityToken, Jwt, RoleId, SecretId, Source, System};
+pub use auth::{
+    AppRole, Auth, Cert, Datum, Generic, How, IdentityToken, Jwt, Kubernetes, Oidc, OidcMode,
+    Password, PasswordKind, Printed, RoleId, SecretId, Source, System, Text,
+};
 pub use duration::parse as parse_duration;
 pub use error::{ConfigError, Twice};
 pub use names::{BridgeName, bridge_name, login_variables};
@@ -62,6 +65,8 @@ pub struct Environment {
     pub name: String,
     /// Its targets must be named by the user, and more (DESIGN, "Protected means").
     pub protected: bool,
+    /// Whether a crash of the command may leave a core file; by default where it is not protected.
+    pub child_core_dumps: bool,
     /// How to reach its Vault: the environment's keys over `vault:` over Vault's variables. None where no address is said
     /// anywhere, which only matters once something is lent.
     pub server: Option<Server>,

@@ -105,6 +105,8 @@ pub struct Session {
     pub server: Server,
     /// The login.
     pub auth: Auth,
+    /// Whether a crash of the command may leave a core file, which would hold the credential.
+    pub child_core_dumps: bool,
 }
 
 /// What a command needs from Vault.
@@ -363,6 +365,7 @@ fn session(
     }
     let (server, auth) = reach(environment, variables)?;
     Ok(Session {
+        child_core_dumps: environment.child_core_dumps,
         server: server.clone(),
         auth: auth.clone(),
     })
@@ -413,7 +416,7 @@ pub fn reach<'e>(
             });
         }
     }
-    if *auth == Auth::Token {
+    if auth.takes_users_token() {
         own_token_goes_home(environment, server, variables)?;
     }
     Ok((server, auth))

@@ -85,7 +85,10 @@ pub(super) fn command(need: Need, target: &str, named: bool, output: &[(&str, &s
         }),
         usage: None,
         profile_reads: None,
+        written: Vec::new(),
         threads_count: false,
+        vars: crate::dbt::jinja::Vars::default(),
+        deciding_files: Vec::new(),
         engine: crate::dbt::Engine::of_version("1.12.0"),
     }
 }

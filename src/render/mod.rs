@@ -4,6 +4,7 @@
 pub mod adapters;
 pub mod check;
 mod filters;
+pub mod secret_keys;
 pub mod secrets;
 mod short_form;
 pub mod template;
@@ -285,7 +286,9 @@ impl RenderError {
             Self::KeyType { wanted: Wanted::Text, found: "a whole number" | "a truth value" | "a number with a fraction", .. } => {
                 Some("put the value in quotes".to_owned())
             }
-            Self::KeyMissing { key, .. } => Some(format!("add `{key}:` to the output")),
+            Self::KeyMissing { key, .. } => Some(format!(
+                "add `{key}:` to the output, or let a dbt-lease.yml lend the target what it lacks"
+            )),
             Self::Template { .. } | Self::UnknownSecret { .. } | Self::UnknownField { .. } | Self::NoMap { .. } | Self::Dbt { .. } | Self::KeyType { .. } => None,
         }
     }
@@ -593,7 +596,8 @@ pub fn profiles_yml(profiles: Vec<(&Profile, Rc<Node>)>) -> Result<Zeroizing<Str
 mod tests {
     use super::*;
     use crate::config::{LentSecret, Operation, Place, SecretRequest, Shape};
-    use crate::dbt::{Context, Selection};
+    use crate::dbt::jinja::Vars;
+    use crate::dbt::{Context, Engine};
     use crate::variables::Variables;
 
     /// What `dbt ls` gets of a profiles.yml and of `fields:`.
@@ -632,7 +636,8 @@ mod tests {
             variables: &variables,
             cwd: Path::new("/"),
         };
-        let rendering = Rendering::of(&[], &Selection::default(), &context).expect("a rendering");
+        let rendering =
+            Rendering::of(&Engine::default(), Vars::default(), &context).expect("a rendering");
         let secrets = Secrets::placeholders(&lent);
         let made = super::output(&profile, &lent, &secrets, &rendering, None).expect("an output");
         profiles_yml(vec![(&profile, made.node)])

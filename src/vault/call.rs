@@ -31,9 +31,9 @@ pub(crate) struct Call<'a> {
     pub(crate) method: Method,
     /// Below `/v1/`.
     pub(crate) path: &'a str,
-    /// Behind the path, for engines that take parameters in a read.
-    pub(crate) query: &'a [(&'static str, String)],
     pub(crate) token: Option<&'a Secret>,
+    /// Parameters of the address.
+    pub(crate) query: Vec<(&'static str, &'a str)>,
     pub(crate) body: Option<Zeroizing<Vec<u8>>>,
     pub(crate) repeat: Repeat,
     /// What the server's words must not show, beside the token.
@@ -51,8 +51,8 @@ impl<'a> Call<'a> {
             wanted,
             method,
             path,
-            query: &[],
             token: None,
+            query: Vec::new(),
             body: None,
             repeat: Repeat::Always,
             hide: Vec::new(),
@@ -98,6 +98,8 @@ pub(crate) struct Reply {
     pub(crate) code: u16,
     pub(crate) body: Zeroizing<Vec<u8>>,
     pub(crate) attempts: u32,
+    /// Whether the answer to an earlier try was lost.
+    pub(crate) after_loss: bool,
     /// What other addresses said before.
     pub(crate) elsewhere: Vec<String>,
     pub(crate) retry_after: Option<Duration>,
@@ -141,6 +143,7 @@ impl Reply {
             code,
             body,
             attempts: 1,
+            after_loss: false,
             elsewhere: Vec::new(),
             retry_after,
             location,

@@ -2,11 +2,10 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::path::PathBuf;
 
 use super::hint;
 pub use super::reason::{
-    Cause, IdentityProblem, Missing, Place, SourceProblem, Tampering, TlsProblem,
+    BrowserProblem, Cause, IdentityProblem, Missing, Place, SourceProblem, Tampering, TlsProblem,
 };
 
 /// A failure of the layer that talks to Vault.
@@ -55,10 +54,10 @@ pub enum VaultError {
         why: Missing,
     },
     /// The wrapped secret id is not as whoever wrapped it left it.
-    #[error("unwrap the secret id of `{file}`: {tampering}", file = file.display())]
+    #[error("unwrap the secret id of {place}: {tampering}")]
     Wrapping {
-        /// The file that holds the wrapping token.
-        file: PathBuf,
+        /// What holds the wrapping token.
+        place: Place,
         /// What was found.
         tampering: Tampering,
     },
@@ -72,7 +71,7 @@ pub enum VaultError {
     },
     /// The login asks for a second factor.
     #[error(
-        "log in by {method} at `auth/{mount}`: Vault asks for multi-factor authentication, which a run cannot give"
+        "log in by {method} at `auth/{mount}`: Vault asks for multi-factor authentication, and nobody is here to give it"
     )]
     SecondFactor {
         /// The method.
@@ -85,6 +84,24 @@ pub enum VaultError {
     NoToken {
         /// Where was looked, in order.
         looked: Vec<String>,
+    },
+    /// A login in the browser.
+    #[error("log in by oidc at `auth/{mount}`: {problem}")]
+    Browser {
+        /// Its mount.
+        mount: String,
+        /// Why it came to nothing.
+        problem: Box<BrowserProblem>,
+    },
+    /// Something that a person has to do, and nobody is there, or nothing was typed.
+    #[error("log in by {method} at `auth/{mount}`: {what} needs a person, and nobody answered")]
+    NobodyToAsk {
+        /// `the password`, `the login in the browser`
+        what: &'static str,
+        /// The method.
+        method: &'static str,
+        /// Its mount.
+        mount: String,
     },
     /// `method: jwt`, and no identity token here.
     #[error("find an identity token for the role `{role}` of `auth/{mount}`: {why}")]
@@ -148,6 +165,8 @@ impl VaultError {
             Self::Wrapping { .. } | Self::Exchanged { .. } => "vault_wrapping_tampered",
             Self::SecondFactor { .. } => "vault_second_factor",
             Self::NoToken { .. } => "vault_no_token",
+            Self::Browser { .. } => "login_browser",
+            Self::NobodyToAsk { .. } => "login_nobody_to_ask",
             Self::NoIdentity { .. } => "login_no_identity",
             Self::Identity { .. } => "login_identity",
             Self::Source { .. } => "login_source",
@@ -183,6 +202,11 @@ pub enum Wanted {
         /// What the credential says of itself, where it does: `issuer …, audience …, expired 3 min ago`.
         about: Option<String>,
     },
+    /// The second factor of a login.
+    SecondFactor {
+        /// The login's mount, below `auth/`.
+        mount: String,
+    },
     /// What the user's token is.
     LookupToken,
     /// Where a wrapped secret id comes from, and the secret id.
@@ -215,6 +239,8 @@ pub enum Wanted {
     },
     /// The end of our token.
     RevokeToken,
+    /// The end of a killed session's token.
+    RevokeAccessor,
 }
 
 impl Wanted {
@@ -246,10 +272,13 @@ impl Wanted {
             Self::RevokeToken => {
                 Some(r#"path "auth/token/revoke-self" { capabilities = ["update"] }"#.to_owned())
             }
+            Self::RevokeAccessor => Some(
+                r#"path "auth/token/revoke-accessor" { capabilities = ["update"] }"#.to_owned(),
+            ),
             Self::LookupToken => {
                 Some(r#"path "auth/token/lookup-self" { capabilities = ["read"] }"#.to_owned())
             }
-            Self::Login { .. } | Self::Unwrap => None,
+            Self::Login { .. } | Self::SecondFactor { .. } | Self::Unwrap => None,
         }
     }
 }
@@ -259,6 +288,12 @@ impl fmt::Display for Wanted {
         match self {
             Self::Login { method, mount, .. } => {
                 write!(formatter, "log in by {method} at `auth/{mount}`")
+            }
+            Self::SecondFactor { mount } => {
+                write!(
+                    formatter,
+                    "give the second factor of the login at `auth/{mount}`"
+                )
             }
             Self::LookupToken => formatter.write_str("look up the token"),
             Self::Unwrap => formatter.write_str("unwrap the secret id"),
@@ -273,6 +308,7 @@ impl fmt::Display for Wanted {
             Self::RenewToken => formatter.write_str("renew the session's token"),
             Self::LookupLease { path } => write!(formatter, "look up the lease of `{path}`"),
             Self::RevokeToken => formatter.write_str("revoke the session's token"),
+            Self::RevokeAccessor => formatter.write_str("revoke the killed session's token"),
         }
     }
 }
@@ -311,6 +347,8 @@ pub struct Refusal {
     pub attempts: u32,
     /// What the other addresses said, where there are any.
     pub elsewhere: Vec<String>,
+    /// Whether the answer to an earlier try was lost: it may have done what was asked.
+    pub after_loss: bool,
     /// How long the server asks to wait, where that is why we gave up.
     pub wait: Option<std::time::Duration>,
 }

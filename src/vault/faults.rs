@@ -604,8 +604,9 @@ async fn logins_that_give_no_token_are_refused() {
     assert_eq!(
         said(&error, &stub),
         (
-            "log in by approle at `auth/approle`: Vault asks for multi-factor authentication, which a run cannot give".to_owned(),
-            "exempt this role from the login enforcement (`identity/mfa/login-enforcement`), or use another method".to_owned()
+            "log in by approle at `auth/approle`: Vault asks for multi-factor authentication, and nobody is here to give it".to_owned(),
+            "a person gives it on a terminal, never in CI; exempt a machine's role from the login enforcement \
+             (`identity/mfa/login-enforcement`), or use another method".to_owned()
         )
     );
     let error = login(&client, &auth, &variables)

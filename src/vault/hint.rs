@@ -2,8 +2,8 @@
 #![forbid(unsafe_code)]
 
 use super::error::{
-    Cause, IdentityProblem, Missing, Place, Refusal, SourceProblem, Tampering, TlsProblem,
-    Transport, VaultError, Wanted,
+    BrowserProblem, Cause, IdentityProblem, Missing, Place, Refusal, SourceProblem, Tampering,
+    TlsProblem, Transport, VaultError, Wanted,
 };
 
 /// The cure, where it is known.
@@ -19,24 +19,29 @@ pub(crate) fn of(error: &VaultError) -> Option<String> {
             Some("is that address Vault's? `curl ADDRESS/v1/sys/health` answers with its version".to_owned())
         }
         VaultError::NoData { why, asked } => no_data(why, &asked.wanted),
-        VaultError::Wrapping { file, tampering } => Some(match tampering {
+        VaultError::Wrapping { place, tampering } => Some(match tampering {
             Tampering::Spent => format!(
                 "if no run of yours unwrapped it, treat the secret id as stolen: destroy it by the accessor that its \
-                 wrapping answer showed; then wrap a new one into `{}`",
-                file.display()
+                 wrapping answer showed; then wrap a new one into {place}"
             ),
             Tampering::Foreign { expected, .. } => format!(
-                "find out who wrote `{}`; a new one: `bao write -wrap-ttl=5m -f {expected}`",
-                file.display()
+                "find out who wrote {place}; a new one: `bao write -wrap-ttl=5m -f {expected}`"
             ),
         }),
         VaultError::Exchanged { .. } => Some(
             "somebody between this machine and Vault took the answer, or `wrap_ttl` is shorter than the way: look for the wrapping token's accessor in Vault's audit log".to_owned(),
         ),
         VaultError::SecondFactor { .. } => {
-            Some("exempt this role from the login enforcement (`identity/mfa/login-enforcement`), or use another method".to_owned())
+            Some("a person gives it on a terminal, never in CI; exempt a machine's role from the login enforcement (`identity/mfa/login-enforcement`), or use another method".to_owned())
         }
         VaultError::NoToken { .. } => Some("`bao login` writes ~/.vault-token; or set VAULT_TOKEN".to_owned()),
+        VaultError::NobodyToAsk { method: "oidc", .. } => Some(
+            "a person logs in on a terminal, never in CI; machines log in by another method (`method: jwt`)".to_owned(),
+        ),
+        VaultError::NobodyToAsk { what, .. } => Some(format!(
+            "{what} is asked for on a terminal alone, and never in CI; elsewhere say where it is: `password: {{file: FILE}}`"
+        )),
+        VaultError::Browser { mount, problem } => browser(mount, problem),
         VaultError::NoIdentity { why, .. } => Some(
             if why.contains("SPIFFE") {
                 "let spiffe-helper write the token to a file, and name it: `token: {file: FILE}`"
@@ -81,6 +86,9 @@ fn refused(refusal: &Refusal) -> Option<String> {
                 role,
                 about,
             } => login(refusal, (method, mount), role.as_deref(), about.as_deref()),
+            Wanted::SecondFactor { .. } => Some(
+                "the code is wrong, was used before, or came too late: run again and type a fresh one".to_owned(),
+            ),
             wanted @ Wanted::Secret { .. } => secret(refusal, wanted),
             wanted if refusal.code == 403 => denied(wanted),
             Wanted::RevokeLease { .. } if refusal.says("failed to revoke") || matches!(refusal.code, 400 | 500) => Some(
@@ -108,6 +116,22 @@ fn login(
                 .replace("MOUNT", mount)
                 .replace("ROLE", role),
         ),
+        400 if matches!(method, "userpass" | "ldap" | "okta") => Some(
+            "the name or the password is wrong, or the account is locked for a while (Vault does not say which)".to_owned(),
+        ),
+        400 if method == "cert" && (refusal.says("tls connection required") || refusal.says("no client certificate")) => Some(
+            "none was seen: it can be shown over https alone, and what ends TLS before Vault (a proxy) must pass it on; check `vault.address`".to_owned(),
+        ),
+        400 if method == "cert" => Some(format!(
+            "no certificate role of the mount knows `client_cert`, or its names or time are not the role's: `bao list auth/{mount}/certs`"
+        )),
+        403 if method == "kubernetes" && refusal.says("not authorized") => Some(format!(
+            "the role is bound to another service account or namespace than this pod's: {}",
+            role_of()
+        )),
+        403 if method == "kubernetes" => Some(format!(
+            "the cluster does not accept the token (expired, another cluster's, another audience), or kubernetes is not enabled at `auth/{mount}` (`bao auth list`)"
+        )),
         400 if refusal.says("could not be found") || refusal.says("invalid role name") => Some(format!(
             "there is no such role: `bao list auth/{mount}/role`, or correct `role:` in dbt-lease.yml"
         )),
@@ -138,6 +162,28 @@ fn login(
         (Some(cure), Some(about)) => Some(format!("{cure}; the token says of itself: {about}")),
         (None, Some(about)) => Some(format!("the token says of itself: {about}")),
         (cure, None) => cure,
+    }
+}
+
+fn browser(mount: &str, problem: &BrowserProblem) -> Option<String> {
+    match problem {
+        BrowserProblem::Port { .. } => Some(
+            "another login waits there, or another program: end it, or set `port:` (the role must allow `http://localhost:PORT/oidc/callback`)"
+                .to_owned(),
+        ),
+        BrowserProblem::NotAllowed { role, redirect_uri } if redirect_uri.is_empty() => Some(format!(
+            "is there such a role, with `callback_mode=device`? `bao read auth/{mount}/role/{role}`"
+        )),
+        BrowserProblem::NotAllowed { role, redirect_uri } => Some(format!(
+            "is there such a role, and does it allow the way back? `bao read auth/{mount}/role/{role}` (allowed_redirect_uris: `{redirect_uri}`)"
+        )),
+        BrowserProblem::Refused { .. } => {
+            Some("log in as somebody who may, or have the provider's administrator allow it".to_owned())
+        }
+        BrowserProblem::TooLate { .. } => Some(
+            "run again; where the browser is on another machine, forward the port (`ssh -L 8250:localhost:8250`) or use `mode: device`".to_owned(),
+        ),
+        BrowserProblem::NoAddress => None,
     }
 }
 

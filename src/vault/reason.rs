@@ -205,6 +205,8 @@ pub enum SourceProblem {
     },
     /// Not UTF-8, or with control characters or several lines in it.
     NotText,
+    /// Not a name that can stand in a path.
+    NotAName,
     /// There is no such program.
     NoProgram,
     /// The program failed.
@@ -240,6 +242,9 @@ impl fmt::Display for SourceProblem {
             Self::Empty => formatter.write_str("it is empty"),
             Self::TooLong { limit } => write!(formatter, "it is longer than {limit} bytes"),
             Self::NotText => formatter.write_str("it is not one line of text"),
+            Self::NotAName => formatter.write_str(
+                "it is not a name of letters, digits and `._@-`, and others cannot stand in the login's path",
+            ),
             Self::NoProgram => formatter.write_str("there is no such program"),
             Self::Failed { status, said } if said.is_empty() => {
                 write!(formatter, "it failed ({status}) and said nothing")
@@ -251,6 +256,59 @@ impl fmt::Display for SourceProblem {
                 "it is for the audience `{found}`, and `audience:` says `{expected}`: it was not sent"
             ),
             Self::Io(words) => formatter.write_str(words),
+        }
+    }
+}
+
+/// Why a login in the browser came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BrowserProblem {
+    /// The port that the browser is to come back to cannot be had.
+    Port {
+        /// The port.
+        port: u16,
+        /// The system's words.
+        words: String,
+    },
+    /// Vault gives no address to log in at: it does not know the role, or the role does not allow where the browser comes back to.
+    NotAllowed {
+        /// The role.
+        role: String,
+        /// Where the browser comes back to.
+        redirect_uri: String,
+    },
+    /// Vault gives something else than an address.
+    NoAddress,
+    /// The provider refused.
+    Refused {
+        /// Its words, tamed.
+        said: String,
+    },
+    /// Nobody logged in.
+    TooLate {
+        /// How long was waited.
+        seconds: u64,
+    },
+}
+
+impl fmt::Display for BrowserProblem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port { port, words } => {
+                write!(
+                    formatter,
+                    "port {port} of this machine cannot be listened at: {words}"
+                )
+            }
+            Self::NotAllowed { role, redirect_uri } => write!(
+                formatter,
+                "Vault gives no address to log in at for the role `{role}` and the way back `{redirect_uri}`"
+            ),
+            Self::NoAddress => {
+                formatter.write_str("Vault's answer holds no address that a browser could open")
+            }
+            Self::Refused { said } => write!(formatter, "the identity provider refused: {said}"),
+            Self::TooLate { seconds } => write!(formatter, "nobody logged in within {seconds} s"),
         }
     }
 }

@@ -62,7 +62,11 @@ pub async fn read(
         Operation::Write(data) => Call::new(wanted, Method::POST, &request.path).with_body(data),
     }
     .with_token(&token.value);
-    call.query = &request.query;
+    call.query = request
+        .query
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
     call.repeat = if token.own && token.kind == TokenKind::Service && !write {
         Repeat::Always
     } else {

@@ -188,6 +188,7 @@ pub(crate) fn token(own: bool) -> Token {
         is_root: false,
         kind: TokenKind::Service,
         identity: Vec::new(),
+        made_by: None,
         request_id: None,
         notes: Vec::new(),
     }

@@ -41,6 +41,7 @@ pub(crate) async fn send(
     let wrapped = Call {
         wanted: call.wanted.clone(),
         method: call.method.clone(),
+        query: call.query.clone(),
         body: call.body.clone(),
         hide: call.hide.clone(),
         wrap: Some(ttl),

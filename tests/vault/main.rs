@@ -4,6 +4,8 @@
 
 mod jwt;
 mod logins;
+mod methods;
+mod oidc;
 mod secrets;
 mod take_backs;
 mod transports;

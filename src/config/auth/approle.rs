@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::super::error::ConfigError;
 use super::super::walk::{Cursor, Keys};
-use super::{Claim, Context, Identity, Login, mount, role_name};
+use super::{Claim, Context, Identity, Login, mount, role_name, source};
 
 /// An AppRole login.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,8 +38,12 @@ pub enum SecretId {
     File(PathBuf),
     /// `secret_id_env:`
     Variable(String),
+    /// `secret_id_command:`: a program that prints it.
+    Command(Vec<String>),
     /// `wrapped_secret_id_file:`, absolute: a file that holds a response-wrapping token.
     WrappedFile(PathBuf),
+    /// `wrapped_secret_id_env:`: a variable that holds one.
+    WrappedVariable(String),
 }
 
 const KEYS: Keys = Keys {
@@ -52,16 +56,24 @@ const KEYS: Keys = Keys {
         "role_id_env",
         "secret_id_file",
         "secret_id_env",
+        "secret_id_command",
         "wrapped_secret_id_file",
+        "wrapped_secret_id_env",
     ],
-    later: &["keep"],
+    later: &[],
     elsewhere: &[(
         "token",
         "`method: token` takes the user's own token; approle takes a role id and a secret id",
     )],
 };
 const ROLE_IDS: [&str; 3] = ["role_id", "role_id_file", "role_id_env"];
-const SECRET_IDS: [&str; 3] = ["secret_id_file", "secret_id_env", "wrapped_secret_id_file"];
+const SECRET_IDS: [&str; 5] = [
+    "secret_id_file",
+    "secret_id_env",
+    "secret_id_command",
+    "wrapped_secret_id_file",
+    "wrapped_secret_id_env",
+];
 
 /// Reads the login.
 pub(super) fn read(cursor: &Cursor<'_>, context: &Context<'_>) -> Result<AppRole, ConfigError> {
@@ -95,11 +107,13 @@ pub(super) fn read(cursor: &Cursor<'_>, context: &Context<'_>) -> Result<AppRole
     };
     let secret_id = match object.one_of(
         &SECRET_IDS,
-        "where the secret id is: in a file (0600), a variable, or wrapped in a file",
+        "where the secret id is: in a file (0600), a variable, printed by a command, or wrapped in a file or variable",
     )? {
         ("secret_id_file", cursor) => SecretId::File(cursor.file(context.home)?),
         ("secret_id_env", cursor) => SecretId::Variable(cursor.variable()?),
-        (_, cursor) => SecretId::WrappedFile(cursor.file(context.home)?),
+        ("secret_id_command", cursor) => SecretId::Command(source::command(cursor, context)?),
+        ("wrapped_secret_id_file", cursor) => SecretId::WrappedFile(cursor.file(context.home)?),
+        (_, cursor) => SecretId::WrappedVariable(cursor.variable()?),
     };
     Ok(AppRole {
         mount,
@@ -138,7 +152,11 @@ impl Login for AppRole {
         let secret_id = match &self.secret_id {
             SecretId::File(file) => format!("secret id from {}", file.display()),
             SecretId::Variable(name) => format!("secret id from the variable {name}"),
+            SecretId::Command(words) => format!("secret id printed by `{}`", words.join(" ")),
             SecretId::WrappedFile(file) => format!("wrapped secret id from {}", file.display()),
+            SecretId::WrappedVariable(name) => {
+                format!("wrapped secret id from the variable {name}")
+            }
         };
         format!("{role_id}, {secret_id}")
     }
@@ -148,7 +166,7 @@ impl Login for AppRole {
         if let RoleId::Variable(name) = &self.role_id {
             names.push(name.as_str());
         }
-        if let SecretId::Variable(name) = &self.secret_id {
+        if let SecretId::Variable(name) | SecretId::WrappedVariable(name) = &self.secret_id {
             names.push(name.as_str());
         }
         names
@@ -157,7 +175,7 @@ impl Login for AppRole {
     /// A wrapped secret id is looked at before it is unwrapped.
     fn requests(&self) -> Vec<(&'static str, String)> {
         let mut requests = Vec::new();
-        if let SecretId::WrappedFile(_) = self.secret_id {
+        if let SecretId::WrappedFile(_) | SecretId::WrappedVariable(_) = self.secret_id {
             requests.push(("PUT", "sys/wrapping/lookup".to_owned()));
             requests.push(("PUT", "sys/wrapping/unwrap".to_owned()));
         }
@@ -180,7 +198,10 @@ impl Login for AppRole {
             SecretId::File(file) | SecretId::WrappedFile(file) => {
                 Claim::File("secret id", file.clone())
             }
-            SecretId::Variable(name) => Claim::Variable("secret id", name.clone()),
+            SecretId::Variable(name) | SecretId::WrappedVariable(name) => {
+                Claim::Variable("secret id", name.clone())
+            }
+            SecretId::Command(words) => Claim::Command("secret id", words.clone()),
         });
         claims
     }

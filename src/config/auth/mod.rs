@@ -2,8 +2,14 @@
 #![forbid(unsafe_code)]
 
 mod approle;
+mod cert;
+mod command;
+mod generic;
 mod identity;
 mod jwt;
+mod kubernetes;
+mod oidc;
+mod password;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -12,9 +18,15 @@ mod token;
 use std::path::{Path, PathBuf};
 
 pub use approle::{AppRole, RoleId, SecretId};
+pub use cert::Cert;
+pub use command::Printed;
+pub use generic::{Datum, Generic};
 pub use identity::{How, IdentityToken, System};
 pub use jwt::Jwt;
-pub use source::Source;
+pub use kubernetes::Kubernetes;
+pub use oidc::{Oidc, OidcMode};
+pub use password::{Password, PasswordKind};
+pub use source::{Source, Text};
 
 use super::error::ConfigError;
 use super::path;
@@ -26,30 +38,39 @@ use crate::variables::Variables;
 pub enum Auth {
     /// `method: approle`
     AppRole(AppRole),
+    /// `method: cert`
+    Cert(Cert),
+    /// `method: command`
+    Command(Printed),
+    /// `method: generic`
+    Generic(Generic),
     /// `method: jwt`
     Jwt(Jwt),
+    /// `method: kubernetes`
+    Kubernetes(Kubernetes),
+    /// `method: oidc`
+    Oidc(Oidc),
+    /// `method: userpass`, `method: ldap`
+    Password(Password),
     /// `method: token`
     Token,
 }
 
 /// What works.
-const METHODS: [&str; 3] = ["approle", "jwt", "token"];
-/// What the design names.
-const LATER_METHODS: [&str; 13] = [
-    "oidc",
-    "userpass",
-    "ldap",
+const METHODS: [&str; 10] = [
+    "approle",
     "cert",
-    "kubernetes",
-    "okta",
-    "aws",
-    "azure",
-    "gcp",
-    "github",
-    "kerberos",
-    "generic",
     "command",
+    "generic",
+    "jwt",
+    "kubernetes",
+    "ldap",
+    "oidc",
+    "token",
+    "userpass",
 ];
+/// What the design names.
+const LATER_METHODS: [&str; 7] = ["oidc", "okta", "aws", "azure", "gcp", "github", "kerberos"];
 
 /// What a login is read in.
 pub(super) struct Context<'a> {
@@ -61,6 +82,8 @@ pub(super) struct Context<'a> {
     pub(super) environment: &'a str,
     /// The address of its Vault.
     pub(super) address: Option<&'a str>,
+    /// The client certificate of its connection, and the key.
+    pub(super) client: Option<(&'a Path, &'a Path)>,
 }
 
 /// What belongs to one environment alone.
@@ -91,6 +114,8 @@ pub(super) enum Identity {
     RoleIdFile(PathBuf),
     /// A role, by the variable of its id.
     RoleIdVariable(String),
+    /// A user, by name.
+    User(Text),
 }
 
 /// What every login can say of itself.
@@ -129,6 +154,11 @@ trait Login {
 
     /// Whether the token is there already, and is looked up instead of a login; such a one is never revoked by us.
     fn is_ready_made(&self) -> bool {
+        false
+    }
+
+    /// Whether it may send a token that was the user's own before us.
+    fn takes_users_token(&self) -> bool {
         false
     }
 
@@ -177,6 +207,11 @@ impl Auth {
         self.login().is_ready_made()
     }
 
+    /// Whether it may send a token that was the user's own before us: that goes to the user's own address alone.
+    pub fn takes_users_token(&self) -> bool {
+        self.login().takes_users_token()
+    }
+
     /// What no other environment may share.
     pub(super) fn claims(&self) -> Vec<Claim> {
         self.login().claims()
@@ -185,7 +220,13 @@ impl Auth {
     fn login(&self) -> &dyn Login {
         match self {
             Self::AppRole(login) => login,
+            Self::Cert(login) => login,
+            Self::Command(login) => login,
+            Self::Generic(login) => login,
             Self::Jwt(login) => login,
+            Self::Kubernetes(login) => login,
+            Self::Oidc(login) => login,
+            Self::Password(login) => login,
             Self::Token => &token::Token,
         }
     }
@@ -206,7 +247,14 @@ pub(super) fn read(cursor: &Cursor<'_>, context: &Context<'_>) -> Result<Auth, C
     };
     Ok(match method.text(&format!("a login method: {methods}"))? {
         "approle" => Auth::AppRole(approle::read(cursor, context)?),
+        "cert" => Auth::Cert(cert::read(cursor, context)?),
+        "command" => Auth::Command(command::read(cursor, context)?),
+        "generic" => Auth::Generic(generic::read(cursor, context)?),
         "jwt" => Auth::Jwt(jwt::read(cursor, context)?),
+        "kubernetes" => Auth::Kubernetes(kubernetes::read(cursor, context)?),
+        "ldap" => Auth::Password(password::read(cursor, context, PasswordKind::Ldap)?),
+        "userpass" => Auth::Password(password::read(cursor, context, PasswordKind::UserPass)?),
+        "oidc" => Auth::Oidc(oidc::read(cursor, context)?),
         "token" => {
             token::read(cursor)?;
             Auth::Token
@@ -259,6 +307,22 @@ fn plain_text(cursor: &Cursor<'_>, what: &str) -> Result<String, ConfigError> {
         return Err(cursor.bad("not one line of text", &format!("write {what}")));
     }
     Ok(text.to_owned())
+}
+
+/// `username:`, as it stands or read.
+fn user_name(object: &Object<'_>, context: &Context<'_>) -> Result<Text, ConfigError> {
+    let cursor = object.need(
+        "username",
+        "name the user: `username: NAME`, or `username: {env: USER}`",
+    )?;
+    if !cursor.is_text() {
+        return Source::read(cursor, context, "user's name").map(Text::Read);
+    }
+    let name = path::canonical(cursor, "the user's name")?;
+    if name.contains('/') {
+        return Err(cursor.bad("a user's name with `/`", "write the name alone"));
+    }
+    Ok(Text::Literal(name.to_owned()))
 }
 
 /// The names that `method:` takes.

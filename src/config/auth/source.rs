@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use super::super::error::ConfigError;
-use super::super::walk::Cursor;
+use super::super::walk::{Cursor, Keys};
 use super::{Claim, Context};
 
 /// A file, a variable, or what a program prints. Each gives one line of text.
@@ -18,7 +18,65 @@ pub enum Source {
     Command(Vec<String>),
 }
 
+/// A text that is no secret: as it stands in dbt-lease.yml, or read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Text {
+    /// As it stands.
+    Literal(String),
+    /// Read before the login.
+    Read(Source),
+}
+
+const KEYS: Keys = Keys {
+    known: &["file", "env", "command"],
+    later: &[],
+    elsewhere: &[],
+};
+const ONE: [&str; 3] = ["file", "env", "command"];
+
+impl Text {
+    /// The text where it is known beforehand.
+    pub fn literal(&self) -> Option<&str> {
+        match self {
+            Self::Literal(text) => Some(text),
+            Self::Read(_) => None,
+        }
+    }
+
+    /// For people.
+    pub(super) fn said(&self) -> String {
+        match self {
+            Self::Literal(text) => text.clone(),
+            Self::Read(source) => source.said(),
+        }
+    }
+
+    /// For a path that is shown.
+    pub(super) fn in_path(&self) -> &str {
+        self.literal().unwrap_or("USERNAME")
+    }
+}
+
 impl Source {
+    /// Reads `{file | env | command}`; `what` is what it holds: `password`, `identity token`.
+    pub(super) fn read(
+        cursor: &Cursor<'_>,
+        context: &Context<'_>,
+        what: &str,
+    ) -> Result<Self, ConfigError> {
+        let example = format!(
+            "where the {what} is: `{{file: FILE}}`, `{{env: VARIABLE}}` or `{{command: [PROGRAM, ARGUMENT]}}`"
+        );
+        if cursor.is_text() {
+            return Err(cursor.secret(
+                &format!("may hold the {what} itself"),
+                &format!("write {example}"),
+            ));
+        }
+        let object = cursor.object(&KEYS, &example)?;
+        Self::of(object.one_of(&ONE, &example)?, context)
+    }
+
     /// One of the three, by its key.
     pub(super) fn of(
         (key, cursor): (&str, &Cursor<'_>),

@@ -11,8 +11,12 @@ pub(super) struct Token;
 
 const KEYS: Keys = Keys {
     known: &["method"],
-    later: &["keep", "mount"],
-    elsewhere: &[("role", "the token has its role already")],
+    later: &[],
+    elsewhere: &[
+        ("role", "the token has its role already"),
+        ("mount", "the token is made already"),
+        ("keep", "the token is kept already; `keep` is oidc's"),
+    ],
 };
 
 /// Reads the login.
@@ -43,6 +47,10 @@ impl Login for Token {
     }
 
     fn is_ready_made(&self) -> bool {
+        true
+    }
+
+    fn takes_users_token(&self) -> bool {
         true
     }
 

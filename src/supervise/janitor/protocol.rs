@@ -8,10 +8,11 @@
 //! | `TokenComing` | before the login | |
 //! | `Token`, `Lease` | when the answer is parsed | |
 //! | `Child` | from the child itself before its exec, and after it started | the child (pidfd) |
+//! | `Detach` | when the session is to live on without its process | |
 //! | `Leave` | when a signal, or the time that it left, breaks the giving back off | |
 //! | `Done` | when all is given back | |
 //!
-//! A packet is whole or not at all; the socket's end without `Done` is the session process's death.
+//! A packet is whole or not at all; the socket's end without `Done` or `Detach` is the session process's death.
 #![forbid(unsafe_code)]
 
 use std::path::PathBuf;
@@ -53,6 +54,8 @@ pub enum Message {
         /// Who gets the signals that end it.
         reach: Reach,
     },
+    /// The session process ends in order, and the session lives on until then, or until somebody ends it.
+    Detach(SystemTime),
     /// The session process is about to leave the rest to the janitor; how the command ended, or is being ended.
     Leave(String),
     /// All is given back, as far as it could be.
@@ -94,6 +97,7 @@ pub struct TokenTold {
     lifetime: Option<Duration>,
     own: bool,
     batch: bool,
+    renewable: bool,
 }
 
 impl From<&Token> for TokenTold {
@@ -104,12 +108,13 @@ impl From<&Token> for TokenTold {
             lifetime: token.lifetime,
             own: token.own,
             batch: token.kind == TokenKind::Batch,
+            renewable: token.renewable,
         }
     }
 }
 
 impl From<TokenTold> for Token {
-    /// What is needed to give it back; the rest is empty.
+    /// What is needed to keep it and to give it back; the rest is empty.
     fn from(told: TokenTold) -> Self {
         Self {
             value: told.value,
@@ -117,7 +122,7 @@ impl From<TokenTold> for Token {
             policies: Vec::new(),
             issued: told.issued,
             lifetime: told.lifetime,
-            renewable: false,
+            renewable: told.renewable,
             own: told.own,
             is_root: false,
             kind: if told.batch {
@@ -126,6 +131,7 @@ impl From<TokenTold> for Token {
                 TokenKind::Service
             },
             identity: Vec::new(),
+            made_by: None,
             request_id: None,
             notes: Vec::new(),
         }

@@ -1,13 +1,11 @@
 //! AppRole: a role id, which is a name, and a secret id, which is a password, plain or wrapped.
 #![forbid(unsafe_code)]
 
-use std::path::Path;
-
 use reqwest::Method;
 use serde::Serialize;
 
 use super::source::{self, Found};
-use super::{Attempt, Note, Token};
+use super::{Attempt, Note, Surroundings, Token};
 use crate::config::{AppRole, RoleId, SecretId};
 use crate::secret::Secret;
 use crate::variables::Variables;
@@ -26,10 +24,11 @@ struct Body<'a> {
 /// Reads both ids and logs in.
 pub(super) async fn login(
     client: &Client,
-    variables: &Variables,
+    around: &Surroundings<'_>,
     approle: &AppRole,
 ) -> Result<Token, VaultError> {
     // Both are read before anything is sent: a run that lacks one must not use up the other.
+    let variables = around.variables;
     let mut notes = Vec::new();
     let role_id = keep_notes(role_id(variables, &approle.role_id)?, &mut notes);
     let secret_id = match &approle.secret_id {
@@ -37,9 +36,18 @@ pub(super) async fn login(
         SecretId::Variable(name) => {
             keep_notes(source::variable("secret id", variables, name)?, &mut notes)
         }
+        SecretId::Command(words) => {
+            let found = source::command("secret id", words, variables).await?;
+            keep_notes(found, &mut notes)
+        }
         SecretId::WrappedFile(path) => {
             let wrapping = keep_notes(source::file("wrapping token", path)?, &mut notes);
-            unwrap(client, approle, path, &wrapping).await?
+            unwrap(client, approle, &Place::File(path.clone()), &wrapping).await?
+        }
+        SecretId::WrappedVariable(name) => {
+            let found = source::variable("wrapping token", variables, name)?;
+            let wrapping = keep_notes(found, &mut notes);
+            unwrap(client, approle, &Place::Variable(name.clone()), &wrapping).await?
         }
     };
     let body = Body {
@@ -54,7 +62,7 @@ pub(super) async fn login(
         about: None,
         hide: vec![secret_id.expose()],
     };
-    let mut token = super::send(client, attempt, &body).await?;
+    let mut token = super::send(client, around, attempt, &body).await?;
     token.notes = notes;
     Ok(token)
 }
@@ -81,11 +89,11 @@ fn keep_notes(found: Found, notes: &mut Vec<Note>) -> Secret {
 async fn unwrap(
     client: &Client,
     approle: &AppRole,
-    file: &Path,
+    place: &Place,
     wrapping: &Secret,
 ) -> Result<Secret, VaultError> {
     let tampered = |tampering| VaultError::Wrapping {
-        file: file.to_owned(),
+        place: place.clone(),
         tampering,
     };
     let spent = |error: VaultError| match error.code() {

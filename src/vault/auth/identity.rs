@@ -42,7 +42,7 @@ pub(super) async fn obtain(
             source::read(WHAT, source, variables)
                 .await
                 .map_err(|error| with_cure(error, system, source, audience))?,
-            place(source),
+            source::place(source),
         ),
         (How::Asked, Some(system)) => {
             let value = ask(client, variables, system, audience).await?;
@@ -71,14 +71,6 @@ pub(super) async fn obtain(
         });
     }
     Ok(found)
-}
-
-fn place(source: &Source) -> Place {
-    match source {
-        Source::File(path) => Place::File(path.clone()),
-        Source::Variable(name) => Place::Variable(name.clone()),
-        Source::Command(words) => Place::Command(words.join(" ")),
-    }
 }
 
 /// A variable that a CI system sets only where the job asks for it.

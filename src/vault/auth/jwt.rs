@@ -7,9 +7,8 @@ use serde::Serialize;
 
 use super::claims::Claims;
 use super::source::Found;
-use super::{Attempt, Token, identity};
+use super::{Attempt, Surroundings, Token, identity};
 use crate::config::Jwt;
-use crate::variables::Variables;
 use crate::vault::client::Client;
 use crate::vault::error::VaultError;
 
@@ -23,10 +22,10 @@ pub(super) struct Body<'a> {
 /// Has an identity token, and logs in by it.
 pub(super) async fn login(
     client: &Client,
-    variables: &Variables,
+    around: &Surroundings<'_>,
     jwt: &Jwt,
 ) -> Result<Token, VaultError> {
-    let Found { value, note } = identity::obtain(client, variables, jwt).await?;
+    let Found { value, note } = identity::obtain(client, around.variables, jwt).await?;
     let attempt = Attempt {
         method: "jwt",
         mount: &jwt.mount,
@@ -39,7 +38,7 @@ pub(super) async fn login(
         role: &jwt.role,
         jwt: value.expose(),
     };
-    let mut token = super::send(client, attempt, &body).await?;
+    let mut token = super::send(client, around, attempt, &body).await?;
     token.notes.extend(note);
     Ok(token)
 }

@@ -2,15 +2,26 @@
 #![forbid(unsafe_code)]
 
 mod approle;
+mod callback;
+mod cert;
 mod claims;
+mod command;
+mod generic;
+mod helper;
 mod identity;
 mod jwt;
+mod kubernetes;
+mod mfa;
+mod oidc;
+mod password;
+mod person;
 mod source;
 mod token;
 mod web;
 
 use std::time::{Duration, SystemTime};
 
+pub use person::{Answer as PersonsAnswer, Nobody, Person};
 pub use source::Note;
 
 use super::answer::Answer;
@@ -45,6 +56,8 @@ pub struct Token {
     pub kind: TokenKind,
     /// Whom Vault takes us for: the login's metadata (`role_name=dbt-prod`), or the token's display name.
     pub identity: Vec<(String, String)>,
+    /// The path of the login that made a token which was there before us, and its role.
+    pub made_by: Option<(String, String)>,
     /// The id of the request that gave it (or looked it up), as in Vault's audit log.
     pub request_id: Option<String>,
     /// What the user should know of the login's sources.
@@ -55,6 +68,17 @@ impl Token {
     /// When it ends, unless it is renewed.
     pub fn expires(&self) -> Option<SystemTime> {
         self.lifetime.map(|lifetime| self.issued + lifetime)
+    }
+
+    /// Whether a login of this mount and role made it.
+    fn is_of(&self, mount: &str, role: &str) -> bool {
+        self.made_by.as_ref().is_some_and(|(path, of)| {
+            of.eq_ignore_ascii_case(role)
+                && path
+                    .strip_prefix("auth/")
+                    .and_then(|path| path.strip_prefix(mount))
+                    .is_some_and(|rest| rest.starts_with('/'))
+        })
     }
 }
 
@@ -73,15 +97,41 @@ pub enum TokenKind {
 /// # Errors
 /// [`VaultError::Source`], [`VaultError::NoToken`], [`VaultError::NoIdentity`], [`VaultError::Identity`] before anything is sent to Vault; [`VaultError::Wrapping`]; what
 /// the client gives ([`VaultError::Refused`], [`VaultError::Transport`], …).
-pub async fn login(
+pub async fn login<'a>(
     client: &Client,
     auth: &Auth,
-    variables: &Variables,
+    around: impl Into<Surroundings<'a>>,
 ) -> Result<Token, VaultError> {
+    let around = &around.into();
     match auth {
-        Auth::AppRole(approle) => approle::login(client, variables, approle).await,
-        Auth::Jwt(jwt) => jwt::login(client, variables, jwt).await,
-        Auth::Token => token::lookup(client, variables).await,
+        Auth::AppRole(approle) => approle::login(client, around, approle).await,
+        Auth::Cert(cert) => cert::login(client, around, cert).await,
+        Auth::Command(command) => command::login(client, around, command).await,
+        Auth::Generic(generic) => generic::login(client, around, generic).await,
+        Auth::Jwt(jwt) => jwt::login(client, around, jwt).await,
+        Auth::Kubernetes(kubernetes) => kubernetes::login(client, around, kubernetes).await,
+        Auth::Oidc(oidc) => oidc::login(client, around, oidc).await,
+        Auth::Password(password) => password::login(client, around, password).await,
+        Auth::Token => token::login(client, around.variables).await,
+    }
+}
+
+/// What a login is made in.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// The process environment.
+    pub variables: &'a Variables,
+    /// Who can be asked.
+    pub person: &'a dyn Person,
+}
+
+/// Nobody is there.
+impl<'a> From<&'a Variables> for Surroundings<'a> {
+    fn from(variables: &'a Variables) -> Self {
+        Self {
+            variables,
+            person: &Nobody,
+        }
     }
 }
 
@@ -104,6 +154,7 @@ struct Attempt<'a> {
 /// Sends a login and takes the token out of the answer.
 async fn send(
     client: &Client,
+    around: &Surroundings<'_>,
     attempt: Attempt<'_>,
     body: &impl serde::Serialize,
 ) -> Result<Token, VaultError> {
@@ -126,29 +177,34 @@ async fn send(
     call.hide = hide;
     let issued = SystemTime::now();
     let answer = client.ask(&call).await?;
-    of_answer(answer, issued, method, mount)
-        .ok_or_else(|| client.bad(&call, "it holds no token".to_owned()))?
+    finish(client, around, answer, issued, &call, (method, mount)).await
+}
+
+/// The token of a login's answer, after the second factor where one is required.
+async fn finish(
+    client: &Client,
+    around: &Surroundings<'_>,
+    mut answer: Answer,
+    issued: SystemTime,
+    call: &Call<'_>,
+    (method, mount): (&'static str, &str),
+) -> Result<Token, VaultError> {
+    let required = answer
+        .auth
+        .as_mut()
+        .filter(|auth| auth.client_token.is_empty())
+        .and_then(|auth| auth.mfa_requirement.take());
+    if let Some(Field::Map(requirement)) = required {
+        answer = mfa::validate(client, around, &requirement, (method, mount)).await?;
+    }
+    of_answer(answer, issued).ok_or_else(|| client.bad(call, "it holds no token".to_owned()))
 }
 
 /// The token of a login's answer; `None` where it has none.
-fn of_answer(
-    answer: Answer,
-    issued: SystemTime,
-    method: &'static str,
-    mount: &str,
-) -> Option<Result<Token, VaultError>> {
-    let auth = answer.auth?;
-    if auth.client_token.is_empty() {
-        return match auth.mfa_requirement {
-            Some(Field::Map(_)) => Some(Err(VaultError::SecondFactor {
-                method,
-                mount: mount.to_owned(),
-            })),
-            _ => None,
-        };
-    }
+fn of_answer(answer: Answer, issued: SystemTime) -> Option<Token> {
+    let auth = answer.auth.filter(|auth| !auth.client_token.is_empty())?;
     let policies = auth.policies.unwrap_or_default();
-    Some(Ok(Token {
+    Some(Token {
         value: auth.client_token,
         accessor: auth.accessor.filter(|accessor| !accessor.is_empty()),
         is_root: policies.iter().any(|policy| policy == "root"),
@@ -167,9 +223,10 @@ fn of_answer(
             .flat_map(super::fields::Fields::iter)
             .filter_map(|(name, value)| Some((name.to_owned(), value.plain()?.to_owned())))
             .collect(),
+        made_by: None,
         request_id: answer.request_id.filter(|id| !id.is_empty()),
         notes: Vec::new(),
-    }))
+    })
 }
 
 fn kind(name: Option<&str>) -> TokenKind {

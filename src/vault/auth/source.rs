@@ -40,6 +40,8 @@ pub enum Note {
         /// Its permission bits.
         mode: u32,
     },
+    /// The token helper holds another login's token, which is not ours to replace.
+    NotKept,
 }
 
 impl fmt::Display for Note {
@@ -52,6 +54,9 @@ impl fmt::Display for Note {
                     "the {what} in `{path}` may be read by other users (mode {mode:04o}): `chmod 600 {path}`"
                 )
             }
+            Self::NotKept => formatter.write_str(
+                "this login is not kept: Vault's token helper holds a living token of another login (`bao token lookup`), which is not replaced",
+            ),
         }
     }
 }
@@ -69,6 +74,15 @@ pub(super) async fn read(
         Source::File(path) => file(what, path),
         Source::Variable(name) => variable(what, variables, name),
         Source::Command(words) => command(what, words, variables).await,
+    }
+}
+
+/// Where it is read, for messages.
+pub(super) fn place(source: &Source) -> Place {
+    match source {
+        Source::File(path) => Place::File(path.clone()),
+        Source::Variable(name) => Place::Variable(name.clone()),
+        Source::Command(words) => Place::Command(words.join(" ")),
     }
 }
 
@@ -91,7 +105,8 @@ pub(super) async fn command(
     literal(what, text, place())
 }
 
-fn of_process(error: Failed) -> SourceProblem {
+/// What a helper command's failure means.
+pub(super) fn of_process(error: Failed) -> SourceProblem {
     match error {
         Failed::NotStarted(error) if error.kind() == ErrorKind::NotFound => {
             SourceProblem::NoProgram

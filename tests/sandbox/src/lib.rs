@@ -4,10 +4,13 @@
 //! | --- | --- |
 //! | [`mod@venv`] | dbt, the `bao` server and, where the machine has none, PostgreSQL: a cached Python environment |
 //! | [`watchdog`] | one helper process that ends servers and removes directories, however this process ends |
-//! | [`openbao`] | one OpenBao server: http, https, unix socket; its API and its audit log |
+//! | [`openbao`] | one OpenBao server: http, https, unix socket, or a raft cluster; its API and its audit log |
+//! | [`line`] | a line to a server, or a proxy, that delays, resets and counts |
 //! | [`postgres`] | one PostgreSQL cluster a process, one database a [`World`] |
 //! | [`world`] | both, set up for dbt: roles, policies, identities; and what a test asks afterwards |
+//! | [`program`] | the small programs of this crate that tests run as children |
 //! | [`mod@web`], [`issuer`] | an HTTP server whose answers a test writes; an issuer of identity tokens on it |
+//! | [`provider`] | a certified OpenID provider, and a person with a browser |
 //! | [`home`] | a hermetic place to run a binary in: cleared environment, own HOME, a copy of the dbt project |
 //!
 //! A constructor that cannot do its work panics with a text that says what failed and what to do: a test has no better
@@ -17,8 +20,11 @@ mod certificates;
 pub mod home;
 mod http;
 pub mod issuer;
+pub mod line;
 pub mod openbao;
 pub mod postgres;
+pub mod program;
+pub mod provider;
 pub mod venv;
 pub mod watchdog;
 pub mod web;
@@ -26,6 +32,7 @@ pub mod world;
 
 pub use home::Home;
 pub use issuer::Issuer;
+pub use line::Line;
 pub use openbao::OpenBao;
 pub use postgres::Postgres;
 pub use venv::{Venv, venv};
