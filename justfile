@@ -12,6 +12,18 @@ build:
 test *ARGS:
     cargo test {{ ARGS }}
 
+# Every cell of the fault matrix, and docs/faults.md from what became of each: two minutes. `just faults 'creds sent'` runs those alone.
+faults CELLS="":
+    cargo test --test faults -- --whole --write {{ if CELLS == "" { "" } else { quote(CELLS) } }}
+
+# 300 runs in a row, 100 at once, ten dbts at once; runs of a minute on leases of seconds: five minutes.
+endurance:
+    cargo test --test e2e -- --ignored endurance:: renewal::
+
+# dbt started through the gate again and again, six at a time: an hour on two cores for a thousand.
+gate-starts STARTS="1000":
+    DBT_LEASE_TEST_STARTS={{ STARTS }} cargo test --test e2e -- --ignored --nocapture gate::
+
 # The main job on real parts, on one screen.
 demo *ARGS:
     cargo demo {{ ARGS }}
@@ -19,6 +31,15 @@ demo *ARGS:
 # What a run costs, beside a shell script with curl. Builds the release binary: two minutes, once.
 bench:
     cargo run --package dbt-lease-sandbox --bin bench
+
+# What supervisor and janitor cost while a command runs, on the release binary: fails where it is more than 6 MB (PSS) or
+# 0.8 MB (private and dirty). No timing, so it may run anywhere; it must be root's run, since both processes hide their memory.
+memory:
+    cargo run --package dbt-lease-sandbox --bin memory
+
+# Each signal exactly once without a terminal: twenty rounds of each test, and all of them must pass.
+signals:
+    DBT_LEASE_TEST_ROUNDS=20 cargo test --package dbt-lease --test e2e signals::without_a_terminal
 
 # What reading profiles.yml costs, beside dbt's own loader. Builds with optimisation, without the release binary's slow linking.
 bench-profiles:
@@ -53,35 +74,54 @@ fix:
     cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
     "$(cargo run --quiet --package dbt-lease-sandbox --bin sandbox-bin)/typos" --write-changes
 
-# Compare command lines, resolution, YAML and templates with older dbts, each in a throw-away environment: two minutes a version.
-dbt-versions *VERSIONS="1.9.* 1.10.* 1.11.0 1.11.*":
+# Compare command lines, resolution, YAML and templates with other dbts and the newest PyYAML, each in a throw-away
+# environment: two minutes a version.
+dbt-versions *VERSIONS="1.9.* 1.10.* 1.11.0 1.11.* 1.12.0":
     #!/usr/bin/env bash
     set -euo pipefail
     where=$(mktemp -d)
     trap 'rm -rf "$where"' EXIT
     for version in {{ VERSIONS }}; do
         printf '\n== dbt-core %s\n' "$version"
-        # PyYAML as the sandbox has it: the merge keys of 6.0.4 mean something else.
         python3 -m venv "$where/$version"
         "$where/$version/bin/pip" install --quiet --upgrade pip
-        "$where/$version/bin/pip" install --quiet --only-binary :all: "dbt-core==$version" dbt-postgres PyYAML==6.0.3
+        "$where/$version/bin/pip" install --quiet --only-binary :all: "dbt-core==$version" dbt-postgres
         # python-dotenv is there since 1.12.
         DBT_LEASE_TEST_PYTHON="$where/$version/bin/python" cargo test --test differential -- --skip dotenv
     done
 
-# Write the tables of older command lines again (the sandbox's 1.12 too); `git diff` then shows what dbt has changed.
-dbt-tables *LINES="1.9 1.10 1.11 1.12":
+# Write the tables of command lines again; `git diff` then shows what dbt has changed. A newer release than the last that
+# was compared (`until` in src/dbt/rules.rs) goes there too.
+dbt-tables *LINES="1.9 1.10 1.11 1.12.0 1.12":
     #!/usr/bin/env bash
     set -euo pipefail
     where=$(mktemp -d)
     trap 'rm -rf "$where"' EXIT
     for line in {{ LINES }}; do
-        # 1.12.0 is the newest 1.12 that comes as wheels.
-        version="$line.*"
-        [ "$line" = 1.12 ] && version=1.12.0
         python3 -m venv "$where/$line"
         "$where/$line/bin/pip" install --quiet --upgrade pip
-        "$where/$line/bin/pip" install --quiet --only-binary :all: "dbt-core==$version"
+        case $line in
+        1.12)
+            # 1.12.0 is the newest 1.12 all of whose dependencies come as wheels; the command line needs no newer ones.
+            "$where/$line/bin/pip" install --quiet --only-binary :all: dbt-core==1.12.0
+            "$where/$line/bin/pip" install --quiet --only-binary :all: --no-deps --upgrade 'dbt-core==1.12.*'
+            ;;
+        *.*.*) "$where/$line/bin/pip" install --quiet --only-binary :all: "dbt-core==$line" ;;
+        *) "$where/$line/bin/pip" install --quiet --only-binary :all: "dbt-core==$line.*" ;;
+        esac
         "$where/$line/bin/python" tests/differential/options.py > "$where/table"
-        mv "$where/table" "src/dbt/options_${line/./_}.rs"
+        mv "$where/table" "src/dbt/options_${line//./_}.rs"
     done
+
+# What the short form gives each adapter, read by dbt's own credential classes, with the adapters that come as wheels beside dbt-core 1.12: three minutes.
+adapters:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    where=$(mktemp -d)
+    trap 'rm -rf "$where"' EXIT
+    python3 -m venv "$where"
+    "$where/bin/pip" install --quiet --upgrade pip
+    "$where/bin/pip" install --quiet --only-binary :all: dbt-core==1.12.0 dbt-postgres dbt-duckdb dbt-snowflake dbt-bigquery dbt-redshift \
+        dbt-athena dbt-trino dbt-clickhouse dbt-databricks dbt-oracle dbt-exasol dbt-teradata dbt-vertica dbt-dremio dbt-firebolt dbt-singlestore \
+        dbt-starrocks dbt-doris dbt-sqlserver dbt-fabric
+    DBT_LEASE_ADAPTERS_PYTHON="$where/bin/python" cargo test --test e2e engines::adapters

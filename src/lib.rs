@@ -7,7 +7,7 @@
 //!
 //! | module | gives | invariant |
 //! | --- | --- | --- |
-//! | [`variables`], [`secret`], [`place`], [`config`] | the process environment, secret values, places in files, dbt-lease.yml | may be imported by all; import none of the others |
+//! | [`variables`], [`secret`], [`place`], [`config`], [`process`] | the process environment, secret values, places in files, dbt-lease.yml, helper commands | may be imported by all; import none of the others |
 //! | [`dbt`] | what dbt would use, by dbt's own rules | never renders what it is not sure of |
 //! | [`plan`] | target → environment → login + secrets | pure; every refusal that needs no network |
 //! | [`trust`] | the user's word that dbt-lease.yml may be obeyed | nothing is lent without it |
@@ -15,6 +15,7 @@
 //! | [`render`] | the output for dbt, the bridge's variables | pure |
 //! | [`bridge`] | profiles.yml with its credentials in variables, and `env:` for dbt-lease.yml | pure; never gives a value |
 //! | [`delivery`] | the profiles directory, the child's environment | the only module that writes secrets |
+//! | [`verify`] | what a run left: our secrets in dbt's files, a login that still works | changes nothing, shows no value |
 //! | [`record`] | the audit trail | sees no secret value |
 //! | [`supervise`] | the child, signals, the janitor | the only module that starts the child and the janitor |
 //! | [`cli`] | arguments, order, messages, exit codes | the only module that prints |
@@ -30,6 +31,7 @@ pub mod delivery;
 mod failpoint;
 pub mod place;
 pub mod plan;
+pub mod process;
 pub mod record;
 pub mod render;
 pub mod secret;
@@ -37,3 +39,4 @@ pub mod supervise;
 pub mod trust;
 pub mod variables;
 pub mod vault;
+pub mod verify;

@@ -85,6 +85,8 @@ pub const DBT_LEASE_AUDIT_FILE: &str = "DBT_LEASE_AUDIT_FILE";
 pub const DBT_LEASE_TRUST: &str = "DBT_LEASE_TRUST";
 /// `1`: a project without dbt-lease.yml is refused, by the shim too.
 pub const DBT_LEASE_REQUIRED: &str = "DBT_LEASE_REQUIRED";
+/// A login in the browser shows its address, and opens no browser (`--no-browser`).
+pub const DBT_LEASE_NO_BROWSER: &str = "DBT_LEASE_NO_BROWSER";
 /// Set for the child: the session's id. A nested dbt-lease sees by it that it need not lend again.
 pub const DBT_LEASE_SESSION: &str = "DBT_LEASE_SESSION";
 /// The dbt that the shim `dbt-leased` runs, where it is not the first other `dbt` on PATH.

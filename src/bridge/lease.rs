@@ -7,8 +7,8 @@ use std::ops::Range;
 use super::edit::{Edit, Replacement};
 use super::{Origin, Variable};
 use crate::config::{BridgeName, Config, Lending, Lent, Target, bridge_name};
-use crate::dbt::yaml::{Content, Entry, Style, Written};
-use crate::render::adapters;
+use crate::dbt::yaml::{Content, Entry, Merging, Style, Written};
+use crate::render::adapters::{self, Form};
 
 /// What a short form's secret is called.
 const SECRET: &str = "warehouse";
@@ -64,7 +64,7 @@ pub fn edits(
     variables: &[Variable],
 ) -> Leases {
     let mut leases = Leases::default();
-    let Some(written) = Written::of(text.as_bytes()) else {
+    let Some(written) = Written::of(text.as_bytes(), Merging::FirstWins) else {
         return leases;
     };
     for feed in feeds(variables) {
@@ -232,9 +232,9 @@ fn field(variable: &Variable) -> Option<&'static str> {
     let credentials = adapters::credentials(variable.adapter.as_deref()?)?;
     credentials
         .iter()
-        .flat_map(|credential| credential.iter())
-        .find(|(_, keys)| keys.contains(&variable.key.as_str()))
-        .map(|(field, _)| *field)
+        .flat_map(|credential| credential.takes)
+        .find(|take| take.form == Form::AsItIs && take.keys.contains(&variable.key.as_str()))
+        .and_then(|take| take.fields.first().copied())
 }
 
 /// The edits of one target.

@@ -5,10 +5,11 @@ use std::time::{Duration, SystemTime};
 
 use super::failure::Failure;
 use super::lending::{Borrowed, LAST_ANSWER, Session, Stop, ending_signal};
+use super::terminal::Terminal;
 use crate::failpoint;
 use crate::supervise::janitor::handle::Janitor;
 use crate::supervise::signals::Signals;
-use crate::vault::auth::{self, Token};
+use crate::vault::auth::{self, Surroundings, Token};
 use crate::vault::client::Client;
 use crate::vault::lease::Lease;
 use crate::vault::renew;
@@ -22,8 +23,19 @@ impl Session<'_> {
         janitor: &Janitor<'_>,
         borrowed: &mut Borrowed,
     ) -> Result<(), Stop> {
+        let jitter = self.wanted.session.server.start_jitter;
+        tokio::select! {
+            biased;
+            signal = ending_signal(signals) => return Err(Stop::Signal(signal)),
+            () = client.stagger(jitter) => {}
+        }
         janitor.token_coming();
-        let work = auth::login(client, &self.wanted.session.auth, self.variables);
+        let person = Terminal::new(self.variables, self.no_browser);
+        let around = Surroundings {
+            variables: self.variables,
+            person: &person,
+        };
+        let work = auth::login(client, &self.wanted.session.auth, around);
         until_signal(signals, work, |token| {
             janitor.token(&token);
             borrowed.token = Some(token);
@@ -70,7 +82,9 @@ impl Session<'_> {
         let further = further.flat_map(|further| &further.lent.secrets);
         for wanted in self.wanted.lent.secrets.iter().chain(further) {
             janitor.is_there()?;
-            let work = secret::read(client, token, &wanted.request);
+            let ttl = self.ttl.or(wanted.ttl);
+            let request = wanted.request_for(ttl);
+            let work = secret::read(client, token, &request);
             until_signal(signals, work, |secret| {
                 if let Some(lease) = &secret.lease {
                     janitor.lease(lease);
@@ -79,7 +93,7 @@ impl Session<'_> {
             })
             .await?;
             let lease = secrets.last_mut().and_then(|secret| secret.lease.as_mut());
-            if let (Some(lease), Some(ttl)) = (lease, self.ttl.or(wanted.ttl)) {
+            if let (Some(lease), Some(ttl)) = (lease, ttl) {
                 self.give_the_wanted_life(client, token, lease, ttl, signals)
                     .await?;
                 janitor.lease(lease);
@@ -105,6 +119,20 @@ impl Session<'_> {
         signals: &Signals,
     ) -> Result<(), Stop> {
         if lease.duration >= ttl && lease.duration <= ttl * 2 {
+            return Ok(());
+        }
+        if !lease.renewable {
+            // A session's key was issued a moment before its answer came.
+            const A_MOMENT: Duration = Duration::from_secs(5);
+            if lease.duration + A_MOMENT < ttl {
+                let message = format!(
+                    "the lease on `{}` was to live {} s, and lives {} s: it cannot be renewed",
+                    lease.path,
+                    ttl.as_secs(),
+                    lease.duration.as_secs()
+                );
+                self.say.warning(&message, Some("raise its role's longest TTL; the command goes on, and what it connects to after that time is refused"));
+            }
             return Ok(());
         }
         let asked = SystemTime::now();

@@ -19,7 +19,7 @@ use crate::delivery::session::{Contents, SessionDir, Step};
 use crate::plan::{self, Further, Loan, Plan};
 use crate::render::secrets::Secrets;
 use crate::render::{self, RenderError};
-use crate::supervise::child::{self, Child, End};
+use crate::supervise::child::{self, Child, End, Purpose, Started, Waited};
 use crate::supervise::signals::Signals;
 use crate::variables::{DBT_LEASE_REQUIRED, DBT_LEASE_SESSION, Variables};
 
@@ -88,8 +88,8 @@ fn outcome(say: &Say, global: &Global, exec: &Exec, unadopted: Unadopted) -> Res
         say.note(|| note);
     }
     let plan = surroundings.plan(&resolved, Some(&config))?;
-    surroundings.refuse_untrusted(&config, &plan, &exec.command, &exec.selection)?;
-    surroundings.refuse_unexpected(&resolved, &plan, &exec.command, &exec.selection)?;
+    surroundings.refuse_untrusted(&config, &resolved, &plan)?;
+    surroundings.refuse_unexpected(&resolved, &plan)?;
     let loan = match &plan.loan {
         Some(loan) => with_delivery(loan, exec.delivery)?,
         None => {
@@ -98,7 +98,7 @@ fn outcome(say: &Say, global: &Global, exec: &Exec, unadopted: Unadopted) -> Res
             return run_alone(&exec.command, &environ, resolved.is_dbt);
         }
     };
-    let rendering = surroundings.rendering(&exec.command, &exec.selection)?;
+    let rendering = surroundings.rendering(&resolved)?;
     surroundings.check(&exec.command, &resolved, Some(&loan.lent), &rendering)?;
     match &loan.session {
         Some(session) => lending::run(
@@ -113,7 +113,7 @@ fn outcome(say: &Say, global: &Global, exec: &Exec, unadopted: Unadopted) -> Res
                 others: &loan.others,
             },
         ),
-        None => run_on_placeholders(say, &surroundings, exec, (&resolved, &plan, &loan.lent)),
+        None => run_on_placeholders(say, &surroundings, (&resolved, &plan, &loan.lent)),
     }
 }
 
@@ -160,7 +160,7 @@ fn adopted(
 ///
 /// A session lends in one environment and never twice: what is started in it uses what it has. A target of another environment is not
 /// in its profiles.yml, and dbt says so.
-fn enclosing_session(variables: &Variables) -> Option<&str> {
+pub(super) fn enclosing_session(variables: &Variables) -> Option<&str> {
     let session = variables.text(DBT_LEASE_SESSION)?;
     let directory = Path::new(variables.text("DBT_PROFILES_DIR")?);
     let is_its_own =
@@ -172,15 +172,29 @@ fn enclosing_session(variables: &Variables) -> Option<&str> {
 fn run_alone(command: &[OsString], variables: &Variables, is_dbt: bool) -> Result<End, Failure> {
     in_loop(async {
         let signals = watch_signals()?;
-        wait(Child::start(command, variables, is_dbt)?, &signals).await
+        let started = Child::start(
+            command,
+            variables,
+            Purpose::of(is_dbt, false),
+            &signals,
+            |_| None,
+        )?;
+        end_of(started, &signals).await
     })
+}
+
+/// The end of a command to which nothing is lent.
+async fn end_of(started: Started, signals: &Signals) -> Result<End, Failure> {
+    match started {
+        Started::Running(child) => Ok(wait(child, signals).await?.ended.end),
+        Started::Asked(signal) => Ok(End::Signal(signal as i32)),
+    }
 }
 
 /// Runs a dbt command that reads its profile and does not connect.
 fn run_on_placeholders(
     say: &Say,
     surroundings: &Surroundings,
-    exec: &Exec,
     wanted: (&Resolved, &Plan, &Lent),
 ) -> Result<End, Failure> {
     let (resolved, plan, lent) = wanted;
@@ -191,7 +205,7 @@ fn run_on_placeholders(
     });
     lending::sweep(say, variables);
     let secrets = Secrets::placeholders(lent);
-    let rendering = surroundings.rendering(&exec.command, &exec.selection)?;
+    let rendering = surroundings.rendering(resolved)?;
     let bridge = render::bridge(lent, &secrets)?;
     let material = Material {
         profile,
@@ -211,8 +225,9 @@ fn run_on_placeholders(
             ..Additions::default()
         };
         let environ = for_child(variables, &plan.login_variables, &additions);
-        let end = match Child::start(&resolved.argv, &environ, resolved.is_dbt) {
-            Ok(child) => wait(child, &signals).await,
+        let purpose = Purpose::of(resolved.is_dbt, false);
+        let end = match Child::start(&resolved.argv, &environ, purpose, &signals, |_| None) {
+            Ok(started) => end_of(started, &signals).await,
             Err(error) => Err(error.into()),
         };
         if let Err(error) = directory.remove() {
@@ -330,9 +345,12 @@ pub(crate) fn deliver(
     Ok(SessionDir::deliver(
         &private::places(variables),
         session,
-        std::iter::once(*lent)
-            .chain(others.iter().filter_map(|part| Some(part.lent.as_ref()?.0)))
-            .any(render::wants_files),
+        std::iter::once((*profile, *lent, *secrets))
+            .chain(others.iter().filter_map(|part| {
+                let (lent, secrets) = part.lent.as_ref()?;
+                Some((part.profile, *lent, secrets))
+            }))
+            .any(|(profile, lent, secrets)| render::wants_files(profile, lent, secrets)),
         tell,
         &make,
     )?)
@@ -361,7 +379,7 @@ pub(crate) fn watch_signals() -> Result<Signals, Failure> {
         .map_err(|error| Failure::new("start", format!("signals cannot be watched: {error}"), None))
 }
 
-pub(crate) async fn wait(child: Child, signals: &Signals) -> Result<End, Failure> {
+pub(crate) async fn wait(child: Child, signals: &Signals) -> Result<Waited, Failure> {
     child.wait(signals).await.map_err(|error| {
         Failure::new(
             "wait",

@@ -78,6 +78,10 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         let (kind, code) = match error {
             StartError::NotFound(_) => ("not_found", super::arguments::NOT_FOUND),
+            // No descriptor, no process, no memory: that is no word about the program.
+            StartError::NotExecutable { ref cause, .. } if is_a_shortage(cause) => {
+                ("start", super::arguments::FAILED_BEFORE_THE_COMMAND)
+            }
             StartError::NotExecutable { .. } => {
                 ("not_executable", super::arguments::NOT_EXECUTABLE)
             }
@@ -87,4 +91,13 @@ impl From<StartError> for Failure {
             ..Self::new(kind, error, None)
         }
     }
+}
+
+fn is_a_shortage(cause: &std::io::Error) -> bool {
+    use nix::errno::Errno;
+    let errno = cause.raw_os_error().map(Errno::from_raw);
+    matches!(
+        errno,
+        Some(Errno::EMFILE | Errno::ENFILE | Errno::EAGAIN | Errno::ENOMEM)
+    )
 }

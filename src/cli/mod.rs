@@ -5,7 +5,9 @@ mod arguments;
 mod borrowing;
 mod bridge;
 mod dead;
+mod disk;
 mod end;
+mod env;
 mod exec;
 mod failure;
 mod keeping;
@@ -13,6 +15,7 @@ mod lending;
 mod output;
 mod picture;
 mod plan;
+mod proving;
 mod recording;
 mod render;
 mod replace;
@@ -22,6 +25,7 @@ mod status;
 mod steps;
 mod sweep;
 mod taking_back;
+mod terminal;
 mod trust;
 
 use std::ffi::OsString;
@@ -49,6 +53,7 @@ pub fn main() -> ExitCode {
         Command::Exec(exec) => return exec::run(&say, &arguments.global, exec),
         Command::Plan(plan) => plan::run(&arguments.global, plan),
         Command::Render(render) => render::run(&arguments.global, render),
+        Command::Env(env) => env::run(&say, &arguments.global, env),
         Command::Bridge(bridge) => bridge::run(&say, &arguments.global, bridge),
         Command::Status(status) => status::run(status),
         Command::End(end) => end::run(end),

@@ -7,31 +7,18 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use super::auth::{Auth, Claim, Identity, Text};
 use super::error::{ConfigError, Twice};
-use super::{Auth, Config, Environment, Lending, RoleId, SecretId, Server};
+use super::{Config, Environment, Lending, names_port};
 use crate::place::Place;
 
 /// Something that belongs to one environment alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 enum Owned {
-    /// Server, namespace, mount, and the role's name or where its id is read.
-    Role(Reach, String, Identity),
+    /// Part of a login, at a server and namespace.
+    Login(Reach, Claim),
     /// Server and the path below the root namespace.
     Path(String, String),
-    /// A file that a login's secret is read from.
-    File(PathBuf),
-    /// A variable that it is read from.
-    Variable(String),
-    /// VAULT_TOKEN, BAO_TOKEN, the token file: one source, the user.
-    UserToken,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Identity {
-    Name(String),
-    Literal(String),
-    File(PathBuf),
-    Variable(String),
 }
 
 /// Server and namespace.
@@ -43,7 +30,7 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     for (later, mine) in owned.iter().enumerate() {
         for (earlier, theirs) in owned[..later].iter().enumerate() {
             for (what, second) in mine {
-                if let Some((_, first)) = theirs.iter().find(|(other, _)| other == what) {
+                if let Some((_, first)) = theirs.iter().find(|(other, _)| other.is(what)) {
                     return Err(ConfigError::NotIsolated {
                         twice: Box::new(Twice {
                             earlier: config.environments[earlier].name.clone(),
@@ -62,78 +49,124 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
 }
 
 impl Owned {
+    /// Whether two environments that have these share something.
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Path(server, path), Self::Path(others, other)) => {
+                (server, path) == (others, other)
+            }
+            (Self::Login(reach, one), Self::Login(others, other)) => match (one, other) {
+                // A role is one where it can be reached by one way.
+                (Claim::Role(mount, identity), Claim::Role(other_mount, other)) => {
+                    (reach, mount, identity) == (others, other_mount, other)
+                }
+                // A source of tokens is one whatever it is used for, and wherever.
+                (Claim::File(_, one), Claim::File(_, other)) => one == other,
+                (Claim::Variable(_, one), Claim::Variable(_, other)) => one == other,
+                (Claim::Command(_, one), Claim::Command(_, other)) => one == other,
+                (one, other) => one == other,
+            },
+            _ => false,
+        }
+    }
+
     fn described(&self) -> String {
         match self {
-            Self::Role(_, mount, Identity::Name(role)) => {
-                format!("the role `{role}` of `auth/{mount}`")
-            }
-            Self::Role(_, mount, Identity::Literal(_)) => format!("a role id of `auth/{mount}`"),
-            Self::Role(_, mount, Identity::File(file)) => {
-                format!("the role id in {} of `auth/{mount}`", file.display())
-            }
-            Self::Role(_, mount, Identity::Variable(name)) => {
-                format!("the role id in the variable {name} of `auth/{mount}`")
-            }
             Self::Path(_, path) => format!("the secret's path `{path}`"),
-            Self::File(file) => format!("the secret id in {}", file.display()),
-            Self::Variable(name) => format!("the secret id in the variable {name}"),
-            Self::UserToken => "the user's own token (`method: token`)".to_owned(),
+            Self::Login(_, Claim::Role(mount, identity)) => match identity {
+                Identity::Role(role) => format!("the role `{role}` of `auth/{mount}`"),
+                Identity::RoleId(_) => format!("a role id of `auth/{mount}`"),
+                Identity::RoleIdFile(file) => {
+                    format!("the role id in {} of `auth/{mount}`", file.display())
+                }
+                Identity::RoleIdVariable(name) => {
+                    format!("the role id in the variable {name} of `auth/{mount}`")
+                }
+                Identity::User(Text::Literal(name)) => {
+                    format!("the user `{name}` of `auth/{mount}`")
+                }
+                Identity::User(Text::Read(source)) => {
+                    format!("the user {} of `auth/{mount}`", source.said())
+                }
+            },
+            Self::Login(_, Claim::File(what, file)) => format!("the {what} in {}", file.display()),
+            Self::Login(_, Claim::Variable(what, name)) => {
+                format!("the {what} in the variable {name}")
+            }
+            Self::Login(_, Claim::Command(what, words)) => {
+                format!("the {what} that `{}` prints", words.join(" "))
+            }
+            Self::Login(_, Claim::Audience(audience)) => {
+                format!("the identity tokens for the audience `{audience}`")
+            }
+            Self::Login(_, Claim::UserToken) => {
+                "the user's own token (`method: token`, `keep: true`)".to_owned()
+            }
         }
     }
 
     fn hint(&self) -> &'static str {
         match self {
-            Self::Role(..) => "give each environment a login role of its own",
             Self::Path(..) => {
                 "give each environment a role of its own in the secrets engine, and its own path by that"
             }
-            Self::File(_) => "give each environment a file of its own",
-            Self::Variable(_) => "give each environment a variable of its own",
-            Self::UserToken => {
-                "one environment at most can use the user's own token; give the others approle"
+            Self::Login(_, Claim::Role(..)) => "give each environment a login role of its own",
+            Self::Login(_, Claim::File(..)) => "give each environment a file of its own",
+            Self::Login(_, Claim::Variable(..)) => "give each environment a variable of its own",
+            Self::Login(_, Claim::Command(..)) => "give each environment a command of its own",
+            Self::Login(_, Claim::Audience(_)) => {
+                "give each environment an audience of its own (by default it is ADDRESS/ENVIRONMENT); where the CI system's audience is fixed, one environment at most can use it"
+            }
+            Self::Login(_, Claim::UserToken) => {
+                "one environment at most can use or keep the user's own token; give the others another login"
             }
         }
     }
 }
 
-fn owned(environment: &Environment) -> Vec<(Owned, Place)> {
-    let (server, namespace) = reach(environment.server.as_ref());
-    let mut owned = Vec::new();
-    match &environment.auth {
-        Some(Auth::AppRole {
-            mount,
-            role_id,
-            secret_id,
-            role,
-        }) => {
-            let reach = (server.clone(), namespace.clone());
-            let mut role_as = |identity| {
-                owned.push((
-                    Owned::Role(reach.clone(), mount.clone(), identity),
-                    environment.auth_at.clone(),
-                ))
-            };
-            role_as(match role_id {
-                RoleId::Literal(id) => Identity::Literal(id.clone()),
-                RoleId::File(file) => Identity::File(real(file)),
-                RoleId::Variable(name) => Identity::Variable(name.clone()),
-            });
-            // Vault keeps AppRole's names in small letters.
-            if let Some(role) = role {
-                role_as(Identity::Name(role.to_ascii_lowercase()));
-            }
-            let source = match secret_id {
-                SecretId::File(file) | SecretId::WrappedFile(file) => Owned::File(real(file)),
-                // The user's own token, under a name that hides it.
-                SecretId::Variable(name) if name == "VAULT_TOKEN" || name == "BAO_TOKEN" => {
-                    Owned::UserToken
-                }
-                SecretId::Variable(name) => Owned::Variable(name.clone()),
-            };
-            owned.push((source, environment.auth_at.clone()));
+/// The same thing always in the same form.
+fn normal(claim: Claim) -> Claim {
+    match claim {
+        // The user's own token, under a name that hides it.
+        Claim::Variable(_, name) if name == "VAULT_TOKEN" || name == "BAO_TOKEN" => {
+            Claim::UserToken
         }
-        Some(Auth::Token) => owned.push((Owned::UserToken, environment.auth_at.clone())),
-        None => {}
+        Claim::File(_, file) if file.ends_with(".vault-token") => Claim::UserToken,
+        Claim::File(what, file) => Claim::File(what, real(&file)),
+        Claim::Role(mount, Identity::RoleIdFile(file)) => {
+            Claim::Role(mount, Identity::RoleIdFile(real(&file)))
+        }
+        claim => claim,
+    }
+}
+
+fn owned(environment: &Environment) -> Vec<(Owned, Place)> {
+    // Each address of a cluster counts: two environments that share one share the server.
+    let all: Vec<Reach> = match &environment.server {
+        None => vec![Reach::default()],
+        Some(server) => server
+            .addresses()
+            .map(|address| reach(address, server.namespace.as_deref()))
+            .collect(),
+    };
+    let mut owned: Vec<(Owned, Place)> = Vec::new();
+    for reach in &all {
+        for each in owned_at(environment, reach) {
+            if !owned.contains(&each) {
+                owned.push(each);
+            }
+        }
+    }
+    owned
+}
+
+fn owned_at(environment: &Environment, (server, namespace): &Reach) -> Vec<(Owned, Place)> {
+    let mut owned = Vec::new();
+    for claim in environment.auth.iter().flat_map(Auth::claims) {
+        owned.push((
+            Owned::Login((server.clone(), namespace.clone()), normal(claim)),
+            environment.auth_at.clone(),
+        ));
     }
     for target in &environment.targets {
         if let Lending::Lent(lent) = &target.lending {
@@ -151,27 +184,18 @@ fn owned(environment: &Environment) -> Vec<(Owned, Place)> {
 }
 
 /// The server without its scheme and with its port, so that `https://v` and `https://v:443` are one.
-fn reach(server: Option<&Server>) -> Reach {
-    let Some(server) = server else {
-        return (String::new(), String::new());
-    };
-    let (scheme, rest) = server
-        .address
-        .split_once("://")
-        .unwrap_or(("", &server.address));
+fn reach(address: &str, namespace: Option<&str>) -> Reach {
+    let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
     let (host, below) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| {
-        !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
-    });
     let port = match scheme {
-        _ if has_port => "",
+        _ if names_port(address) => "",
         "https" => ":443",
         "http" => ":80",
         _ => "",
     };
     (
         format!("{host}{port}{below}"),
-        server.namespace.clone().unwrap_or_default(),
+        namespace.unwrap_or_default().to_owned(),
     )
 }
 

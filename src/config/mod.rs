@@ -9,8 +9,10 @@ use std::time::Duration;
 
 mod auth;
 mod duration;
+pub mod engines;
 mod error;
 mod expect;
+mod extends;
 mod fingerprint;
 mod isolation;
 mod lines;
@@ -28,10 +30,17 @@ mod tests;
 mod walk;
 
 pub use crate::place::Place;
+pub use auth::{
+    AppRole, Auth, Cert, Datum, Generic, How, IdentityToken, Jwt, Kubernetes, Oidc, OidcMode,
+    Password, PasswordKind, Printed, RoleId, SecretId, Source, System, Text,
+};
 pub use duration::parse as parse_duration;
 pub use error::{ConfigError, Twice};
 pub use names::{BridgeName, bridge_name, login_variables};
-pub use server::own_addresses;
+pub use server::{
+    ClientPem, Header, Proxies, Proxy, RateLimit, Server, host_and_port, is_this_machines,
+    names_port, own_addresses,
+};
 pub(crate) use walk::nearest;
 
 /// dbt-lease.yml.
@@ -39,7 +48,9 @@ pub(crate) use walk::nearest;
 pub struct Config {
     /// The file, absolute.
     pub file: PathBuf,
-    /// SHA-256 of what the file says, in hexadecimal: what trust is tied to. Where the file lies does not count.
+    /// The files that it extends, the nearest first.
+    pub extends: Vec<PathBuf>,
+    /// SHA-256 of what the file and those say, in hexadecimal: what trust is tied to. Where the file lies does not count.
     pub fingerprint: String,
     /// The environments, in the file's order.
     pub environments: Vec<Environment>,
@@ -52,6 +63,8 @@ pub struct Environment {
     pub name: String,
     /// Its targets must be named by the user, and more (DESIGN, "Protected means").
     pub protected: bool,
+    /// Whether a crash of the command may leave a core file; by default where it is not protected.
+    pub child_core_dumps: bool,
     /// How to reach its Vault: the environment's keys over `vault:` over Vault's variables. None where no address is said
     /// anywhere, which only matters once something is lent.
     pub server: Option<Server>,
@@ -194,81 +207,50 @@ impl Target {
 }
 
 impl LentSecret {
-    /// Whether Vault may answer with a lease. Only the answer tells; known beforehand is that KV and static roles
-    /// (`MOUNT/static-creds/…` of the database engine, `MOUNT/static-cred/…` of LDAP) never do.
+    /// Whether Vault may answer with a lease that is to be given back. Only the answer tells; known beforehand is that KV and
+    /// static roles (`MOUNT/static-creds/…`, `MOUNT/static-cred/…`) have none, and what [`engines`] says of the others.
     pub fn may_lease(&self) -> bool {
-        self.engine.is_none()
-            && !self
-                .request
-                .path
-                .split('/')
-                .any(|segment| segment == "static-creds" || segment == "static-cred")
+        match self.request.known {
+            Some(known) => known.may_lease(),
+            None => {
+                self.engine.is_none()
+                    && !self
+                        .request
+                        .path
+                        .split('/')
+                        .any(|segment| segment == "static-creds" || segment == "static-cred")
+            }
+        }
     }
-}
 
-/// How to reach one Vault: dbt-lease.yml and Vault's own variables, merged for one environment.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Server {
-    /// `https://host:port`, `http://…` or `unix:///path`, without a trailing slash.
-    pub address: String,
-    /// The namespace, sent as `X-Vault-Namespace`.
-    pub namespace: Option<String>,
-    /// A PEM file of certificate authorities; then the machine's own roots are not loaded.
-    pub ca_cert: Option<PathBuf>,
-    /// A directory of PEM files.
-    pub ca_path: Option<PathBuf>,
-    /// A client certificate, PEM.
-    pub client_cert: Option<PathBuf>,
-    /// Its key, PEM.
-    pub client_key: Option<PathBuf>,
-    /// The name to verify in the server's certificate, where it is not the address's host.
-    pub tls_server_name: Option<String>,
-    /// Do not verify the server's certificate.
-    pub skip_verify: bool,
-    /// A bound on each request, from start to the answer's last byte.
-    pub timeout: Duration,
-    /// How often a request is tried again.
-    pub max_retries: u32,
-}
+    /// Whether such a lease may be renewed.
+    pub fn may_renew(&self) -> bool {
+        match self.request.known {
+            Some(known) => known.lease == engines::Leased::Renewable,
+            None => self.may_lease(),
+        }
+    }
 
-/// A login method with what it needs; one variant a method.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Auth {
-    /// `method: approle`
-    AppRole {
-        /// Where the method is mounted, below `auth/`.
-        mount: String,
-        /// The role's id.
-        role_id: RoleId,
-        /// The secret id.
-        secret_id: SecretId,
-        /// The role's name, where given: compared with a wrapped secret id's creation path.
-        role: Option<String>,
-    },
-    /// `method: token`: the user's own token, from BAO_TOKEN, VAULT_TOKEN or the token file. Never revoked by us.
-    Token,
-}
+    /// Whether a wanted life is a matter of the request; otherwise a renewal of the lease gives it.
+    pub fn asks_for_ttl(&self) -> bool {
+        self.request.known.is_some_and(|known| known.takes_ttl)
+    }
 
-/// Where an AppRole's role id is read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RoleId {
-    /// `role_id:`, in dbt-lease.yml itself: it is not a secret.
-    Literal(String),
-    /// `role_id_file:`, absolute.
-    File(PathBuf),
-    /// `role_id_env:`
-    Variable(String),
-}
-
-/// Where an AppRole's secret id is read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SecretId {
-    /// `secret_id_file:`, absolute.
-    File(PathBuf),
-    /// `secret_id_env:`
-    Variable(String),
-    /// `wrapped_secret_id_file:`, absolute: a file that holds a response-wrapping token.
-    WrappedFile(PathBuf),
+    /// What is asked of Vault for a wanted life.
+    pub fn request_for(&self, ttl: Option<Duration>) -> SecretRequest {
+        let mut request = self.request.clone();
+        let Some(ttl) = ttl.filter(|_| self.asks_for_ttl()) else {
+            return request;
+        };
+        let text = format!("{}s", ttl.as_secs());
+        match &mut request.operation {
+            Operation::Read => request.query.push(("ttl", text)),
+            Operation::Write(body) => {
+                body.insert("ttl".to_owned(), text.into());
+            }
+        }
+        request
+    }
 }
 
 /// One secret of a target as it is asked for.
@@ -282,6 +264,10 @@ pub struct SecretRequest {
     pub operation: Operation,
     /// Where the fields stand in the answer.
     pub shape: Shape,
+    /// What a read asks for beside its path.
+    pub query: Vec<(&'static str, String)>,
+    /// What is known of the path.
+    pub known: Option<&'static engines::EnginePath>,
 }
 
 /// How a secret is asked for.

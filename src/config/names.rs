@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Auth, Config, RoleId, SecretId};
+use super::Config;
 use crate::variables::Variables;
 
 /// What `env:` may do with a name.
@@ -69,7 +69,7 @@ pub fn bridge_name(name: &str) -> BridgeName {
 /// The names of all variables that the child must not get: what logs us in, in any environment of dbt-lease.yml, the tokens
 /// of Vault and OpenBao, and the identity tokens of CI systems (a dbt package could read them).
 ///
-/// Some CI systems let the user tag the name (`TFC_WORKLOAD_IDENTITY_TOKEN_PROD`): those are found in `variables`.
+/// Some CI systems let the user tag the name (`TFC_WORKLOAD_IDENTITY_TOKEN_PROD`, `VAULT_ID_TOKEN_PROD`): those are found in `variables`.
 pub fn login_variables(config: &Config, variables: &Variables) -> BTreeSet<String> {
     let mut names: BTreeSet<String> = TOKENS.iter().map(|name| (*name).to_owned()).collect();
     for (name, _) in variables.iter() {
@@ -79,22 +79,22 @@ pub fn login_variables(config: &Config, variables: &Variables) -> BTreeSet<Strin
             names.insert(name.to_owned());
         }
     }
+    let servers = config
+        .environments
+        .iter()
+        .filter_map(|environment| environment.server.as_ref());
+    // What stands before Vault asks for secrets of its own.
+    names.extend(
+        servers
+            .flat_map(|server| &server.headers)
+            .filter_map(|header| header.variable.clone()),
+    );
     for auth in config
         .environments
         .iter()
         .filter_map(|environment| environment.auth.as_ref())
     {
-        if let Auth::AppRole {
-            role_id, secret_id, ..
-        } = auth
-        {
-            if let RoleId::Variable(name) = role_id {
-                names.insert(name.clone());
-            }
-            if let SecretId::Variable(name) = secret_id {
-                names.insert(name.clone());
-            }
-        }
+        names.extend(auth.variables().into_iter().map(str::to_owned));
     }
     names
 }
@@ -117,14 +117,18 @@ const AMBIENT: [&str; 14] = [
     "ORA_",
 ];
 
-/// Tokens that a login could use. The first six are Vault's and OpenBao's.
-const TOKENS: [&str; 19] = [
+/// Tokens that a login could use, and keys. The first ten are Vault's and OpenBao's.
+const TOKENS: [&str; 23] = [
     "VAULT_TOKEN",
     "BAO_TOKEN",
     "VAULT_TOKEN_PATH",
     "BAO_TOKEN_PATH",
     "VAULT_TOKEN_FILE",
     "BAO_TOKEN_FILE",
+    "VAULT_HEADERS",
+    "BAO_HEADERS",
+    "VAULT_CLIENT_KEY_BYTES",
+    "BAO_CLIENT_KEY_BYTES",
     "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
     "ACTIONS_ID_TOKEN_REQUEST_URL",
     "VAULT_ID_TOKEN",
@@ -140,7 +144,8 @@ const TOKENS: [&str; 19] = [
     "BUILDKITE_AGENT_ACCESS_TOKEN",
 ];
 
-const TOKEN_PREFIXES: [&str; 3] = [
+const TOKEN_PREFIXES: [&str; 4] = [
+    "VAULT_ID_TOKEN",
     "CI_JOB_JWT",
     "CIRCLE_OIDC_TOKEN",
     "TFC_WORKLOAD_IDENTITY_TOKEN",

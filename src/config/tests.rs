@@ -9,12 +9,12 @@ use proptest::prelude::*;
 
 use super::refusals::shown;
 use super::{
-    Auth, Config, ConfigError, Delivery, FieldValue, KvEngine, Lending, Lent, Operation, RoleId,
-    SecretId, Shape, login_variables,
+    AppRole, Auth, Config, ConfigError, Delivery, FieldValue, KvEngine, Lending, Lent, Operation,
+    RoleId, SecretId, Shape, login_variables,
 };
 use crate::variables::Variables;
 
-fn parse_with(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+pub(super) fn parse_with(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
     Config::parse(
         Path::new("/p/dbt-lease.yml"),
         text,
@@ -183,18 +183,18 @@ fn logins_name_files_from_the_configurations_directory_and_home() {
     assert_eq!(
         auths,
         [
-            Auth::AppRole {
+            Auth::AppRole(AppRole {
                 mount: "team/approle".to_owned(),
                 role_id: RoleId::File(PathBuf::from("/p/ids/a")),
                 secret_id: SecretId::File(PathBuf::from("/home/u/a")),
                 role: Some("r".to_owned()),
-            },
-            Auth::AppRole {
+            }),
+            Auth::AppRole(AppRole {
                 mount: "approle".to_owned(),
                 role_id: RoleId::Variable("ROLE".to_owned()),
                 secret_id: SecretId::WrappedFile(PathBuf::from("/run/b")),
                 role: None,
-            },
+            }),
             Auth::Token,
         ]
     );
@@ -292,6 +292,21 @@ fn a_variable_of_vaults_that_cannot_be_used_is_named_without_its_value() {
             "VAULT_CLIENT_TIMEOUT",
             "soon",
             "variable VAULT_CLIENT_TIMEOUT: not a duration\nhint: unset it, or set it to a duration such as `60s`",
+        ),
+        (
+            "VAULT_RATE_LIMIT",
+            "fast",
+            "variable VAULT_RATE_LIMIT: not a rate\nhint: unset it, or set it to requests a second such as `10`, or with a burst `10:20`",
+        ),
+        (
+            "BAO_HEADERS",
+            r#"{"x-vault-token": "hunter2"}"#,
+            "variable BAO_HEADERS: a header that is Vault's or the connection's own\nhint: unset it, or set it to a JSON object such as `{\"name\": \"value\"}`",
+        ),
+        (
+            "BAO_CLIENT_KEY_BYTES",
+            "hunter2",
+            "variable BAO_CLIENT_KEY_BYTES: a key without its certificate\nhint: set BAO_CLIENT_CERT_BYTES too",
         ),
         (
             "VAULT_MAX_RETRIES",

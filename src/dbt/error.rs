@@ -16,6 +16,14 @@ pub enum DbtError {
         /// What stands in the way.
         why: String,
     },
+    /// Words that its table does not know, of a dbt that may know them.
+    #[error("dbt is {dbt}, which may not be its own: by them, {why}")]
+    UnknownWords {
+        /// Which dbt it is, and by which rules it is read.
+        dbt: String,
+        /// What dbt would say by these rules.
+        why: String,
+    },
     /// A path, name or variable that must be text is not UTF-8.
     #[error("{what} is not UTF-8, so it is not certain what dbt makes of it")]
     NotText {
@@ -218,7 +226,7 @@ pub enum DbtError {
 #[derive(Debug, thiserror::Error)]
 #[error("profile `{profile}` in {}, has no target `{target}` ({said}); it has {}", at.in_words(), listed(known))]
 pub struct UnknownTarget {
-    /// Where the profile begins.
+    /// The output of the nearest name, else `outputs:`.
     pub at: Place,
     /// The profile.
     pub profile: String,
@@ -235,6 +243,7 @@ impl DbtError {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::UnreadableCommand { .. } => "unreadable_command",
+            Self::UnknownWords { .. } => "unknown_words",
             Self::NotText { .. } => "not_text",
             Self::NoDirectory { .. } => "no_directory",
             Self::NoProject { .. } => "no_project",
@@ -291,6 +300,11 @@ impl DbtError {
             Self::UnreadableCommand { .. } => {
                 "put dbt-lease right before dbt, or name `--target` before `--`".to_owned()
             }
+            Self::UnknownWords { .. } => {
+                "an option can be given by its variable (`DBT_ENGINE_NAME=…` for `--name`); or let dbt-lease choose and not read \
+                 dbt's words: `dbt-lease exec --target TARGET -- sh -c 'dbt …'`"
+                    .to_owned()
+            }
             Self::NoProject { .. } => "go to the project's directory, or pass `--project-dir`".to_owned(),
             Self::ConfigAndFlags { .. } => {
                 "move what stands in `config:` to `flags:` of dbt_project.yml".to_owned()
@@ -339,7 +353,7 @@ fn listed(names: &[String]) -> String {
 }
 
 /// The name that was probably meant.
-fn nearest<'a>(wanted: &str, known: &'a [String]) -> Option<&'a str> {
+pub(super) fn nearest<'a>(wanted: &str, known: &'a [String]) -> Option<&'a str> {
     known
         .iter()
         .map(|name| (strsim::damerau_levenshtein(wanted, name), name.as_str()))

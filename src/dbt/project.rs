@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::dotenv::is_python_space;
 use super::error::DbtError;
-use super::yaml::{self, Node, Value};
+use super::yaml::{self, Merging, Node, Value};
 use super::{Project, Source};
 use crate::place::Place;
 
@@ -26,6 +26,8 @@ pub(super) struct ProjectFile {
     pub(super) flags: bool,
     /// `target-path:` as it stands.
     pub(super) target_path: Option<Rc<Node>>,
+    /// `log-path:` as it stands.
+    pub(super) log_path: Option<Rc<Node>>,
 }
 
 /// The nearest of a directory and its parents that holds a project, else the directory itself.
@@ -40,7 +42,11 @@ pub(super) fn nearest(cwd: &Path) -> PathBuf {
 ///
 /// # Errors
 /// There is none, or it is not a mapping.
-pub(super) fn read(dir: &Path, source: &Source) -> Result<ProjectFile, DbtError> {
+pub(super) fn read(
+    dir: &Path,
+    source: &Source,
+    merging: Option<Merging>,
+) -> Result<ProjectFile, DbtError> {
     let dir = normal(dir);
     let path = dir.join(FILE);
     if !path.exists() {
@@ -49,7 +55,7 @@ pub(super) fn read(dir: &Path, source: &Source) -> Result<ProjectFile, DbtError>
             said: source.said.clone(),
         });
     }
-    let root = parsed(&path, &stripped(&bytes_of(&path)?))?;
+    let root = parsed(&path, &stripped(&bytes_of(&path)?), merging)?;
     let Some(map) = root.map() else {
         return Err(DbtError::ProjectNotMapping { path });
     };
@@ -67,6 +73,7 @@ pub(super) fn read(dir: &Path, source: &Source) -> Result<ProjectFile, DbtError>
         .and_then(|node| node.map())
         .is_some_and(|flags| !flags.0.is_empty());
     let target_path = map.get("target-path").cloned();
+    let log_path = map.get("log-path").cloned();
     Ok(ProjectFile {
         project: Project {
             name,
@@ -77,6 +84,7 @@ pub(super) fn read(dir: &Path, source: &Source) -> Result<ProjectFile, DbtError>
         profile,
         flags,
         target_path,
+        log_path,
     })
 }
 
@@ -84,8 +92,8 @@ pub(super) fn read(dir: &Path, source: &Source) -> Result<ProjectFile, DbtError>
 ///
 /// # Errors
 /// It cannot be read, or is not YAML as dbt reads it.
-pub(super) fn load(path: &Path) -> Result<Rc<Node>, DbtError> {
-    parsed(path, &bytes_of(path)?)
+pub(super) fn load(path: &Path, merging: Option<Merging>) -> Result<Rc<Node>, DbtError> {
+    parsed(path, &bytes_of(path)?, merging)
 }
 
 /// A file's bytes.
@@ -103,8 +111,12 @@ pub(super) fn bytes_of(path: &Path) -> Result<Vec<u8>, DbtError> {
 ///
 /// # Errors
 /// It is not YAML as dbt reads it.
-pub(super) fn parsed(path: &Path, bytes: &[u8]) -> Result<Rc<Node>, DbtError> {
-    yaml::load(bytes).map_err(|error| {
+pub(super) fn parsed(
+    path: &Path,
+    bytes: &[u8],
+    merging: Option<Merging>,
+) -> Result<Rc<Node>, DbtError> {
+    yaml::load_merging(bytes, merging).map_err(|error| {
         let text = std::str::from_utf8(bytes).unwrap_or_default();
         let at = Place::of_line(path, Some(error.line()));
         let (key, after) = match yaml::last_key(text, error.line()) {

@@ -52,6 +52,11 @@ pub fn resolve(
     let invocation = match reading {
         Reading::Command(invocation) => invocation,
         Reading::Nothing => return Ok(unleased(command, None, None, engine)),
+        // A newer dbt may know the word, and whether it takes a value.
+        Reading::Usage(why) if !engine.is_compared() => {
+            let dbt = engine.said();
+            return Err(DbtError::UnknownWords { dbt, why });
+        }
         Reading::Usage(why) => return Ok(unleased(command, None, Some(why), engine)),
     };
     if !selection.others.is_empty() {
@@ -95,27 +100,6 @@ pub fn project_dir(
     found.ok().map(|directory| directory.path)
 }
 
-/// The files beside profiles.yml that decide what dbt uses for a command: `.env` and the user's settings, where they are.
-///
-/// # Errors
-/// What [`resolve`] says of them.
-pub fn deciding_files(
-    command: &[OsString],
-    selection: &Selection,
-    context: &Context<'_>,
-) -> Result<Vec<PathBuf>, DbtError> {
-    let program = recognise(command, context.variables, selection.target.is_some())?;
-    let engine = engine(program, command, context);
-    let choices = Choices::of(context, context.cwd, engine)?;
-    let dotenv = choices.environment.file();
-    let of_user = Some(choices.settings.path()).filter(|path| !path.as_os_str().is_empty());
-    Ok(dotenv
-        .into_iter()
-        .chain(of_user)
-        .map(std::path::Path::to_path_buf)
-        .collect())
-}
-
 /// Which dbt a command runs; of any other program, which dbt it would find.
 pub(super) fn engine(program: Program, command: &[OsString], context: &Context<'_>) -> Engine {
     Engine::of(match program {
@@ -143,6 +127,9 @@ fn unleased(
         usage,
         threads_count: false,
         profile_reads: None,
+        written: Vec::new(),
+        vars: Vars::default(),
+        deciding_files: Vec::new(),
         engine,
     }
 }
@@ -206,11 +193,12 @@ impl Choices<'_> {
         selection: &Selection,
     ) -> Result<Resolved, DbtError> {
         let need = need(invocation);
+        let merging = self.engine.merging;
         let given = Given::Words(invocation);
         if need == Need::None {
             let project = self
                 .project_dir(invocation.command, given)
-                .and_then(|dir| project::read(&dir.path, &dir.source));
+                .and_then(|dir| project::read(&dir.path, &dir.source, merging));
             return Ok(unleased(
                 command,
                 project.ok().map(|file| file.project),
@@ -218,14 +206,14 @@ impl Choices<'_> {
                 self.engine.clone(),
             ));
         }
-        let vars = match vars(invocation.value("vars")) {
+        let vars = match vars(invocation.value("vars"), merging) {
             Ok(vars) => vars,
             Err(why) => return Ok(unleased(command, None, Some(why), self.engine.clone())),
         };
         let project_dir = self.project_dir(invocation.command, given)?;
         let profiles_dir = self.profiles_dir(invocation.command, given)?;
         let debug = invocation.command.words == ["debug"];
-        let project = match project::read(&project_dir.path, &project_dir.source) {
+        let project = match project::read(&project_dir.path, &project_dir.source, merging) {
             Err(DbtError::NoProject { .. }) if debug => None,
             other => Some(other?),
         };
@@ -252,6 +240,10 @@ impl Choices<'_> {
             .filter(|(place, _)| !removed.contains(place))
             .map(|(_, word)| word.clone())
             .collect();
+        let written = project
+            .as_ref()
+            .map(|project| self.written(invocation.command, given, project, &vars))
+            .unwrap_or_default();
         let program = command.get(words - 1).map_or("", |word| name(word));
         let profile_reads = reads(program, invocation, &self.engine, &self.environment)?;
         let resolved = self.resolved(
@@ -261,9 +253,11 @@ impl Choices<'_> {
             project,
             [project_dir, profiles_dir],
             chosen,
+            vars,
         );
         Ok(Resolved {
             profile_reads,
+            written,
             ..resolved
         })
     }
@@ -271,12 +265,15 @@ impl Choices<'_> {
     /// Any other program, or none: our own options decide.
     fn other(&self, command: &[OsString], selection: &Selection) -> Result<Resolved, DbtError> {
         let run = self.run();
+        let merging = self.engine.merging;
         let given = Given::Selection(selection);
-        let vars = vars(selection.vars.as_deref()).map_err(|why| DbtError::BadVars { why })?;
+        let vars =
+            vars(selection.vars.as_deref(), merging).map_err(|why| DbtError::BadVars { why })?;
         let project_dir = self.project_dir(run, given)?;
         let profiles_dir = self.profiles_dir(run, given)?;
-        let project = project::read(&project_dir.path, &project_dir.source)?;
+        let project = project::read(&project_dir.path, &project_dir.source, merging)?;
         let chosen = self.chosen(run, given, Some(&project), &profiles_dir, &vars)?;
+        let written = self.written(run, given, &project, &vars);
         let mut others: Vec<Other> = Vec::new();
         for (name, target) in &selection.others {
             let taken = others.iter().map(|other| &other.profile.name);
@@ -307,8 +304,13 @@ impl Choices<'_> {
             Some(project),
             [project_dir, profiles_dir],
             chosen,
+            vars,
         );
-        Ok(Resolved { others, ..resolved })
+        Ok(Resolved {
+            written,
+            others,
+            ..resolved
+        })
     }
 
     /// The profile and target, with where they came from.
@@ -343,7 +345,7 @@ impl Choices<'_> {
                 (self.only_profile(profiles_dir, path)?, None)
             }
         };
-        let file = ProfilesFile::read(&profiles_dir.path, &profiles_dir.source, &name.text)?;
+        let file = self.profiles_file(profiles_dir, &name.text)?;
         if project.is_some_and(|project| project.flags) && file.has_config() {
             return Err(DbtError::ConfigAndFlags {
                 path: file.path().to_path_buf(),
@@ -360,9 +362,13 @@ impl Choices<'_> {
         })
     }
 
+    fn profiles_file(&self, dir: &Directory, wanted: &str) -> Result<ProfilesFile, DbtError> {
+        ProfilesFile::read(&dir.path, &dir.source, wanted, self.engine.merging)
+    }
+
     /// The profile that `dbt debug` takes where nothing names one.
     fn only_profile(&self, profiles_dir: &Directory, path: PathBuf) -> Result<Choice, DbtError> {
-        let file = ProfilesFile::read(&profiles_dir.path, &profiles_dir.source, "")?;
+        let file = self.profiles_file(profiles_dir, "")?;
         let mut names = file.names();
         match names.pop() {
             Some(text) if names.is_empty() && file.all_named() => {
@@ -541,6 +547,7 @@ impl Choices<'_> {
         project: Option<ProjectFile>,
         [project_dir, profiles_dir]: [Directory; 2],
         chosen: Chosen,
+        vars: Vars,
     ) -> Resolved {
         Resolved {
             need,
@@ -561,6 +568,9 @@ impl Choices<'_> {
             usage: None,
             threads_count: chosen.threads_count,
             profile_reads: None,
+            written: Vec::new(),
+            vars,
+            deciding_files: self.deciding_files(),
             engine: self.engine.clone(),
         }
     }

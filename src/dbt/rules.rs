@@ -3,7 +3,8 @@
 
 use super::options::Command;
 use super::version::Found;
-use super::{options_1_9, options_1_10, options_1_11, options_1_12};
+use super::yaml::Merging;
+use super::{options_1_9, options_1_10, options_1_11, options_1_12, options_1_12_0};
 
 /// The rules of dbt-core from one release to the next that changed them.
 #[derive(Debug)]
@@ -12,6 +13,8 @@ pub struct Rules {
     pub line: &'static str,
     /// The first version: `(minor, patch)` of dbt-core 1.
     since: (u32, u32),
+    /// The last version that was compared with them.
+    until: (u32, u32),
     /// The command line, `dbt` itself first.
     pub commands: &'static [Command],
     /// `(DBT_ENGINE_X, DBT_X)`: what dbt takes for one variable in env_var().
@@ -24,10 +27,11 @@ pub struct Rules {
 
 /// The rules that are known, oldest first. DBT_ENGINE_ names came in two steps: in 1.10.5 for env_var(), in 1.11.8 for the
 /// options.
-static RULES: [Rules; 6] = [
+static RULES: [Rules; 7] = [
     Rules {
         line: "1.9",
         since: (9, 0),
+        until: (9, 11),
         commands: options_1_9::COMMANDS,
         twins: options_1_9::TWINS,
         dotenv: false,
@@ -36,6 +40,7 @@ static RULES: [Rules; 6] = [
     Rules {
         line: "1.10",
         since: (10, 0),
+        until: (10, 4),
         commands: options_1_10::COMMANDS,
         twins: &[],
         dotenv: false,
@@ -44,6 +49,7 @@ static RULES: [Rules; 6] = [
     Rules {
         line: "1.10",
         since: (10, 5),
+        until: (10, 23),
         commands: options_1_10::COMMANDS,
         twins: options_1_10::TWINS,
         dotenv: false,
@@ -53,6 +59,7 @@ static RULES: [Rules; 6] = [
     Rules {
         line: "1.11",
         since: (11, 0),
+        until: (11, 7),
         commands: options_1_10::COMMANDS,
         twins: options_1_10::TWINS,
         dotenv: false,
@@ -61,17 +68,28 @@ static RULES: [Rules; 6] = [
     Rules {
         line: "1.11",
         since: (11, 8),
+        until: (11, 16),
         commands: options_1_11::COMMANDS,
         twins: options_1_11::TWINS,
         dotenv: false,
         settings: false,
+    },
+    Rules {
+        line: "1.12",
+        since: (12, 0),
+        until: (12, 0),
+        commands: options_1_12_0::COMMANDS,
+        twins: options_1_12_0::TWINS,
+        dotenv: true,
+        settings: true,
     },
     NEWEST,
 ];
 
 const NEWEST: Rules = Rules {
     line: "1.12",
-    since: (12, 0),
+    since: (12, 1),
+    until: (12, 6),
     commands: options_1_12::COMMANDS,
     twins: options_1_12::TWINS,
     dotenv: true,
@@ -87,6 +105,8 @@ pub struct Engine {
     pub fusion: bool,
     /// The rules by which we read for it.
     pub rules: &'static Rules,
+    /// How its PyYAML merges, where that is known.
+    pub merging: Option<Merging>,
 }
 
 /// A dbt of which nothing is known.
@@ -99,7 +119,10 @@ impl Default for Engine {
 impl Engine {
     /// dbt-core of this version.
     pub fn of_version(version: &str) -> Self {
-        Self::of(Found::Version(version.to_owned()))
+        Self::of(Found::Version {
+            dbt: version.to_owned(),
+            yaml: None,
+        })
     }
 
     pub(super) fn of(found: Found) -> Self {
@@ -109,17 +132,20 @@ impl Engine {
                 version: None,
                 fusion: true,
                 rules: newest,
+                merging: None,
             },
             Found::Unknown => Self {
                 version: None,
                 fusion: false,
                 rules: newest,
+                merging: None,
             },
-            Found::Version(version) => {
+            Found::Version { dbt: version, yaml } => {
                 let number = number(&version);
+                // dbt-core 2 is Fusion under another name.
+                let fusion = number.is_some_and(|(major, ..)| major > 1);
                 Self {
-                    // dbt-core 2 is Fusion under another name.
-                    fusion: number.is_some_and(|(major, ..)| major > 1),
+                    fusion,
                     rules: match number {
                         Some((1, minor, patch)) => RULES
                             .iter()
@@ -129,6 +155,10 @@ impl Engine {
                         Some((0, ..)) => &RULES[0],
                         _ => newest,
                     },
+                    merging: yaml
+                        .as_deref()
+                        .filter(|_| !fusion)
+                        .and_then(Merging::of_version),
                     version: Some(version),
                 }
             }
@@ -140,6 +170,12 @@ impl Engine {
         self.version
             .as_deref()
             .is_some_and(|version| version.starts_with(&format!("{}.", self.rules.line)))
+    }
+
+    /// Whether this very version was compared with its rules, so that a word that they do not know is none of dbt's.
+    pub(super) fn is_compared(&self) -> bool {
+        let number = self.version.as_deref().and_then(number);
+        matches!(number, Some((1, minor, patch)) if (self.rules.since..=self.rules.until).contains(&(minor, patch)))
     }
 
     /// What to say where dbt is read by other rules than those of its own line.
@@ -213,6 +249,30 @@ mod tests {
             let own = version.starts_with(&format!("{line}."));
             assert_eq!(engine.note().is_none(), own || fusion, "{version}");
         }
+    }
+
+    #[test]
+    fn a_version_beyond_the_last_that_was_compared_may_know_other_words() {
+        for (version, compared) in [
+            ("1.9.11", true),
+            ("1.9.12", false),
+            ("1.8.3", false),
+            ("1.10.4", true),
+            ("1.11.16", true),
+            ("1.11.17", false),
+            ("1.12.0", true),
+            ("1.12.6", true),
+            ("1.12.7", false),
+            ("1.13.0b1", false),
+            ("2.0.0", false),
+        ] {
+            assert_eq!(
+                Engine::of_version(version).is_compared(),
+                compared,
+                "{version}"
+            );
+        }
+        assert!(!Engine::default().is_compared());
     }
 
     /// Measured release by release.

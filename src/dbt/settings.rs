@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
 use super::error::DbtError;
-use super::yaml::{self, Mapping, Node, Problem, Value};
+use super::yaml::{self, Mapping, Merging, Node, Problem, Value};
 
 /// The home directory as Python's `Path.home()` has it: HOME, also an empty one, else the user database.
 pub(super) fn home(environment: &Environment<'_>, cwd: &Path) -> Option<PathBuf> {
@@ -34,7 +34,7 @@ impl Settings {
     ///
     /// # Errors
     /// A form of which it is not certain what dbt makes.
-    pub(super) fn read(home: Option<&Path>) -> Result<Self, DbtError> {
+    pub(super) fn read(home: Option<&Path>, merging: Option<Merging>) -> Result<Self, DbtError> {
         let Some(path) = home.map(|home| home.join(".dbt/user_settings.yml")) else {
             return Ok(Self::default());
         };
@@ -46,7 +46,7 @@ impl Settings {
             why: why.to_owned(),
         };
         let bytes = std::fs::read(&path).map_err(|error| refused(&error.to_string()))?;
-        let root = match yaml::load(&bytes) {
+        let root = match yaml::load_merging(&bytes, merging) {
             Ok(root) => root,
             // What PyYAML cannot read dbt passes over in silence; these are limits of ours, or crashes of dbt's.
             Err(error) => match error.problem {
@@ -54,6 +54,7 @@ impl Settings {
                 | Problem::TooDeep
                 | Problem::TooManyNodes
                 | Problem::RecursiveAlias
+                | Problem::MergeConflict
                 | Problem::BadScalar(_)
                 | Problem::WrongShape(_)
                 | Problem::Bug => return Err(refused(&error.to_string())),
@@ -105,7 +106,7 @@ mod tests {
         let home = tempfile::tempdir().expect("a directory");
         std::fs::create_dir(home.path().join(".dbt")).expect("a directory");
         std::fs::write(home.path().join(".dbt/user_settings.yml"), text).expect("a file");
-        let settings = Settings::read(Some(home.path())).map_err(|error| error.kind())?;
+        let settings = Settings::read(Some(home.path()), None).map_err(|error| error.kind())?;
         settings
             .option("target")
             .map(|value| value.map(str::to_owned))

@@ -1,6 +1,7 @@
 //! [`resolve`](super::resolve) in small worlds: what dbt itself does is compared in tests/differential.
 
 use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
@@ -50,6 +51,27 @@ impl World {
     fn with(mut self, name: &str, value: &str) -> Self {
         self.variables.set(name, value);
         self
+    }
+
+    /// A dbt of this version, first on PATH.
+    fn with_dbt(self, version: &str) -> Self {
+        self.write(
+            &format!("venv/lib/python3.11/site-packages/dbt_core-{version}.dist-info/METADATA"),
+            "",
+        );
+        self.write("venv/pyvenv.cfg", "version = 3.11.7\n");
+        self.write("venv/bin/python", "\x7fELF");
+        let bin = self.path("venv/bin");
+        self.write(
+            "venv/bin/dbt",
+            &format!("#!{}/python\nfrom dbt.cli.main import cli\n", bin.display()),
+        );
+        for program in ["python", "dbt"] {
+            let mode = std::fs::Permissions::from_mode(0o755);
+            std::fs::set_permissions(bin.join(program), mode).expect("a mode");
+        }
+        let path = bin.display().to_string();
+        self.with("PATH", &path)
     }
 
     fn resolve_with(&self, line: &str, selection: &Selection) -> Result<Resolved, DbtError> {
@@ -171,16 +193,10 @@ fn a_command_needs_a_lease_a_placeholder_or_nothing() {
         "dbt init",
         "dbt",
         "dbt --version",
-        "dbt run --nope",
         "dbt debug --config-dir",
     ] {
         assert_eq!(need(line), Need::None, "{line}");
     }
-    let usage = world
-        .resolve("dbt run --nope")
-        .expect("it is resolved")
-        .usage;
-    assert_eq!(usage.as_deref(), Some("no such option `--nope`"));
     assert_eq!(
         world
             .resolve("dbt deps")
@@ -190,6 +206,59 @@ fn a_command_needs_a_lease_a_placeholder_or_nothing() {
             .name,
         "shop"
     );
+}
+
+/// What a dbt that was compared with its rules does not know is a usage error, which it says itself.
+#[test]
+fn a_word_that_no_table_knows_is_refused_where_this_dbt_may_know_it() {
+    for (version, usage) in [("1.12.0", true), ("1.12.6", false), ("1.13.0b1", false)] {
+        let world = World::new().with_dbt(version);
+        let option = world.resolve("dbt run --snowflake-projects-otel");
+        if usage {
+            let said = option.expect("it is resolved").usage;
+            assert_eq!(
+                said.as_deref(),
+                Some("no such option `--snowflake-projects-otel`")
+            );
+        } else {
+            assert_eq!(option.expect("it is resolved").need, Need::Lease);
+        }
+    }
+    for dbt in ["1.12.7", "1.13.0b1", ""] {
+        let world = World::new();
+        let world = if dbt.is_empty() {
+            world
+        } else {
+            world.with_dbt(dbt)
+        };
+        for line in [
+            "dbt run --nope x",
+            "dbt --nope run",
+            "dbt login",
+            "dbt run -t prod -Z",
+        ] {
+            let error = world.resolve(line).expect_err(line);
+            assert_eq!(error.kind(), "unknown_words", "{line}");
+            let word = line
+                .split(' ')
+                .find(|word| ["--nope", "login", "-Z"].contains(word));
+            assert!(
+                error.to_string().contains(word.expect("it is there")),
+                "{error}"
+            );
+            assert!(
+                error.hint().is_some_and(|hint| hint.contains("sh -c")),
+                "{line}"
+            );
+        }
+        assert_eq!(
+            world
+                .resolve("dbt run -t prod")
+                .expect("it is resolved")
+                .need,
+            Need::Lease
+        );
+    }
 }
 
 #[test]
@@ -269,7 +338,7 @@ fn what_dbt_would_refuse_is_refused_with_what_to_do() {
     assert_eq!(
         refused.to_string(),
         format!(
-            "profile `shop` in `{}`, line 1, has no target `prd` (from --target); it has `dev`, `prod`",
+            "profile `shop` in `{}`, line 5, has no target `prd` (from --target); it has `dev`, `prod`",
             world.path("project/profiles.yml").display()
         )
     );

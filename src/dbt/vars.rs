@@ -2,14 +2,18 @@
 #![forbid(unsafe_code)]
 
 use super::jinja::{self, Vars};
-use super::yaml::{self, Node, Value};
+use super::yaml::{self, Merging, Node, Problem, Value};
 
 /// `--vars` as dbt reads it: a YAML mapping.
-pub(super) fn vars(text: Option<&str>) -> Result<Vars, String> {
+pub(super) fn vars(text: Option<&str>, merging: Option<Merging>) -> Result<Vars, String> {
     let Some(text) = text else {
-        return Ok(Vars::Known(Vec::new()));
+        return Ok(Vars::default());
     };
-    let root = yaml::load(text.as_bytes()).map_err(|_| "`--vars` is not YAML".to_owned())?;
+    let root = match yaml::load_merging(text.as_bytes(), merging) {
+        Ok(root) => root,
+        Err(error) if error.problem == Problem::MergeConflict => return Ok(Vars::Unknown),
+        Err(_) => return Err("`--vars` is not YAML".to_owned()),
+    };
     let Some(map) = root.map() else {
         return Err("`--vars` is not a mapping".to_owned());
     };

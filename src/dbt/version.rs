@@ -16,8 +16,8 @@ use crate::variables::{DBT_LEASE_DBT, Variables};
 /// What is known of a dbt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// dbt-core of this version.
-    Version(String),
+    /// dbt-core of this version, with the version of the PyYAML by which it reads, where that is known.
+    Version { dbt: String, yaml: Option<String> },
     /// Fusion, which is a program of machine code.
     Fusion,
     /// A dbt of a version that only running it would tell, or none.
@@ -214,14 +214,11 @@ impl<'a> Search<'a> {
             let wanted = name(python.as_os_str()).to_owned();
             return self.pyenv(&root, &wanted, |python| self.python(python, started));
         }
-        self.packages(python, started)?
-            .iter()
-            .map(|directory| versions_in(directory))
-            .find(|versions| !versions.is_empty())
-            // Two in one directory are a broken installation.
-            .and_then(|versions| (versions.len() == 1).then_some(versions))
-            .and_then(|versions| versions.into_iter().next())
-            .map(Found::Version)
+        let directories = self.packages(python, started)?;
+        Some(Found::Version {
+            dbt: first_version(&directories, "dbt_core-")?,
+            yaml: first_version(&directories, "pyyaml-"),
+        })
     }
 
     /// The directories in which a Python looks for packages, in its order.
@@ -452,18 +449,30 @@ fn below(prefix: &Path, version: Option<&str>) -> Vec<PathBuf> {
     found
 }
 
-/// The versions of dbt-core that a directory's names tell.
-fn versions_in(directory: &Path) -> BTreeSet<String> {
+/// The version of the package that a Python takes which looks into directories in this order.
+fn first_version(directories: &[PathBuf], package: &str) -> Option<String> {
+    let mut versions = directories
+        .iter()
+        .map(|directory| versions_in(directory, package))
+        .find(|versions| !versions.is_empty())?;
+    let version = versions.pop_first();
+    // Two in one directory are a broken installation.
+    version.filter(|_| versions.is_empty())
+}
+
+/// The versions of a package (`name-`, in small letters) that a directory's names tell.
+fn versions_in(directory: &Path, package: &str) -> BTreeSet<String> {
     let Ok(entries) = std::fs::read_dir(directory) else {
         return BTreeSet::new();
     };
     entries
         .filter_map(|entry| {
             let path = entry.ok()?.path();
-            let version = name(path.as_os_str())
-                .strip_prefix("dbt_core-")?
-                .strip_suffix(".dist-info")?
-                .to_owned();
+            let stem = name(path.as_os_str()).strip_suffix(".dist-info")?;
+            let version = stem
+                .get(..package.len())
+                .filter(|start| start.eq_ignore_ascii_case(package))
+                .map(|_| stem[package.len()..].to_owned())?;
             path.join("METADATA").is_file().then_some(version)
         })
         .collect()
@@ -587,7 +596,7 @@ mod tests {
 
         fn version_in(&self, cwd: &str, line: &str) -> Option<String> {
             match self.found_in(cwd, line) {
-                Found::Version(version) => Some(version),
+                Found::Version { dbt, .. } => Some(dbt),
                 Found::Unknown => None,
                 Found::Fusion => Some("Fusion".to_owned()),
             }
@@ -644,6 +653,24 @@ mod tests {
         assert_eq!(machine.version("ROOT/both/bin/dbt run"), some("1.10.2"));
         let line = "ROOT/both/bin/python -E -m dbt.cli.main run";
         assert_eq!(machine.version(line), some("1.12.6"));
+    }
+
+    #[test]
+    fn the_pyyaml_is_the_one_that_the_same_python_takes() {
+        let mut machine = Machine::new();
+        let yaml = |machine: &Machine| match machine.found_in("home", "dbt run") {
+            Found::Version { yaml, .. } => yaml,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(yaml(&machine), None);
+        let packages = "venv/lib/python3.11/site-packages";
+        machine.write(&format!("{packages}/PyYAML-6.0.1.dist-info/METADATA"), "");
+        assert_eq!(yaml(&machine), some("6.0.1"));
+        machine.write("path/pyyaml-6.0.4.dist-info/METADATA", "");
+        machine.set("PYTHONPATH", "ROOT/path");
+        assert_eq!(yaml(&machine), some("6.0.4"));
+        machine.write("path/pyyaml-6.0.3.dist-info/METADATA", "");
+        assert_eq!(yaml(&machine), None, "two in one directory");
     }
 
     #[test]

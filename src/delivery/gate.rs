@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::private::PrivateDir;
 use super::session::PROFILES_YML;
 use super::shred;
+use crate::failpoint;
 
 /// How often events are looked for, until dbt has read the file.
 const LOOK: Duration = Duration::from_millis(25);
@@ -40,6 +41,7 @@ impl Gate {
     /// # Errors
     /// The user's limit of inotify instances is reached, or the machine has none: then there is no gate.
     pub(super) fn on(profiles: &PrivateDir, reads: u32) -> io::Result<Self> {
+        failpoint::passed("watching")?;
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
         let events = AddWatchFlags::IN_OPEN | AddWatchFlags::IN_CLOSE_NOWRITE;
         inotify.add_watch(&profiles.path().join(PROFILES_YML), events)?;
@@ -58,6 +60,7 @@ impl Gate {
             Err(error) => Err(error),
         };
         tell(outcome);
+        failpoint::reached("gate_shredded");
         std::future::pending().await
     }
 
@@ -71,6 +74,9 @@ impl Gate {
                 Ok(events) => {
                     for event in events {
                         if event.mask.contains(AddWatchFlags::IN_OPEN) {
+                            if opens.is_empty() {
+                                failpoint::reached("gate_open");
+                            }
                             opens.push(now);
                         }
                         if event.mask.contains(AddWatchFlags::IN_CLOSE_NOWRITE) {

@@ -17,6 +17,7 @@ use nix::sys::uio::pwrite;
 use nix::unistd::{UnlinkatFlags, fsync, ftruncate, unlinkat};
 
 use super::private::{PrivateDir, in_memory};
+use crate::failpoint;
 
 /// How deep a directory that dbt wrote to is followed.
 const DEPTH: usize = 16;
@@ -48,8 +49,12 @@ fn empty(directory: impl AsFd, depth: usize) -> io::Result<()> {
         let done = if kind == Some(Type::Directory) && depth > 0 {
             openat(directory.as_fd(), name, flags, Mode::empty())
                 .map_err(io::Error::from)
-                .and_then(|inner| empty(inner, depth - 1))
-                .and_then(|()| Ok(unlinkat(directory.as_fd(), name, UnlinkatFlags::RemoveDir)?))
+                .and_then(|inner| {
+                    // What could not be overwritten is unlinked all the same, and so is what it lay in.
+                    let emptied = empty(inner, depth - 1);
+                    unlinkat(directory.as_fd(), name, UnlinkatFlags::RemoveDir)?;
+                    emptied
+                })
         } else {
             file(directory.as_fd(), name)
         };
@@ -74,6 +79,7 @@ fn overwrite(directory: impl AsFd, name: &OsStr) -> io::Result<()> {
         Err(Errno::ELOOP | Errno::ENXIO) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
+    failpoint::passed("overwriting")?;
     let length = fstat(&descriptor)?.st_size;
     let mut at = 0;
     while at < length {

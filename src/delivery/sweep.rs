@@ -96,9 +96,10 @@ fn remove_from_its_place(path: &Path, ours: Option<&OwnedFd>) -> io::Result<Fate
     let name = path.file_name().unwrap_or_default();
     let base = PrivateDir::open_in_shared(place, &base_name())?;
     let _guard = lock(&base, FlockArg::LockExclusive)?;
-    let fate = remove_locked(&base, name, ours)?;
+    let fate = remove_locked(&base, name, ours);
+    // Also where the session had come no further than this.
     remove_if_empty(&base);
-    Ok(fate)
+    fate
 }
 
 fn remove_locked(base: &PrivateDir, name: &OsStr, ours: Option<&OwnedFd>) -> io::Result<Fate> {

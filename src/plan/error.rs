@@ -86,6 +86,20 @@ pub enum PlanError {
         /// Where the environment stands.
         at: Place,
     },
+    /// A protected environment behind plain http, through a proxy.
+    #[error(
+        "environment `{environment}` is protected, and plain http to {address} would go through the proxy {proxy} ({said})"
+    )]
+    PlainThroughProxy {
+        /// The environment.
+        environment: String,
+        /// The address.
+        address: String,
+        /// The proxy.
+        proxy: String,
+        /// Who says so.
+        said: String,
+    },
     /// A protected environment whose server is not verified.
     #[error(
         "environment `{environment}` is protected, and the certificate of {address} would not be verified (skip_verify)"
@@ -231,6 +245,7 @@ impl PlanError {
             Self::Ambiguous { .. } => "target_ambiguous",
             Self::NotNamed { .. } => "protected_target_not_named",
             Self::PlainHttp { .. } => "protected_plain_http",
+            Self::PlainThroughProxy { .. } => "protected_plain_proxy",
             Self::SkipVerify { .. } => "protected_skip_verify",
             Self::ForeignAddress { .. } => "token_to_foreign_address",
             Self::Unexpected { .. } | Self::LedElsewhere { .. } => "unexpected_output",
@@ -253,6 +268,9 @@ impl PlanError {
                 let place = if *is_dbt { "to dbt's arguments" } else { "before `--`" };
                 format!("add `--target {target}` {place}, or set DBT_TARGET={target} for this command")
             }
+            Self::PlainThroughProxy { said, .. } => format!(
+                "use https://, or unset {said}: what goes through a proxy in plain http, the proxy can read"
+            ),
             Self::PlainHttp { at, .. } => format!("use https:// ({at}, `vault:` or VAULT_ADDR); plain http is for loopback alone"),
             Self::SkipVerify { at, .. } => {
                 format!("remove skip_verify ({at}, `vault:` or VAULT_SKIP_VERIFY) and name the authority: `ca_cert: FILE`")

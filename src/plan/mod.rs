@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::config::{
     Auth, BridgeName, Config, Environment, Expect, FieldValue, Lending, Lent, LentSecret,
-    Operation, RoleId, SecretId, Server, Target, Twice, bridge_name, login_variables,
+    Operation, Server, Target, Twice, bridge_name, is_this_machines, login_variables,
     own_addresses,
 };
 use crate::dbt::{Need, Other, Profile, Resolved};
@@ -105,6 +105,8 @@ pub struct Session {
     pub server: Server,
     /// The login.
     pub auth: Auth,
+    /// Whether a crash of the command may leave a core file, which would hold the credential.
+    pub child_core_dumps: bool,
 }
 
 /// What a command needs from Vault.
@@ -196,11 +198,11 @@ pub fn plan(
             .flatten()
             .flat_map(|further| &further.lent.secrets);
         let secrets: Vec<LentSecret> = lent.secrets.iter().chain(further).cloned().collect();
-        plan.requests = Some(requests(&session.auth, &secrets));
+        let wrapped = session.server.wrap_ttl.is_some();
+        plan.requests = Some(requests(&session.auth, &secrets, wrapped));
         plan.policy = Some(policy::least(&session.auth, &secrets));
-        plan.sources.insert("login", login_source(&session.auth));
-        plan.sources
-            .insert("address", session.server.address.clone());
+        plan.sources.insert("login", session.auth.source());
+        plan.sources.insert("address", reached(&session.server));
     }
     plan.loan = Some(Loan {
         session,
@@ -363,6 +365,7 @@ fn session(
     }
     let (server, auth) = reach(environment, variables)?;
     Ok(Session {
+        child_core_dumps: environment.child_core_dumps,
         server: server.clone(),
         auth: auth.clone(),
     })
@@ -384,12 +387,26 @@ pub fn reach<'e>(
         });
     };
     if environment.protected {
-        if server.address.starts_with("http://") && !is_loopback(&server.address) {
-            return Err(PlanError::PlainHttp {
-                environment: name(),
-                address: server.address.clone(),
-                at: environment.at.clone(),
-            });
+        for address in server
+            .addresses()
+            .filter(|address| address.starts_with("http://"))
+        {
+            if !is_this_machines(address) {
+                return Err(PlanError::PlainHttp {
+                    environment: name(),
+                    address: address.to_owned(),
+                    at: environment.at.clone(),
+                });
+            }
+            // Plain http to this machine never leaves it, but by a proxy that was said for Vault.
+            if let Some(proxy) = server.proxies.of(address) {
+                return Err(PlanError::PlainThroughProxy {
+                    environment: name(),
+                    address: address.to_owned(),
+                    proxy: proxy.shown(),
+                    said: proxy.said.clone(),
+                });
+            }
         }
         if server.skip_verify {
             return Err(PlanError::SkipVerify {
@@ -399,10 +416,23 @@ pub fn reach<'e>(
             });
         }
     }
-    if *auth == Auth::Token {
+    if auth.takes_users_token() {
         own_token_goes_home(environment, server, variables)?;
     }
     Ok((server, auth))
+}
+
+/// The addresses, and the proxy before each, for people.
+fn reached(server: &Server) -> String {
+    let one = |address: &str| match server.proxies.of(address) {
+        Some(proxy) => format!(
+            "{address} through the proxy {} ({})",
+            proxy.shown(),
+            proxy.said
+        ),
+        None => address.to_owned(),
+    };
+    server.addresses().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// A token of the user's own opens more than this project: it goes where the user's own variables say, and nowhere that a
@@ -414,29 +444,18 @@ fn own_token_goes_home(
 ) -> Result<(), PlanError> {
     // A variable that is no address was refused when dbt-lease.yml was read.
     let own = own_addresses(variables).unwrap_or_default();
-    if own.contains(&server.address) {
+    let Some(foreign) = server
+        .addresses()
+        .find(|address| own.iter().all(|own| own != address))
+    else {
         return Ok(());
-    }
+    };
     Err(PlanError::ForeignAddress {
         environment: environment.name.clone(),
-        address: server.address.clone(),
+        address: foreign.to_owned(),
         own: own.into_iter().next(),
         at: environment.auth_at.clone(),
     })
-}
-
-fn is_loopback(address: &str) -> bool {
-    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
-    let authority = rest.split('/').next().unwrap_or(rest);
-    let host = match authority.strip_prefix('[') {
-        Some(inner) => inner.split(']').next().unwrap_or(inner),
-        None => authority.split(':').next().unwrap_or(authority),
-    };
-    // Only what needs no resolver but that of `localhost`: a name that resolves to 127.0.0.1 today may not tomorrow.
-    host == "localhost"
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|ip| ip.is_loopback())
 }
 
 /// The child has no login sources, so an output that reads one would fail in dbt, or be something else than it was.
@@ -483,9 +502,8 @@ fn refuse_odd_bridges(
     }
 }
 
-/// The requests in order. A wrapped secret id is looked at before it is unwrapped; a token of the user's is looked at, which
-/// takes the login's place, and is not revoked.
-fn requests(auth: &Auth, secrets: &[LentSecret]) -> Vec<Request> {
+/// The requests in order. A token that is there already is looked up, which takes the login's place, and is not revoked.
+fn requests(auth: &Auth, secrets: &[LentSecret], wrapped: bool) -> Vec<Request> {
     let mut requests = Vec::new();
     let mut ask = |method, path: &str| {
         requests.push(Request {
@@ -493,17 +511,8 @@ fn requests(auth: &Auth, secrets: &[LentSecret]) -> Vec<Request> {
             path: path.to_owned(),
         })
     };
-    match auth {
-        Auth::AppRole {
-            mount, secret_id, ..
-        } => {
-            if let SecretId::WrappedFile(_) = secret_id {
-                ask("PUT", "sys/wrapping/lookup");
-                ask("PUT", "sys/wrapping/unwrap");
-            }
-            ask("POST", &format!("auth/{mount}/login"));
-        }
-        Auth::Token => ask("GET", "auth/token/lookup-self"),
+    for (method, path) in auth.requests() {
+        ask(method, &path);
     }
     for secret in secrets {
         let method = match secret.request.operation {
@@ -511,38 +520,20 @@ fn requests(auth: &Auth, secrets: &[LentSecret]) -> Vec<Request> {
             Operation::Write(_) => "POST",
         };
         ask(method, &secret.request.path);
-        // Reading takes no TTL; where the engine's own differs, one renewal gives what is wanted.
-        if secret.ttl.is_some() {
+        if wrapped {
+            ask("PUT", "sys/wrapping/lookup");
+            ask("PUT", "sys/wrapping/unwrap");
+        }
+        // Where the request takes no TTL and the engine's own differs, one renewal gives what is wanted.
+        if secret.ttl.is_some() && !secret.asks_for_ttl() {
             ask("PUT", "sys/leases/renew");
         }
     }
     for _ in secrets.iter().filter(|secret| secret.may_lease()) {
         ask("PUT", "sys/leases/revoke");
     }
-    if let Auth::AppRole { .. } = auth {
+    if !auth.is_ready_made() {
         ask("POST", "auth/token/revoke-self");
     }
     requests
-}
-
-/// Where a login is read from, for people.
-pub fn login_source(auth: &Auth) -> String {
-    match auth {
-        Auth::AppRole {
-            role_id, secret_id, ..
-        } => {
-            let role_id = match role_id {
-                RoleId::Literal(_) => "role id from dbt-lease.yml".to_owned(),
-                RoleId::File(file) => format!("role id from {}", file.display()),
-                RoleId::Variable(name) => format!("role id from the variable {name}"),
-            };
-            let secret_id = match secret_id {
-                SecretId::File(file) => format!("secret id from {}", file.display()),
-                SecretId::Variable(name) => format!("secret id from the variable {name}"),
-                SecretId::WrappedFile(file) => format!("wrapped secret id from {}", file.display()),
-            };
-            format!("{role_id}, {secret_id}")
-        }
-        Auth::Token => "the user's own token: BAO_TOKEN, VAULT_TOKEN or the token file".to_owned(),
-    }
 }

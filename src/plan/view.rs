@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{Lease, Plan};
-use crate::config::{Auth, Delivery, Lent, LentSecret, RoleId};
+use crate::config::engines::EnginePath;
+use crate::config::{Auth, Delivery, Lent, LentSecret};
 use crate::dbt::Profile;
 
 /// `project` of the JSON.
@@ -21,11 +22,11 @@ pub struct ProjectView {
 /// `login` of the JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LoginView {
-    /// `approle` or `token`.
+    /// `approle`, `jwt`, …
     pub method: &'static str,
     /// Where it is mounted, below `auth/`; a token has none.
     pub mount: Option<String>,
-    /// The role's name where dbt-lease.yml says it, else its literal id.
+    /// The role's name where dbt-lease.yml says it, else its literal id; the user's name where one logs in by that.
     pub role: Option<String>,
 }
 
@@ -36,6 +37,9 @@ pub struct SecretView {
     pub name: String,
     /// The API path below `/v1/`.
     pub path: String,
+    /// What ends it, where no revocation does; the key is absent elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ends: Option<&'static str>,
 }
 
 /// `delivery` of the JSON.
@@ -59,25 +63,10 @@ pub struct Request {
 
 impl LoginView {
     pub(super) fn of(auth: &Auth) -> Self {
-        match auth {
-            Auth::AppRole {
-                mount,
-                role_id,
-                role,
-                ..
-            } => Self {
-                method: "approle",
-                mount: Some(mount.clone()),
-                role: role.clone().or_else(|| match role_id {
-                    RoleId::Literal(id) => Some(id.clone()),
-                    RoleId::File(_) | RoleId::Variable(_) => None,
-                }),
-            },
-            Auth::Token => Self {
-                method: "token",
-                mount: None,
-                role: None,
-            },
+        Self {
+            method: auth.method(),
+            mount: auth.mount().map(str::to_owned),
+            role: auth.role().map(str::to_owned),
         }
     }
 }
@@ -113,6 +102,14 @@ impl SecretView {
         Self {
             name: secret.request.name.clone(),
             path: secret.request.path.clone(),
+            ends: secret.request.known.and_then(EnginePath::ends),
+        }
+    }
+
+    fn row(&self) -> String {
+        match self.ends {
+            Some(ends) => format!("{}: {} ({ends})", self.name, self.path),
+            None => format!("{}: {}", self.name, self.path),
         }
     }
 }
@@ -196,15 +193,11 @@ impl Plan {
         if let Some(address) = self.sources.get("address") {
             rows.push(("vault", vec![address.clone()]));
         }
-        let secrets = self
-            .secrets
-            .iter()
-            .flatten()
-            .map(|secret| format!("{}: {}", secret.name, secret.path));
+        let secrets = self.secrets.iter().flatten().map(SecretView::row);
         rows.push(("secrets", secrets.collect()));
         for other in &self.others {
             let secrets = other.secrets.iter();
-            let secrets = secrets.map(|secret| format!("{}: {}", secret.name, secret.path));
+            let secrets = secrets.map(SecretView::row);
             let lines = std::iter::once(format!("{}, target {}", other.profile, other.target));
             rows.push(("also", lines.chain(secrets).collect()));
         }

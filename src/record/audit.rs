@@ -3,10 +3,10 @@
 //! `lent` is on file before the child starts, `ended` after it. Lease ids stand here and nowhere else: whoever has one can end the
 //! lease. No secret and no argument of the command stands here.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -18,7 +18,9 @@ use nix::libc;
 use nix::unistd::geteuid;
 use serde::Serialize;
 
+use crate::failpoint;
 use crate::variables::{DBT_LEASE_AUDIT_FILE, Variables};
+use crate::vault::lease::Revocation;
 
 /// The format's version, in each line. It grows when a field changes its meaning or goes; new fields do not count.
 pub const VERSION: u32 = 1;
@@ -45,6 +47,8 @@ pub enum Kind<'a> {
     Lent(Lent<'a>),
     /// The child has ended (or never started), and everything was taken back as far as it could be.
     Ended(Ended<'a>),
+    /// What an ended session could not have revoked was tried again, by a later session or `sweep`.
+    LookedAgain(LookedAgain<'a>),
 }
 
 /// Who borrowed what, where and for what.
@@ -102,6 +106,12 @@ pub struct LentSecret<'a> {
     pub lease_id: Option<&'a str>,
     /// The lease's duration as Vault said it, seconds.
     pub lease_seconds: Option<u64>,
+    /// What the lease's revocation does to the credential, where it is not sure to end it: `unsure`, `nothing`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revocation: Option<Revocation>,
+    /// When a credential without a lease ends; nothing ends it before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ends: Option<String>,
     /// The database user, where the secret has a `username`.
     pub database_user: Option<&'a str>,
 }
@@ -119,8 +129,49 @@ pub struct Ended<'a> {
     pub directory: String,
     /// What became of each lease, in the order of `lent`.
     pub leases: Vec<TakenBack<'a>>,
+    /// The paths of what came without a lease: it cannot be revoked. A janitor does not know of them.
+    pub without_lease: &'a [String],
     /// What became of the token: `revoked`, `kept` (the user's own), `expires`, or why it was not revoked.
     pub token: String,
+    /// The search for what was lent in the files that the command wrote; none where nothing was run, or the session was killed.
+    pub search: Option<Search<'a>>,
+}
+
+/// What became of leases that were left open at their session's end.
+#[derive(Debug, Serialize)]
+pub struct LookedAgain<'a> {
+    /// The environment.
+    pub environment: &'a str,
+    /// What became of each lease that was open.
+    pub leases: Vec<TakenBack<'a>>,
+}
+
+/// The search for what was lent in the files that the command wrote.
+#[derive(Debug, Default, Serialize)]
+pub struct Search<'a> {
+    /// `nothing` (was found), `found`, `incomplete`, `skipped`
+    pub result: &'static str,
+    /// How many files were read.
+    pub files: usize,
+    /// How many bytes.
+    pub bytes: u64,
+    /// Why not everything was looked at.
+    pub why: Option<&'a str>,
+    /// Where it was found.
+    pub found: Vec<Found<'a>>,
+}
+
+/// A secret in a file; never its value.
+#[derive(Debug, Serialize)]
+pub struct Found<'a> {
+    /// The file.
+    pub file: &'a Path,
+    /// Where in it, bytes.
+    pub offset: u64,
+    /// Whose value: `warehouse.password`.
+    pub secret: &'a str,
+    /// In which form.
+    pub form: &'static str,
 }
 
 /// What became of one lease.
@@ -134,6 +185,19 @@ pub struct TakenBack<'a> {
     pub proof: String,
     /// When it ends at the latest, where it is not known to be gone.
     pub lives_until: Option<String>,
+    /// What `--verify` saw; none without it.
+    pub verified: Option<Verified>,
+}
+
+/// What a second look saw.
+#[derive(Debug, Serialize)]
+pub struct Verified {
+    /// `lookup`, `login`
+    pub by: &'static str,
+    /// `gone`, `still_there`, `not_known`
+    pub result: &'static str,
+    /// By what that is known, or why it is not.
+    pub why: String,
 }
 
 /// Why there can be no record.
@@ -209,11 +273,7 @@ impl Record {
         if variables.text(DBT_LEASE_AUDIT_FILE).is_none()
             && let Some(parent) = path.parent()
         {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(parent)
-                .map_err(failed)?;
+            make_directories(parent).map_err(failed)?;
         }
         let file = OpenOptions::new()
             .append(true)
@@ -241,6 +301,11 @@ impl Record {
         if found.mode() & 0o077 != 0 {
             let mode = found.mode() & 0o777;
             return not_private(format!("can be read by others (mode {mode:o})"), true);
+        }
+        // A umask may have taken our own bits away when it was made, and the next session could not open it.
+        if found.mode() & 0o600 != 0o600 {
+            file.set_permissions(Permissions::from_mode(0o600))
+                .map_err(failed)?;
         }
         Ok(Self { file, path })
     }
@@ -285,6 +350,11 @@ impl Record {
 
     /// Appends one event. One write a line: with O_APPEND, lines of sessions that run at once do not mix.
     pub fn append(&mut self, session: &str, kind: Kind<'_>) -> io::Result<()> {
+        failpoint::passed(match kind {
+            Kind::Lent(_) => "recording_lent",
+            Kind::Ended(_) => "recording_ended",
+            Kind::LookedAgain(_) => "recording_look",
+        })?;
         let event = Event {
             version: VERSION,
             time: stamp(SystemTime::now()),
@@ -305,6 +375,23 @@ impl Record {
         let mut last = [b'\n'];
         let length = self.file.metadata().map_or(0, |found| found.len());
         length > 0 && self.file.read_at(&mut last, length - 1).is_ok() && last != [b'\n']
+    }
+}
+
+/// Makes a directory for us alone, and those above it that are not there. A umask may take our own bits away (0777 leaves none), so they are
+/// set again; what was there stays as it is.
+fn make_directories(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = directory.parent() {
+        make_directories(parent)?;
+    }
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Ok(()) => std::fs::set_permissions(directory, Permissions::from_mode(0o700)),
+        // Another session was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
@@ -344,8 +431,6 @@ fn path(variables: &Variables) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     fn ended() -> Kind<'static> {
@@ -359,8 +444,11 @@ mod tests {
                 result: "revoked",
                 proof: "sync revocation".to_owned(),
                 lives_until: None,
+                verified: None,
             }],
+            without_lease: &[],
             token: "revoked".to_owned(),
+            search: None,
         })
     }
 

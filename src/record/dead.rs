@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use serde::Deserialize;
 
 use super::audit::Record;
-use crate::vault::lease::{Lease, LeaseId};
+use crate::vault::lease::{Lease, LeaseId, Revocation};
 
 /// How much of a record a session looks through in passing, bytes from its end: some thousand sessions.
 pub const IN_PASSING: u64 = 1 << 20;
@@ -31,14 +31,16 @@ pub struct Dead {
     pub namespace: Option<String>,
     /// Its leases.
     pub leases: Vec<Lease>,
+    /// Its token's accessor, where the token was its own.
+    pub accessor: Option<String>,
 }
 
 /// The fields of an event that count here. Unknown ones are passed over: the format may grow.
 #[derive(Deserialize)]
-struct Line {
-    time: String,
-    session: String,
-    event: String,
+pub(super) struct Line {
+    pub(super) time: String,
+    pub(super) session: String,
+    pub(super) event: String,
     #[serde(default)]
     environment: String,
     #[serde(default)]
@@ -48,7 +50,25 @@ struct Line {
     #[serde(default)]
     host: Option<String>,
     #[serde(default)]
+    login: Option<Login>,
+    #[serde(default)]
     secrets: Vec<Secret>,
+    /// Of `ended` and `looked_again`.
+    #[serde(default)]
+    pub(super) leases: Vec<TakenBack>,
+}
+
+#[derive(Deserialize)]
+struct Login {
+    method: String,
+    accessor: Option<String>,
+}
+
+/// What became of a lease.
+#[derive(Deserialize)]
+pub(super) struct TakenBack {
+    pub(super) lease_id: String,
+    pub(super) result: String,
 }
 
 #[derive(Deserialize)]
@@ -56,6 +76,8 @@ struct Secret {
     path: String,
     lease_id: Option<String>,
     lease_seconds: Option<u64>,
+    #[serde(default)]
+    revocation: Revocation,
 }
 
 impl Record {
@@ -81,6 +103,27 @@ impl Record {
     }
 
     fn not_ended(&self, within: u64) -> io::Result<Vec<Dead>> {
+        let mut lent = BTreeMap::new();
+        self.each_line(within, |event, is_here| match event.event.as_str() {
+            "lent" if is_here => {
+                if let Some(dead) = of(event) {
+                    lent.insert(dead.session.clone(), dead);
+                }
+            }
+            "ended" => drop(lent.remove(&event.session)),
+            _ => {}
+        })?;
+        let mut lent: Vec<Dead> = lent.into_values().collect();
+        lent.sort_by_key(|dead| dead.lent);
+        Ok(lent)
+    }
+
+    /// Each line of the last `within` bytes that can be read, and whether it names this host.
+    pub(super) fn each_line(
+        &self,
+        within: u64,
+        mut take: impl FnMut(Line, bool),
+    ) -> io::Result<()> {
         // Through the path, since a shared descriptor shares its offset; but only if it is still the same file.
         let mut file = File::open(self.path())?;
         let length = file.metadata()?.len();
@@ -94,32 +137,20 @@ impl Record {
         let here = nix::unistd::gethostname()
             .ok()
             .and_then(|name| name.into_string().ok());
-        let mut lent = BTreeMap::new();
         loop {
             line.clear();
             if reader.read_until(b'\n', &mut line)? == 0 {
-                break;
+                return Ok(());
             }
-            let Ok(event) = serde_json::from_slice::<Line>(&line) else {
-                continue;
-            };
-            match event.event.as_str() {
-                "lent" if event.host == here => {
-                    if let Some(dead) = of(event) {
-                        lent.insert(dead.session.clone(), dead);
-                    }
-                }
-                "ended" => drop(lent.remove(&event.session)),
-                _ => {}
+            if let Ok(event) = serde_json::from_slice::<Line>(&line) {
+                let is_here = event.host == here;
+                take(event, is_here);
             }
         }
-        let mut lent: Vec<Dead> = lent.into_values().collect();
-        lent.sort_by_key(|dead| dead.lent);
-        Ok(lent)
     }
 }
 
-fn of(event: Line) -> Option<Dead> {
+pub(super) fn of(event: Line) -> Option<Dead> {
     let lent = humantime::parse_rfc3339(&event.time).ok()?;
     let leases = event.secrets.into_iter().filter_map(|secret| {
         Some(Lease {
@@ -129,9 +160,13 @@ fn of(event: Line) -> Option<Dead> {
             duration: Duration::from_secs(secret.lease_seconds.unwrap_or(0)),
             // Tried where revocation is forbidden; Vault says so where it cannot be.
             renewable: true,
+            revocation: secret.revocation,
         })
     });
+    // The user's own token is not ours to end.
+    let login = event.login.filter(|login| login.method != "token");
     Some(Dead {
+        accessor: login.and_then(|login| login.accessor),
         leases: leases.collect(),
         session: event.session,
         lent,

@@ -5,16 +5,20 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{self, Signal};
 use nix::unistd::{AccessFlags, Pid};
+use serde::{Deserialize, Serialize};
 
-use crate::supervise::inherited::Inherited;
-use crate::supervise::signals::{Received, Signals};
+use super::course::{Course, Due, Ended};
+use super::inherited::Inherited;
+use super::janitor::handle::Announcement;
+use super::signals::{self, Received, Signals};
+use crate::failpoint;
 use crate::variables::Variables;
 
 /// How a child ended.
@@ -105,26 +109,92 @@ pub struct Child {
     pid: Pid,
     /// Whether it shares our process group, so that the terminal reaches it without us.
     shares_group: bool,
-    /// Whether signals go to its whole group: a command that is not dbt may have started dbt.
-    whole_group: bool,
-    /// The last signal passed on, for senders who signal the process and then its group.
-    last: Option<(Signal, Instant)>,
+    purpose: Purpose,
+    reach: Reach,
 }
 
-/// A signal that comes again within this time from a sender without a terminal is the same one: `timeout` signals the process,
-/// then its group.
-const SAME_SIGNAL: Duration = Duration::from_secs(1);
+/// What a child is started for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// dbt, on leased credentials: TERM and HUP reach it as INT, see [`super::course`].
+    LeasedDbt,
+    /// dbt without a lease: it gets what we get.
+    Dbt,
+    /// Any other command, which may have started dbt: without a terminal its whole group gets what we get.
+    Other,
+}
+
+impl Purpose {
+    /// For a command that may be dbt.
+    pub fn of(is_dbt: bool, is_leased: bool) -> Self {
+        match (is_dbt, is_leased) {
+            (true, true) => Self::LeasedDbt,
+            (true, false) => Self::Dbt,
+            (false, _) => Self::Other,
+        }
+    }
+}
+
+/// Who gets a signal that is meant for the child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reach {
+    /// Its process: its group is ours.
+    Process,
+    /// Its process, and its whole group at KILL: what it has started cannot be told any more.
+    ProcessOrKilledGroup,
+    /// Its whole group.
+    Group,
+}
+
+impl Reach {
+    fn of(shares_group: bool, purpose: Purpose) -> Self {
+        match purpose {
+            _ if shares_group => Self::Process,
+            Purpose::LeasedDbt | Purpose::Dbt => Self::ProcessOrKilledGroup,
+            Purpose::Other => Self::Group,
+        }
+    }
+
+    /// Whether its whole group gets this signal.
+    pub fn is_group(self, signal: Signal) -> bool {
+        match self {
+            Self::Process => false,
+            Self::ProcessOrKilledGroup => signal == Signal::SIGKILL,
+            Self::Group => true,
+        }
+    }
+}
+
+/// How a start came out.
+pub enum Started {
+    /// The child runs.
+    Running(Child),
+    /// It does not: this signal, which asks us to end, had come before.
+    Asked(Signal),
+}
+
+/// How a child that was waited for left us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waited {
+    /// How it ended, and when we must be gone.
+    pub ended: Ended,
+    /// Whether it still runs: its time was over, and the janitor sees to it.
+    pub still_runs: bool,
+}
 
 impl Child {
     /// Starts `argv` with exactly `variables` as its environment.
     ///
     /// With a controlling terminal the child stays in our group: prompts, pagers and ^Z work only so. Without one it gets its own,
-    /// so that whoever signals our group does not reach it twice.
+    /// so that whoever signals our group does not reach it twice. `announce` makes it known to the janitor by itself, before it becomes the
+    /// command: there is no moment at which it runs and the janitor does not know.
     pub fn start(
         argv: &[OsString],
         variables: &Variables,
-        is_dbt: bool,
-    ) -> Result<Self, StartError> {
+        purpose: Purpose,
+        signals: &Signals,
+        announce: impl FnOnce(Reach) -> Option<Announcement>,
+    ) -> Result<Started, StartError> {
         let (program, arguments) = argv
             .split_first()
             .ok_or_else(|| StartError::NotFound(PathBuf::new()))?;
@@ -134,30 +204,46 @@ impl Child {
         if !shares_group {
             command.process_group(0);
         }
+        let reach = Reach::of(shares_group, purpose);
+        let announcement = announce(reach);
         let inherited = Inherited::found();
-        if inherited.needs_restoring() {
-            // SAFETY: `restore` makes async-signal-safe system calls alone.
-            unsafe {
-                command.pre_exec(move || {
-                    inherited.restore();
-                    Ok(())
-                });
-            }
+        // Also where nothing is to be done in it: with posix_spawn, which std takes otherwise, the child finds signals 32 and 33 ignored.
+        // SAFETY: the closure makes async-signal-safe system calls and reads atomics alone; `forked` does nothing in a release build.
+        unsafe {
+            command.pre_exec(move || {
+                // What the terminal sent before the fork, we alone have got.
+                if signals::came_after_the_mark() {
+                    return Err(Errno::EINTR.into());
+                }
+                failpoint::forked();
+                if let Some(announcement) = &announcement {
+                    announcement.make();
+                }
+                inherited.restore();
+                Ok(())
+            });
         }
-        let child = command
-            .spawn()
-            .map_err(|error| start_error(program, error))?;
+        let child = loop {
+            if let Some(signal) = signals.mark() {
+                return Ok(Started::Asked(signal));
+            }
+            match command.spawn() {
+                Ok(child) => break child,
+                Err(error) if error.raw_os_error() == Some(Errno::EINTR as i32) => {}
+                Err(error) => return Err(start_error(program, error)),
+            }
+        };
         #[expect(
             clippy::cast_possible_wrap,
             reason = "pid_t is an i32; std hands it out as u32"
         )]
         let pid = Pid::from_raw(child.id() as i32);
-        Ok(Self {
+        Ok(Started::Running(Self {
             pid,
             shares_group,
-            whole_group: !shares_group && !is_dbt,
-            last: None,
-        })
+            purpose,
+            reach,
+        }))
     }
 
     /// Its process.
@@ -165,22 +251,47 @@ impl Child {
         self.pid
     }
 
-    /// Whether signals go to its whole group.
-    pub fn has_own_group(&self) -> bool {
-        self.whole_group
+    /// Who gets the signals that are meant for it.
+    pub fn reach(&self) -> Reach {
+        self.reach
     }
 
-    /// Waits for the end and passes signals on meanwhile.
-    pub async fn wait(mut self, signals: &Signals) -> io::Result<End> {
+    /// Waits for the end and passes signals on meanwhile; not longer than the [`Course`] of a signal allows.
+    pub async fn wait(self, signals: &Signals) -> io::Result<Waited> {
+        let mut course = Course::new(self.purpose == Purpose::LeasedDbt, self.shares_group);
+        let _stops = signals.watch_stops()?;
         loop {
             // Asked before waiting too: SIGCHLD may have come before we listened.
             if let Some(end) = self.ended()? {
-                return Ok(end);
+                return Ok(Waited {
+                    ended: course.ended(end, Instant::now()),
+                    still_runs: false,
+                });
             }
-            let received = signals.next().await?;
-            // SIGXFSZ is about a write of our own.
-            if !matches!(received.signal, Signal::SIGCHLD | Signal::SIGXFSZ) {
-                self.pass_on(received, Instant::now());
+            if Pid::this().as_raw() == 1 {
+                self.reap_orphans();
+            }
+            let due = async {
+                match course.next() {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                received = signals.next() => self.pass_on(received?, &mut course),
+                () = due => {}
+            }
+            while let Some(due) = course.due(Instant::now()) {
+                match due {
+                    Due::Send(signal) => self.signal(signal),
+                    Due::Leave(ended) => {
+                        return Ok(Waited {
+                            ended,
+                            still_runs: true,
+                        });
+                    }
+                }
             }
         }
     }
@@ -217,37 +328,63 @@ impl Child {
         }
     }
 
-    fn pass_on(&mut self, received: Received, now: Instant) {
-        if self.shares_group
-            && received.from_kernel
-            && reaches_the_foreground_group(received.signal)
-        {
-            return;
-        }
-        if !self.shares_group {
-            let again = self
-                .last
-                .is_some_and(|(signal, at)| signal == received.signal && now - at < SAME_SIGNAL);
-            if again {
+    /// Takes the status of processes whose parents have died, as a PID 1 must. The janitor's may be among them: its handle does not rely
+    /// on it.
+    fn reap_orphans(&self) {
+        loop {
+            // SAFETY: an all-zero siginfo is a valid value to be overwritten.
+            let mut found: libc::siginfo_t = unsafe { std::mem::zeroed() };
+            let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+            // SAFETY: `found` outlives the call.
+            let asked = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut found, options) };
+            // SAFETY: waitid has filled it in, or left it zero.
+            let pid = unsafe { signals::sender(&raw const found) };
+            // The child's own status is taken where it is waited for.
+            if asked != 0 || pid == 0 || pid == self.pid.as_raw() {
                 return;
             }
-            self.last = Some((received.signal, now));
+            // SAFETY: a null status is not written.
+            unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) };
         }
-        // A child that has just ended is waited for next; ESRCH is no news.
-        let _ = if self.whole_group {
-            signal::killpg(self.pid, received.signal)
+    }
+
+    fn pass_on(&self, received: Received, course: &mut Course) {
+        // SIGXFSZ is about a write of our own.
+        if matches!(received.signal, Signal::SIGCHLD | Signal::SIGXFSZ) {
+            return;
+        }
+        let is_echo = || is_echo_of_a_parent(received);
+        if let Some(signal) = course.received(received, Instant::now(), is_echo) {
+            self.signal(signal);
+        }
+    }
+
+    /// A child that has just ended is waited for next; ESRCH is no news.
+    fn signal(&self, signal: Signal) {
+        let _ = if self.reach.is_group(signal) {
+            signal::killpg(self.pid, signal)
         } else {
-            signal::kill(self.pid, received.signal)
+            signal::kill(self.pid, signal)
         };
     }
 }
 
-/// What the terminal's driver sends to the whole foreground group. A hangup goes to the session's leader alone, so SIGHUP is not here.
-fn reaches_the_foreground_group(signal: Signal) -> bool {
-    matches!(
-        signal,
-        Signal::SIGINT | Signal::SIGQUIT | Signal::SIGTSTP | Signal::SIGWINCH
-    )
+/// Whether the second of two signals was sent to our group by a parent that had sent it to us: timeout(1) does so, and ignores the signal
+/// itself meanwhile. One that only asks twice does not ignore it.
+fn is_echo_of_a_parent(received: Received) -> bool {
+    if received.sender != nix::unistd::getppid().as_raw()
+        || nix::unistd::getpgid(Some(Pid::from_raw(received.sender))) != Ok(nix::unistd::getpgrp())
+    {
+        return false;
+    }
+    // Where there is no such file the second one is passed on.
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", received.sender)).unwrap_or_default();
+    let ignored = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & (1 << (received.signal as i32 - 1)) != 0)
 }
 
 fn start_error(program: &OsStr, error: io::Error) -> StartError {

@@ -3,8 +3,8 @@
 //! Whoever wrote the file may want to hide something: control characters and what turns the direction of text are escaped.
 #![forbid(unsafe_code)]
 
-use crate::config::{Auth, Config, Environment, FieldValue, Lending, Lent, Operation, Target};
-use crate::plan::{Loan, Plan, login_source};
+use crate::config::{Config, Environment, FieldValue, Lending, Lent, Operation, Target};
+use crate::plan::{Loan, Plan};
 
 /// The whole file: its hash, and for each environment where tokens go, what they are made of, and what is done with what
 /// comes back.
@@ -13,6 +13,9 @@ pub fn of_file(config: &Config) -> String {
         row("file", &config.file.display().to_string()),
         row("hash", &config.fingerprint),
     ];
+    for (at, file) in config.extends.iter().enumerate() {
+        rows.insert(1 + at, row("extends", &file.display().to_string()));
+    }
     for environment in &config.environments {
         let protected = if environment.protected {
             ", protected"
@@ -36,17 +39,10 @@ pub fn of_file(config: &Config) -> String {
 pub(super) fn of_plan(plan: &Plan, loan: &Loan) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(session) = &loan.session {
-        lines.push(shown(&match &session.auth {
-            Auth::AppRole { mount, .. } => format!(
-                "log in to {} at auth/{mount} ({})",
-                session.server.address,
-                login_source(&session.auth)
-            ),
-            Auth::Token => format!(
-                "send to {} {}",
-                session.server.address,
-                login_source(&session.auth)
-            ),
+        let (address, source) = (&session.server.address, session.auth.source());
+        lines.push(shown(&match session.auth.mount() {
+            Some(mount) => format!("log in to {address} at auth/{mount} ({source})"),
+            None => format!("send to {address} {source}"),
         }));
         let further = plan.others.iter().flat_map(|other| &other.secrets);
         let paths: Vec<&str> = plan
@@ -79,19 +75,16 @@ fn of_environment(environment: &Environment) -> Vec<String> {
     for (key, value) in &environment.says {
         rows.push(row(&format!("  {key}"), value));
     }
-    match &environment.auth {
-        None => {}
-        Some(auth @ Auth::Token) => rows.push(row("  login", &login_source(auth))),
-        Some(auth @ Auth::AppRole { mount, role, .. }) => {
-            let role = role
-                .as_ref()
-                .map(|role| format!(", role {role}"))
-                .unwrap_or_default();
-            rows.push(row(
-                "  login",
-                &format!("approle at auth/{mount}{role}: {}", login_source(auth)),
-            ));
-        }
+    if let Some(auth) = &environment.auth {
+        let role = auth
+            .said_role()
+            .map(|role| format!(", role {role}"))
+            .unwrap_or_default();
+        let said = match auth.mount() {
+            Some(mount) => format!("{} at auth/{mount}{role}: {}", auth.method(), auth.source()),
+            None => auth.source(),
+        };
+        rows.push(row("  login", &said));
     }
     rows
 }

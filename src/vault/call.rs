@@ -32,12 +32,16 @@ pub(crate) struct Call<'a> {
     /// Below `/v1/`.
     pub(crate) path: &'a str,
     pub(crate) token: Option<&'a Secret>,
+    /// Parameters of the address.
+    pub(crate) query: Vec<(&'static str, &'a str)>,
     pub(crate) body: Option<Zeroizing<Vec<u8>>>,
     pub(crate) repeat: Repeat,
     /// What the server's words must not show, beside the token.
     pub(crate) hide: Vec<&'a str>,
     /// The end of all tries together; `timeout` bounds each.
     pub(crate) deadline: Option<Instant>,
+    /// Ask for the answer in a wrapping that lives so long.
+    pub(crate) wrap: Option<Duration>,
 }
 
 impl<'a> Call<'a> {
@@ -48,10 +52,12 @@ impl<'a> Call<'a> {
             method,
             path,
             token: None,
+            query: Vec::new(),
             body: None,
             repeat: Repeat::Always,
             hide: Vec::new(),
             deadline: None,
+            wrap: None,
         }
     }
 
@@ -92,6 +98,8 @@ pub(crate) struct Reply {
     pub(crate) code: u16,
     pub(crate) body: Zeroizing<Vec<u8>>,
     pub(crate) attempts: u32,
+    /// What other addresses said before.
+    pub(crate) elsewhere: Vec<String>,
     pub(crate) retry_after: Option<Duration>,
     pub(crate) location: Option<String>,
 }
@@ -133,6 +141,7 @@ impl Reply {
             code,
             body,
             attempts: 1,
+            elsewhere: Vec::new(),
             retry_after,
             location,
         })
@@ -141,16 +150,30 @@ impl Reply {
     pub(crate) fn is_worth_another_try(&self, repeat: Repeat) -> bool {
         match self.code {
             412 | 429 | 473 => true,
-            501 => false,
-            503 if repeat == Repeat::WhenNothingWasDone => {
-                answer::errors(&self.body).is_some_and(|errors| {
-                    errors.iter().any(|error| {
-                        let error = error.to_ascii_lowercase();
-                        error.contains("sealed") || error.contains("standby")
-                    })
+            // A disaster recovery secondary stays one.
+            501 | 472 => false,
+            500..600 => repeat == Repeat::Always || self.is_nodes_own(),
+            _ => false,
+        }
+    }
+
+    /// Whether this node alone cannot do it, and did nothing: it is sealed, a standby, or a secondary.
+    pub(crate) fn is_nodes_own(&self) -> bool {
+        match self.code {
+            472 | 473 => true,
+            500 | 503 => answer::errors(&self.body).is_some_and(|errors| {
+                errors.iter().any(|error| {
+                    let error = error.to_ascii_lowercase();
+                    [
+                        "sealed",
+                        "standby",
+                        "not active",
+                        "active cluster node not found",
+                    ]
+                    .iter()
+                    .any(|state| error.contains(state))
                 })
-            }
-            500..600 => repeat == Repeat::Always,
+            }),
             _ => false,
         }
     }

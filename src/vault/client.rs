@@ -1,53 +1,54 @@
 //! One connection to one Vault: bounded, retried with care, redirected at most once.
 //!
-//! - TLS by rustls and ring; who is trusted is said by `tls.rs`. No proxy is used, also where HTTPS_PROXY is set.
+//! - TLS by rustls; who is trusted is said by `tls.rs`, which nodes there are by `ways.rs`, which proxy by `config`.
 //! - An answer has [`ANSWER_LIMIT`] bytes at most, and `timeout` from the request's start to its last byte.
-//! - What may be tried again, and when, is `Repeat`'s and `Client::send`'s; the pauses are the official client's.
-//! - A redirect is followed once, and only so: a 307 or 308, from https whose certificate was verified, to https, to the
-//!   same path. That is how a standby points to its cluster's active node. The token already went to the server that sends
-//!   us on, and it proved who it is. Over http anybody on the way could send us on, and what single sign-on proxies do (a
-//!   302 to a page of theirs) would hand them the token: both are refused, and it is said where they pointed.
+//! - What may be tried again, and when, is `Repeat`'s and `Client::carry`'s; the pauses are the official client's.
+//! - A redirect is followed once, by a 307 or 308 to the same path, and only to a node that is the cluster's: one of the addresses that
+//!   were configured; or, from https whose certificate was verified, another port of the same host. A token goes to no host that
+//!   nobody listed, and never from https to http. What single sign-on proxies do (a 302 to a page of theirs) would hand them the
+//!   token: that is refused, and it is said where they pointed.
+//! - What Vault says of its own state (`X-Vault-Index`) is sent back with the next request, so that a standby that lags behind says
+//!   412 instead of "permission denied" to a token that it has not heard of yet.
 #![forbid(unsafe_code)]
 
+use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
 use reqwest::Url;
-use reqwest::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
-use reqwest::redirect::Policy;
+use reqwest::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
 use super::answer;
 pub use super::call::ANSWER_LIMIT;
 use super::call::{Call, Repeat, Reply, pause};
-use super::error::{Asked, Refusal, Transport, VaultError};
-use super::route::Route;
-use super::transport::{self, Failure};
-use super::{tls, words};
+use super::error::{Asked, Refusal, Transport, VaultError, Wanted};
+use super::pace::Pace;
+use super::transport::Failure;
+use super::ways::{Way, Ways};
+use super::{tls, words, wrapping};
 use crate::config::Server;
 use crate::secret::Secret;
 
 /// The request header that carries the session's id; Vault's audit log shows it once it is told to.
 pub const SESSION_HEADER: &str = "x-dbt-lease-session";
 
-/// How long an idle connection is kept: load balancers close theirs after about 60 s, Go servers after 5 minutes.
-const IDLE: Duration = Duration::from_secs(55);
-/// The official client's bound on making a connection.
-const CONNECT: Duration = Duration::from_secs(30);
-
 /// What waits between two tries; a test's own waits for nothing.
 pub type Pause = Box<dyn Fn(Duration) -> Pin<Box<dyn Future<Output = ()>>>>;
 
-/// A client of one server, for one session.
+/// A client of one cluster, for one session.
 pub struct Client {
-    http: reqwest::Client,
-    route: Route,
+    ways: Ways,
     namespace: Option<String>,
     timeout: Duration,
     max_retries: u32,
-    verified: bool,
+    follows: bool,
+    wrap_ttl: Option<Duration>,
+    pace: Option<Pace>,
+    /// The newest state that Vault told.
+    index: RefCell<Option<HeaderValue>>,
     pause: Pause,
 }
 
@@ -55,63 +56,20 @@ impl Client {
     /// A client for this server; nothing is sent yet. `session` goes into User-Agent and [`SESSION_HEADER`].
     ///
     /// # Errors
-    /// [`VaultError::Settings`] for an address, certificate or header value that cannot be used.
+    /// [`VaultError::Settings`] for an address, certificate, proxy or header value that cannot be used.
     pub fn new(server: &Server, session: &str) -> Result<Self, VaultError> {
         tls::install_provider();
-        let route = Route::new(server)?;
-        let timeout = server.timeout;
-        let mut builder = reqwest::Client::builder()
-            .default_headers(headers(server, session)?)
-            .user_agent(
-                concat!("dbt-lease/", env!("CARGO_PKG_VERSION")).to_owned()
-                    + &format!(" (session {session})"),
-            )
-            .redirect(Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .referer(false)
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(1)
-            .connect_timeout(CONNECT.min(timeout * 3 / 4));
-        if route.is_https() {
-            builder = builder
-                .tls_certs_only(if server.skip_verify {
-                    Vec::new()
-                } else {
-                    tls::authorities(server)?
-                })
-                .tls_danger_accept_invalid_certs(server.skip_verify);
-            if let Some(identity) = tls::identity(server)? {
-                builder = builder.identity(identity);
-            }
-        } else {
-            builder = builder.tls_certs_only([]);
-        }
-        if let Some(socket) = route.socket() {
-            builder = builder.unix_socket(socket);
-        }
-        if let Some(resolver) = route.resolver() {
-            builder = builder.dns_resolver(resolver);
-        }
-        let http = builder.build().map_err(|error| VaultError::Settings {
-            setting: if server.client_cert.is_some() {
-                "client_cert"
-            } else {
-                "address"
-            },
-            value: server
-                .client_cert
-                .as_ref()
-                .map_or(server.address.clone(), |path| path.display().to_string()),
-            problem: transport::deepest(&error),
-        })?;
+        let agent = concat!("dbt-lease/", env!("CARGO_PKG_VERSION")).to_owned()
+            + &format!(" (session {session})");
         Ok(Self {
-            http,
-            verified: route.is_https() && !server.skip_verify,
-            route,
+            ways: Ways::new(server, headers(server, session)?, agent)?,
             namespace: server.namespace.clone(),
-            timeout,
+            timeout: server.timeout,
             max_retries: server.max_retries,
+            follows: !server.disable_redirects,
+            wrap_ttl: server.wrap_ttl,
+            pace: server.rate_limit.map(Pace::new),
+            index: RefCell::default(),
             pause: Box::new(|time| Box::pin(tokio::time::sleep(time))),
         })
     }
@@ -122,53 +80,105 @@ impl Client {
         self
     }
 
-    /// Sends a request and gives its answer, whatever its status, after the retries that `call.repeat` allows:
+    /// The same client with other name servers for SRV.
+    #[cfg(test)]
+    pub(crate) fn asking(mut self, name_servers: Vec<std::net::SocketAddr>) -> Self {
+        self.ways = self.ways.asking(name_servers);
+        self
+    }
+
+    /// Waits between two tries, also of somebody else's request.
+    pub(crate) async fn wait(&self, time: Duration) {
+        (self.pause)(time).await;
+    }
+
+    /// Waits a random part of `within`: runs that are started in the same minute do not come at once.
+    pub async fn stagger(&self, within: Duration) {
+        if !within.is_zero() {
+            // Without a random number all of a fleet wait alike: worse, not wrong.
+            let part = f64::from(getrandom::u32().unwrap_or(0)) / f64::from(u32::MAX);
+            self.wait(within.mul_f64(part)).await;
+        }
+    }
+
+    /// Sends a request and gives its answer, whatever its status; a secret's by way of a wrapping where that is wanted.
+    pub(crate) async fn send(&self, call: &Call<'_>) -> Result<Reply, VaultError> {
+        match (self.wrap_ttl, &call.wanted) {
+            (Some(ttl), Wanted::Secret { .. }) => wrapping::send(self, call, ttl).await,
+            _ => self.carry(call).await,
+        }
+    }
+
+    /// Sends a request and gives its answer, whatever its status, after the tries that `call.repeat` allows. The next address is
+    /// asked at once; only after all were asked comes a pause, and that is what `max_retries` counts:
     ///
-    /// - no connection: `max_retries` times; a certificate that is refused once is refused always, and not tried again;
-    /// - 429, 412, 473 and a sealed or standby 503, which all mean that nothing was done: `max_retries` times, after what
-    ///   Retry-After asks for (a server that asks for more than `timeout` is not waited for);
+    /// - no connection: the next address, then again; a certificate that is refused once is refused always, and only the next
+    ///   address may have another;
+    /// - 472, 473 and a sealed or standby 503 or 500, which all mean that this node does nothing: the next address, then again;
+    /// - 429 and 412, which mean that nothing was done: again, after what Retry-After asks for (a server that asks for more than
+    ///   `timeout` is not waited for);
     /// - 5xx but 501, and a connection lost before the answer: only with [`Repeat::Always`]. The first loss is tried
     ///   again at once and not counted: the server had closed an idle connection, and that is no trouble of its own;
     /// - an answer that does not come in time: never here.
-    pub(crate) async fn send(&self, call: &Call<'_>) -> Result<Reply, VaultError> {
-        let mut url = self.route.url(call.path)?;
+    pub(crate) async fn carry(&self, call: &Call<'_>) -> Result<Reply, VaultError> {
         let token = call.token.map(sensitive).transpose()?;
-        let mut attempts = 0;
-        let mut retries = 0;
-        let mut redirected = false;
-        let mut lost_before = false;
+        let mut tries = Tries::default();
         loop {
-            attempts += 1;
-            let outcome = self.attempt(call, &url, token.as_ref()).await;
+            self.ways.resolve().await?;
+            let way = self.ways.current();
+            let mut url = way.route.url(call.path)?;
+            if !call.query.is_empty() {
+                url.query_pairs_mut().extend_pairs(&call.query);
+            }
+            if let Some(pace) = &self.pace {
+                let wait = pace.take(Instant::now());
+                if !wait.is_zero() {
+                    (self.pause)(wait).await;
+                }
+            }
+            tries.attempts += 1;
+            tries.round += 1;
+            let outcome = self.attempt(call, &way, &url, token.as_ref()).await?;
             let mut asked = None;
+            let mut again = true;
             match &outcome {
                 Ok(reply) if (300..400).contains(&reply.code) && reply.location.is_some() => {
-                    url = self.follow(call, &url, reply, redirected)?;
-                    redirected = true;
-                    attempts -= 1;
+                    self.follow(call, &way, &url, reply, tries.redirected)?;
+                    tries.redirected = true;
+                    tries.attempts -= 1;
+                    tries.round -= 1;
                     continue;
                 }
-                Ok(reply) if reply.is_worth_another_try(call.repeat) => asked = reply.retry_after,
-                Ok(_) => {}
-                Err(Failure::Lost(_)) if call.repeat == Repeat::Always && !lost_before => {
-                    lost_before = true;
+                Ok(reply) => {
+                    asked = reply.retry_after;
+                    again = reply.is_worth_another_try(call.repeat);
+                }
+                Err(Failure::Lost(_)) if call.repeat == Repeat::Always && !tries.lost => {
+                    tries.lost = true;
+                    tries.round -= 1;
                     continue;
                 }
                 Err(Failure::Lost(_)) if call.repeat == Repeat::Always => {}
-                Err(failure) if failure.is_before_request() => {}
-                Err(_) => retries = self.max_retries,
+                Err(failure) => again = failure.is_before_request(),
             }
-            let done = matches!(&outcome, Ok(reply) if !reply.is_worth_another_try(call.repeat));
-            let wait = pause(retries + 1, asked);
-            let in_time = call
-                .deadline
-                .is_none_or(|deadline| Instant::now() + wait < deadline)
-                && asked.is_none_or(|asked| asked <= self.timeout);
-            if done || retries >= self.max_retries || !in_time {
-                return self.conclude(call, outcome, attempts);
+            let nodes_own = is_this_node_alone(&outcome, call.repeat);
+            if nodes_own && tries.round < self.ways.count() && in_time(call, Duration::ZERO) {
+                tries.elsewhere.push(told(&way, &outcome));
+                self.ways.advance();
+                continue;
             }
-            retries += 1;
-            (self.pause)(wait).await;
+            let wait = pause(tries.retries + 1, asked);
+            let may_wait = in_time(call, wait) && asked.is_none_or(|asked| asked <= self.timeout);
+            if !again || tries.retries >= self.max_retries || !may_wait {
+                return self.conclude(call, &way, outcome, tries);
+            }
+            if nodes_own {
+                self.ways.advance();
+            }
+            tries.retries += 1;
+            tries.round = 0;
+            tries.elsewhere.clear();
+            self.wait(wait).await;
         }
     }
 
@@ -207,11 +217,7 @@ impl Client {
 
     /// A request as messages name it.
     pub(crate) fn asked(&self, call: &Call<'_>) -> Asked {
-        Asked {
-            wanted: call.wanted.clone(),
-            method: call.verb(),
-            url: self.route.shown(call.path),
-        }
+        asked_by(&self.ways.current(), call)
     }
 
     /// A refusal in full.
@@ -232,6 +238,7 @@ impl Client {
             errors,
             from_vault: listed.is_some(),
             attempts: reply.attempts,
+            elsewhere: reply.elsewhere.clone(),
             wait: reply.retry_after.filter(|wait| *wait > self.timeout),
         }))
     }
@@ -239,43 +246,60 @@ impl Client {
     fn conclude(
         &self,
         call: &Call<'_>,
+        way: &Way,
         outcome: Result<Reply, Failure>,
-        attempts: u32,
+        tries: Tries,
     ) -> Result<Reply, VaultError> {
         match outcome {
             Ok(mut reply) => {
-                reply.attempts = attempts;
+                reply.attempts = tries.attempts;
+                reply.elsewhere = tries.elsewhere;
                 Ok(reply)
             }
             Err(Failure::TooLarge) => Err(VaultError::TooLarge {
-                asked: Box::new(self.asked(call)),
+                asked: Box::new(asked_by(way, call)),
                 limit: ANSWER_LIMIT,
             }),
             Err(failure) => Err(VaultError::Transport(Box::new(Transport {
-                asked: self.asked(call),
-                cause: failure.into_cause(),
-                attempts,
+                asked: asked_by(way, call),
+                cause: failure.cause(),
+                attempts: tries.attempts,
+                proxy: way
+                    .proxy
+                    .as_ref()
+                    .map(|proxy| (proxy.shown(), proxy.said.clone())),
+                elsewhere: tries.elsewhere,
             }))),
         }
     }
 
+    /// One try. The outer error is a setting that cannot be used.
     async fn attempt(
         &self,
         call: &Call<'_>,
+        way: &Way,
         url: &Url,
         token: Option<&HeaderValue>,
-    ) -> Result<Reply, Failure> {
+    ) -> Result<Result<Reply, Failure>, VaultError> {
+        let http = way.client(&self.ways)?;
         let start = Instant::now();
         let end = call.deadline.map_or(start + self.timeout, |deadline| {
             deadline.min(start + self.timeout)
         });
+        let index = self.index.borrow().clone();
         let work = async {
-            let mut request = self.http.request(call.method.clone(), url.clone());
-            if let Some(host) = self.route.host_header(url) {
+            let mut request = http.request(call.method.clone(), url.clone());
+            if let Some(host) = way.route.host_header(url) {
                 request = request.header(HOST, host);
             }
             if let Some(token) = token {
                 request = request.header("x-vault-token", token.clone());
+            }
+            if let Some(ttl) = call.wrap {
+                request = request.header("x-vault-wrap-ttl", ttl.as_secs().max(1));
+            }
+            if let Some(index) = index {
+                request = request.header(INDEX, index);
             }
             if let Some(body) = &call.body {
                 // hyper owns this copy; the allocator that zeroes on free wipes it.
@@ -284,43 +308,50 @@ impl Client {
                     .body(body.to_vec());
             }
             let response = request.send().await.map_err(|error| Failure::of(&error))?;
+            if let Some(index) = response.headers().get(INDEX) {
+                self.index.replace(Some(index.clone()));
+            }
             Reply::read(response).await
         };
-        match tokio::time::timeout_at(end, work).await {
+        Ok(match tokio::time::timeout_at(end, work).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Failure::NoAnswer {
                 millis: end.saturating_duration_since(start).as_millis(),
             }),
-        }
+        })
     }
 
-    /// Where a redirect leads, if we go there.
+    /// Goes the way that a redirect points to, if we go there.
     fn follow(
         &self,
         call: &Call<'_>,
+        way: &Way,
         from: &Url,
         reply: &Reply,
         redirected: bool,
-    ) -> Result<Url, VaultError> {
+    ) -> Result<(), VaultError> {
         let location = reply.location.as_deref().unwrap_or_default();
         let refuse = |why| VaultError::Redirected {
-            asked: Box::new(self.asked(call)),
+            asked: Box::new(asked_by(way, call)),
             code: reply.code,
             to: words::tame(location, &call.hidden()),
             why,
         };
+        if !self.follows {
+            return Err(refuse("`disable_redirects` is set"));
+        }
         if redirected {
             return Err(refuse("it is the second redirect"));
         }
         if !matches!(reply.code, 307 | 308) {
             return Err(refuse("Vault redirects with 307 only"));
         }
-        let here = self.route.visible(from);
+        let here = way.route.visible(from);
         let to = here
             .join(location)
             .map_err(|_| refuse("it is not an address"))?;
         if to.path() != here.path()
-            || to.query().is_some()
+            || to.query() != here.query()
             || !to.username().is_empty()
             || to.password().is_some()
         {
@@ -329,15 +360,74 @@ impl Client {
         if to == here {
             return Err(refuse("it leads back to itself"));
         }
-        match (here.scheme(), to.scheme()) {
-            ("https", "https") => {}
-            ("https", _) => return Err(refuse("it leads from https to http")),
-            _ => return Err(refuse("without TLS nobody has proven to be Vault")),
+        if here.scheme() == "https" && to.scheme() != "https" {
+            return Err(refuse("it leads from https to http"));
         }
-        if !self.verified {
+        let origin = to.origin().ascii_serialization();
+        if self.ways.take_listed(&origin) {
+            return Ok(());
+        }
+        if here.scheme() != "https" {
+            return Err(refuse("without TLS nobody has proven to be Vault"));
+        }
+        if !way.verified {
             return Err(refuse("the server's certificate was not verified"));
         }
-        Ok(self.route.hidden(to))
+        if to.host() != here.host() {
+            return Err(refuse("it leads to a host that is not listed"));
+        }
+        let below = to.path().strip_suffix(&format!("/v1/{}", call.path));
+        self.ways
+            .take_new(&format!("{origin}{}", below.unwrap_or_default()))
+    }
+}
+
+/// How a request went so far.
+#[derive(Default)]
+struct Tries {
+    /// Requests that were answered by no redirect.
+    attempts: u32,
+    /// Pauses.
+    retries: u32,
+    /// Addresses asked since the last pause.
+    round: usize,
+    redirected: bool,
+    lost: bool,
+    /// What the other addresses said since the last pause.
+    elsewhere: Vec<String>,
+}
+
+/// `X-Vault-Index`
+const INDEX: &str = "x-vault-index";
+
+/// Whether the trouble is this node's, and nothing was done there that another node could do twice.
+fn is_this_node_alone(outcome: &Result<Reply, Failure>, repeat: Repeat) -> bool {
+    match outcome {
+        Ok(reply) => reply.is_nodes_own(),
+        Err(Failure::Before(_) | Failure::Tls(_)) => true,
+        Err(Failure::Lost(_)) => repeat == Repeat::Always,
+        Err(Failure::NoAnswer { .. } | Failure::TooLarge) => false,
+    }
+}
+
+fn in_time(call: &Call<'_>, wait: Duration) -> bool {
+    call.deadline
+        .is_none_or(|deadline| Instant::now() + wait < deadline)
+}
+
+/// What an address said, for people.
+fn told(way: &Way, outcome: &Result<Reply, Failure>) -> String {
+    match outcome {
+        Ok(reply) => format!("{} answered {}", way.route.address(), reply.code),
+        Err(failure) => format!("{}: {}", way.route.address(), failure.cause()),
+    }
+}
+
+fn asked_by(way: &Way, call: &Call<'_>) -> Asked {
+    Asked {
+        wanted: call.wanted.clone(),
+        method: call.verb(),
+        url: way.route.shown(call.path),
     }
 }
 
@@ -345,7 +435,7 @@ impl fmt::Debug for Client {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Client")
-            .field("address", &self.route.shown(""))
+            .field("address", &self.ways.current().route.address())
             .finish_non_exhaustive()
     }
 }
@@ -356,6 +446,27 @@ fn headers(server: &Server, session: &str) -> Result<HeaderMap, VaultError> {
     headers.insert(SESSION_HEADER, plain("session", session)?);
     if let Some(namespace) = &server.namespace {
         headers.insert("x-vault-namespace", plain("namespace", namespace)?);
+    }
+    for header in &server.headers {
+        let wrong = |problem: String| VaultError::Settings {
+            setting: "headers",
+            value: header.name.clone(),
+            problem,
+        };
+        if let Some(variable) = &header.variable
+            && header.value.is_empty()
+        {
+            return Err(wrong(format!("the variable {variable} is not set")));
+        }
+        let name = HeaderName::from_bytes(header.name.as_bytes());
+        let value = HeaderValue::from_str(header.value.expose());
+        let (Ok(name), Ok(mut value)) = (name, value) else {
+            return Err(wrong(
+                "it holds characters that no HTTP header can carry".to_owned(),
+            ));
+        };
+        value.set_sensitive(true);
+        headers.insert(name, value);
     }
     Ok(headers)
 }

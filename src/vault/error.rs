@@ -2,10 +2,11 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::path::PathBuf;
 
 use super::hint;
-pub use super::reason::{Cause, Missing, Place, SourceProblem, Tampering, TlsProblem};
+pub use super::reason::{
+    BrowserProblem, Cause, IdentityProblem, Missing, Place, SourceProblem, Tampering, TlsProblem,
+};
 
 /// A failure of the layer that talks to Vault.
 #[derive(Debug, thiserror::Error)]
@@ -53,16 +54,24 @@ pub enum VaultError {
         why: Missing,
     },
     /// The wrapped secret id is not as whoever wrapped it left it.
-    #[error("unwrap the secret id of `{file}`: {tampering}", file = file.display())]
+    #[error("unwrap the secret id of {place}: {tampering}")]
     Wrapping {
-        /// The file that holds the wrapping token.
-        file: PathBuf,
+        /// What holds the wrapping token.
+        place: Place,
+        /// What was found.
+        tampering: Tampering,
+    },
+    /// A secret's wrapped answer is not as Vault made it.
+    #[error("{asked}: its wrapped answer: {tampering}")]
+    Exchanged {
+        /// What was asked.
+        asked: Box<Asked>,
         /// What was found.
         tampering: Tampering,
     },
     /// The login asks for a second factor.
     #[error(
-        "log in by {method} at `auth/{mount}`: Vault asks for multi-factor authentication, which a run cannot give"
+        "log in by {method} at `auth/{mount}`: Vault asks for multi-factor authentication, and nobody is here to give it"
     )]
     SecondFactor {
         /// The method.
@@ -76,7 +85,43 @@ pub enum VaultError {
         /// Where was looked, in order.
         looked: Vec<String>,
     },
-    /// A file or variable that holds a part of the login.
+    /// A login in the browser.
+    #[error("log in by oidc at `auth/{mount}`: {problem}")]
+    Browser {
+        /// Its mount.
+        mount: String,
+        /// Why it came to nothing.
+        problem: Box<BrowserProblem>,
+    },
+    /// Something that a person has to do, and nobody is there, or nothing was typed.
+    #[error("log in by {method} at `auth/{mount}`: {what} needs a person, and nobody answered")]
+    NobodyToAsk {
+        /// `the password`, `the login in the browser`
+        what: &'static str,
+        /// The method.
+        method: &'static str,
+        /// Its mount.
+        mount: String,
+    },
+    /// `method: jwt`, and no identity token here.
+    #[error("find an identity token for the role `{role}` of `auth/{mount}`: {why}")]
+    NoIdentity {
+        /// The role.
+        role: String,
+        /// The method's mount.
+        mount: String,
+        /// What was looked for.
+        why: String,
+    },
+    /// The CI system or cloud that we run in gives no identity token.
+    #[error("get an identity token from {system}: {problem}")]
+    Identity {
+        /// `GitHub Actions`, …
+        system: &'static str,
+        /// Why.
+        problem: Box<IdentityProblem>,
+    },
+    /// A file, variable or program that gives a part of the login.
     #[error("read the {what} from {place}: {problem}")]
     Source {
         /// `role id`, `secret id`, `wrapping token`, `token`.
@@ -117,9 +162,13 @@ impl VaultError {
             Self::Redirected { .. } => "vault_redirect",
             Self::TooLarge { .. } | Self::BadAnswer { .. } => "vault_bad_answer",
             Self::NoData { .. } => "vault_no_data",
-            Self::Wrapping { .. } => "vault_wrapping_tampered",
+            Self::Wrapping { .. } | Self::Exchanged { .. } => "vault_wrapping_tampered",
             Self::SecondFactor { .. } => "vault_second_factor",
             Self::NoToken { .. } => "vault_no_token",
+            Self::Browser { .. } => "login_browser",
+            Self::NobodyToAsk { .. } => "login_nobody_to_ask",
+            Self::NoIdentity { .. } => "login_no_identity",
+            Self::Identity { .. } => "login_identity",
             Self::Source { .. } => "login_source",
             Self::Settings { .. } => "vault_settings",
         }
@@ -147,6 +196,15 @@ pub enum Wanted {
         /// `approle`, …
         method: &'static str,
         /// Its mount, below `auth/`.
+        mount: String,
+        /// The role, where it is known by a name.
+        role: Option<String>,
+        /// What the credential says of itself, where it does: `issuer …, audience …, expired 3 min ago`.
+        about: Option<String>,
+    },
+    /// The second factor of a login.
+    SecondFactor {
+        /// The login's mount, below `auth/`.
         mount: String,
     },
     /// What the user's token is.
@@ -181,6 +239,8 @@ pub enum Wanted {
     },
     /// The end of our token.
     RevokeToken,
+    /// The end of a killed session's token.
+    RevokeAccessor,
 }
 
 impl Wanted {
@@ -212,10 +272,13 @@ impl Wanted {
             Self::RevokeToken => {
                 Some(r#"path "auth/token/revoke-self" { capabilities = ["update"] }"#.to_owned())
             }
+            Self::RevokeAccessor => Some(
+                r#"path "auth/token/revoke-accessor" { capabilities = ["update"] }"#.to_owned(),
+            ),
             Self::LookupToken => {
                 Some(r#"path "auth/token/lookup-self" { capabilities = ["read"] }"#.to_owned())
             }
-            Self::Login { .. } | Self::Unwrap => None,
+            Self::Login { .. } | Self::SecondFactor { .. } | Self::Unwrap => None,
         }
     }
 }
@@ -223,8 +286,14 @@ impl Wanted {
 impl fmt::Display for Wanted {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Login { method, mount } => {
+            Self::Login { method, mount, .. } => {
                 write!(formatter, "log in by {method} at `auth/{mount}`")
+            }
+            Self::SecondFactor { mount } => {
+                write!(
+                    formatter,
+                    "give the second factor of the login at `auth/{mount}`"
+                )
             }
             Self::LookupToken => formatter.write_str("look up the token"),
             Self::Unwrap => formatter.write_str("unwrap the secret id"),
@@ -239,6 +308,7 @@ impl fmt::Display for Wanted {
             Self::RenewToken => formatter.write_str("renew the session's token"),
             Self::LookupLease { path } => write!(formatter, "look up the lease of `{path}`"),
             Self::RevokeToken => formatter.write_str("revoke the session's token"),
+            Self::RevokeAccessor => formatter.write_str("revoke the killed session's token"),
         }
     }
 }
@@ -275,6 +345,8 @@ pub struct Refusal {
     pub from_vault: bool,
     /// How often it was asked.
     pub attempts: u32,
+    /// What the other addresses said, where there are any.
+    pub elsewhere: Vec<String>,
     /// How long the server asks to wait, where that is why we gave up.
     pub wait: Option<std::time::Duration>,
 }
@@ -314,7 +386,8 @@ impl fmt::Display for Refusal {
         if !self.from_vault {
             formatter.write_str(", not in Vault's form")?;
         }
-        write!(formatter, ": {}", self.words())
+        write!(formatter, ": {}", self.words())?;
+        elsewhere(formatter, &self.elsewhere)
     }
 }
 
@@ -327,6 +400,10 @@ pub struct Transport {
     pub cause: Cause,
     /// How often it was tried.
     pub attempts: u32,
+    /// The proxy before it, and who says so.
+    pub proxy: Option<(String, String)>,
+    /// What the other addresses said, where there are any.
+    pub elsewhere: Vec<String>,
 }
 
 impl std::error::Error for Transport {}
@@ -337,6 +414,15 @@ impl fmt::Display for Transport {
         if self.attempts > 1 {
             write!(formatter, " (tried {} times)", self.attempts)?;
         }
-        Ok(())
+        if let Some((proxy, said)) = &self.proxy {
+            write!(formatter, " (through the proxy {proxy}, by {said})")?;
+        }
+        elsewhere(formatter, &self.elsewhere)
     }
+}
+
+fn elsewhere(formatter: &mut fmt::Formatter<'_>, others: &[String]) -> fmt::Result {
+    others
+        .iter()
+        .try_for_each(|other| write!(formatter, "; before that {other}"))
 }

@@ -5,12 +5,12 @@ use std::time::{Duration, SystemTime};
 
 use super::auth::{Token, TokenKind, login};
 use super::error::{Cause, VaultError};
-use super::lease::{Lease, LeaseId};
+use super::lease::{Lease, LeaseId, Revocation};
 use super::secret::read;
 use super::stub::Step::{Answer, AnswerThenClose, Close, Endless, Hang};
 use super::stub::{Stub, client, credentials, json, no_content, refusal, token, warehouse};
 use super::take_back::{Returned, TokenEnd, take_back};
-use crate::config::{Auth, Operation, RoleId, SecretId, SecretRequest, Server};
+use crate::config::{AppRole, Auth, Operation, RoleId, SecretId, SecretRequest, Server};
 use crate::secret::Secret;
 use crate::variables::Variables;
 
@@ -35,6 +35,7 @@ fn lease() -> Lease {
         issued: SystemTime::now(),
         duration: Duration::from_secs(900),
         renewable: true,
+        revocation: Revocation::Ends,
     }
 }
 
@@ -568,12 +569,12 @@ async fn what_the_end_of_the_token_does_not_sweep_is_not_asked_for_twice() {
 
 #[tokio::test]
 async fn logins_that_give_no_token_are_refused() {
-    let auth = Auth::AppRole {
+    let auth = Auth::AppRole(AppRole {
         mount: "approle".to_owned(),
         role_id: RoleId::Literal("role".to_owned()),
         secret_id: SecretId::Variable("SECRET_ID".to_owned()),
         role: None,
-    };
+    });
     let variables: Variables = [("SECRET_ID", "s3cret-id"), ("VAULT_TOKEN", "s.t\u{f6}ken")]
         .into_iter()
         .collect();
@@ -603,8 +604,9 @@ async fn logins_that_give_no_token_are_refused() {
     assert_eq!(
         said(&error, &stub),
         (
-            "log in by approle at `auth/approle`: Vault asks for multi-factor authentication, which a run cannot give".to_owned(),
-            "exempt this role from the login enforcement (`identity/mfa/login-enforcement`), or use another method".to_owned()
+            "log in by approle at `auth/approle`: Vault asks for multi-factor authentication, and nobody is here to give it".to_owned(),
+            "a person gives it on a terminal, never in CI; exempt a machine's role from the login enforcement \
+             (`identity/mfa/login-enforcement`), or use another method".to_owned()
         )
     );
     let error = login(&client, &auth, &variables)

@@ -2,8 +2,8 @@
 #![forbid(unsafe_code)]
 
 use super::error::{
-    Cause, Missing, Place, Refusal, SourceProblem, Tampering, TlsProblem, Transport, VaultError,
-    Wanted,
+    BrowserProblem, Cause, IdentityProblem, Missing, Place, Refusal, SourceProblem, Tampering,
+    TlsProblem, Transport, VaultError, Wanted,
 };
 
 /// The cure, where it is known.
@@ -12,28 +12,45 @@ pub(crate) fn of(error: &VaultError) -> Option<String> {
         VaultError::Refused(refusal) => refused(refusal),
         VaultError::Transport(transport) => no_answer(transport),
         VaultError::Redirected { to, .. } => Some(format!(
-            "if `{}` is the same cluster's, set `vault.address` to it; else ask who stands between us and Vault",
+            "if `{0}` is the same cluster's, set `vault.address` to it, or list both: `address: [HERE, {0}]`; else ask who stands between us and Vault",
             origin(to)
         )),
         VaultError::TooLarge { .. } | VaultError::BadAnswer { .. } => {
             Some("is that address Vault's? `curl ADDRESS/v1/sys/health` answers with its version".to_owned())
         }
         VaultError::NoData { why, asked } => no_data(why, &asked.wanted),
-        VaultError::Wrapping { file, tampering } => Some(match tampering {
+        VaultError::Wrapping { place, tampering } => Some(match tampering {
             Tampering::Spent => format!(
                 "if no run of yours unwrapped it, treat the secret id as stolen: destroy it by the accessor that its \
-                 wrapping answer showed; then wrap a new one into `{}`",
-                file.display()
+                 wrapping answer showed; then wrap a new one into {place}"
             ),
             Tampering::Foreign { expected, .. } => format!(
-                "find out who wrote `{}`; a new one: `bao write -wrap-ttl=5m -f {expected}`",
-                file.display()
+                "find out who wrote {place}; a new one: `bao write -wrap-ttl=5m -f {expected}`"
             ),
         }),
+        VaultError::Exchanged { .. } => Some(
+            "somebody between this machine and Vault took the answer, or `wrap_ttl` is shorter than the way: look for the wrapping token's accessor in Vault's audit log".to_owned(),
+        ),
         VaultError::SecondFactor { .. } => {
-            Some("exempt this role from the login enforcement (`identity/mfa/login-enforcement`), or use another method".to_owned())
+            Some("a person gives it on a terminal, never in CI; exempt a machine's role from the login enforcement (`identity/mfa/login-enforcement`), or use another method".to_owned())
         }
         VaultError::NoToken { .. } => Some("`bao login` writes ~/.vault-token; or set VAULT_TOKEN".to_owned()),
+        VaultError::NobodyToAsk { method: "oidc", .. } => Some(
+            "a person logs in on a terminal, never in CI; machines log in by another method (`method: jwt`)".to_owned(),
+        ),
+        VaultError::NobodyToAsk { what, .. } => Some(format!(
+            "{what} is asked for on a terminal alone, and never in CI; elsewhere say where it is: `password: {{file: FILE}}`"
+        )),
+        VaultError::Browser { mount, problem } => browser(mount, problem),
+        VaultError::NoIdentity { why, .. } => Some(
+            if why.contains("SPIFFE") {
+                "let spiffe-helper write the token to a file, and name it: `token: {file: FILE}`"
+            } else {
+                "say where it is: `token: {file: FILE}`, `{env: VARIABLE}` or `{command: [PROGRAM, ARGUMENT]}`; people log in by another method (`method: oidc`)"
+            }
+            .to_owned(),
+        ),
+        VaultError::Identity { problem, .. } => identity(problem),
         VaultError::Source { place, problem, .. } => source(place, problem),
         VaultError::Settings { .. } => None,
     }
@@ -52,6 +69,10 @@ fn refused(refusal: &Refusal) -> Option<String> {
         503 if refusal.says("sealed") => {
             Some("Vault is sealed: an operator has to unseal it (`bao operator unseal`), then run again".to_owned())
         }
+        429 if refusal.says("lease count") => Some(
+            "this path has as many leases as its quota allows: end what is left (`dbt-lease sweep`), set `start_jitter:`, or raise it (`bao list sys/quotas/lease-count`)".to_owned(),
+        ),
+        472 | 473 => Some("this node is a secondary or a standby: set `vault.address` to the primary, or list its nodes".to_owned()),
         429 => Some(
             "a quota of Vault's is used up: start fewer runs at once, or raise it (`bao list sys/quotas/rate-limit`)".to_owned(),
         ),
@@ -59,7 +80,15 @@ fn refused(refusal: &Refusal) -> Option<String> {
             Some(format!("check `vault.namespace`{}", refusal.namespace.as_ref().map_or(String::new(), |name| format!(": Vault has no `{name}`"))))
         }
         _ => match &refusal.asked.wanted {
-            Wanted::Login { method, mount } => login(refusal, method, mount),
+            Wanted::Login {
+                method,
+                mount,
+                role,
+                about,
+            } => login(refusal, (method, mount), role.as_deref(), about.as_deref()),
+            Wanted::SecondFactor { .. } => Some(
+                "the code is wrong, was used before, or came too late: run again and type a fresh one".to_owned(),
+            ),
             wanted @ Wanted::Secret { .. } => secret(refusal, wanted),
             wanted if refusal.code == 403 => denied(wanted),
             Wanted::RevokeLease { .. } if refusal.says("failed to revoke") || matches!(refusal.code, 400 | 500) => Some(
@@ -72,18 +101,103 @@ fn refused(refusal: &Refusal) -> Option<String> {
     }
 }
 
-fn login(refusal: &Refusal, method: &str, mount: &str) -> Option<String> {
-    match refusal.code {
+fn login(
+    refusal: &Refusal,
+    (method, mount): (&str, &str),
+    role: Option<&str>,
+    about: Option<&str>,
+) -> Option<String> {
+    let role = role.unwrap_or("ROLE");
+    let role_of = || format!("`bao read auth/{mount}/role/{role}`");
+    let cure = match refusal.code {
         400 if method == "approle" => Some(
             "the role id or the secret id is wrong, expired, used up, or bound to other addresses (Vault does not say \
              which): issue a new secret id (`bao write -f auth/MOUNT/role/ROLE/secret-id`)"
-                .replace("MOUNT", mount),
+                .replace("MOUNT", mount)
+                .replace("ROLE", role),
         ),
+        400 if matches!(method, "userpass" | "ldap" | "okta") => Some(
+            "the name or the password is wrong, or the account is locked for a while (Vault does not say which)".to_owned(),
+        ),
+        400 if method == "cert" && (refusal.says("tls connection required") || refusal.says("no client certificate")) => Some(
+            "none was seen: it can be shown over https alone, and what ends TLS before Vault (a proxy) must pass it on; check `vault.address`".to_owned(),
+        ),
+        400 if method == "cert" => Some(format!(
+            "no certificate role of the mount knows `client_cert`, or its names or time are not the role's: `bao list auth/{mount}/certs`"
+        )),
+        403 if method == "kubernetes" && refusal.says("not authorized") => Some(format!(
+            "the role is bound to another service account or namespace than this pod's: {}",
+            role_of()
+        )),
+        403 if method == "kubernetes" => Some(format!(
+            "the cluster does not accept the token (expired, another cluster's, another audience), or kubernetes is not enabled at `auth/{mount}` (`bao auth list`)"
+        )),
+        400 if refusal.says("could not be found") || refusal.says("invalid role name") => Some(format!(
+            "there is no such role: `bao list auth/{mount}/role`, or correct `role:` in dbt-lease.yml"
+        )),
+        400 if refusal.says("audience") => Some(format!(
+            "the role's `bound_audiences` and the token's audience differ: set one to the other ({})",
+            role_of()
+        )),
+        400 if refusal.says("expired") => Some(
+            "the token's time is over, or a clock is wrong (`date`): a token is to be made for each run".to_owned(),
+        ),
+        400 if refusal.says("issuer") => Some(format!(
+            "the mount's `bound_issuer` is another one than the token's: `bao read auth/{mount}/config`"
+        )),
+        400 if refusal.says("signature") || refusal.says("no known key") => Some(format!(
+            "the token was not signed by a key of the mount's: is it this CI's? `bao read auth/{mount}/config` (jwks_url, oidc_discovery_url)"
+        )),
+        400 if refusal.says("claim") => Some(format!(
+            "the role is bound to another branch, environment or project than this run's: `bound_claims` of {}",
+            role_of()
+        )),
         403 | 404 => Some(format!(
             "is {method} enabled at `auth/{mount}`{}? (`bao auth list`); else set `mount:` or `namespace:`",
             refusal.namespace.as_ref().map_or(String::new(), |name| format!(" in namespace `{name}`"))
         )),
         _ => None,
+    };
+    match (cure, about) {
+        (Some(cure), Some(about)) => Some(format!("{cure}; the token says of itself: {about}")),
+        (None, Some(about)) => Some(format!("the token says of itself: {about}")),
+        (cure, None) => cure,
+    }
+}
+
+fn browser(mount: &str, problem: &BrowserProblem) -> Option<String> {
+    match problem {
+        BrowserProblem::Port { .. } => Some(
+            "another login waits there, or another program: end it, or set `port:` (the role must allow `http://localhost:PORT/oidc/callback`)"
+                .to_owned(),
+        ),
+        BrowserProblem::NotAllowed { role, redirect_uri } if redirect_uri.is_empty() => Some(format!(
+            "is there such a role, with `callback_mode=device`? `bao read auth/{mount}/role/{role}`"
+        )),
+        BrowserProblem::NotAllowed { role, redirect_uri } => Some(format!(
+            "is there such a role, and does it allow the way back? `bao read auth/{mount}/role/{role}` (allowed_redirect_uris: `{redirect_uri}`)"
+        )),
+        BrowserProblem::Refused { .. } => {
+            Some("log in as somebody who may, or have the provider's administrator allow it".to_owned())
+        }
+        BrowserProblem::TooLate { .. } => Some(
+            "run again; where the browser is on another machine, forward the port (`ssh -L 8250:localhost:8250`) or use `mode: device`".to_owned(),
+        ),
+        BrowserProblem::NoAddress => None,
+    }
+}
+
+fn identity(problem: &IdentityProblem) -> Option<String> {
+    match problem {
+        IdentityProblem::NotSet { cure, .. } => Some(cure.clone()),
+        IdentityProblem::NotAnAddress { .. } => None,
+        IdentityProblem::Refused { .. } | IdentityProblem::NoToken { .. } => Some(
+            "run the job again; where that does not help, look at the system's own status"
+                .to_owned(),
+        ),
+        IdentityProblem::NoAnswer { .. } => {
+            Some("may this machine reach it? (HTTPS_PROXY is obeyed)".to_owned())
+        }
     }
 }
 
@@ -124,6 +238,9 @@ fn denied(wanted: &Wanted) -> Option<String> {
 
 fn no_answer(transport: &Transport) -> Option<String> {
     match &transport.cause {
+        Cause::Name(_) | Cause::Connect(_) if transport.proxy.is_some() => transport.proxy.as_ref().map(|(proxy, said)| {
+            format!("does the proxy {proxy} let this machine reach Vault? {said} says to use it; NO_PROXY, or `http_proxy: none`, goes around it")
+        }),
         Cause::Name(_) => Some("check the host in `vault.address` (or BAO_ADDR, VAULT_ADDR), and this machine's DNS".to_owned()),
         Cause::Connect(_) => {
             Some("is Vault running there, and may this machine reach it? check `vault.address` (or BAO_ADDR, VAULT_ADDR)".to_owned())
@@ -177,6 +294,18 @@ fn source(place: &Place, problem: &SourceProblem) -> Option<String> {
         (Place::Variable(name), SourceProblem::NotSet | SourceProblem::Empty) => Some(format!(
             "set {name} in the environment of this run (a CI's secret, masked)"
         )),
+        (Place::Command(_), SourceProblem::NoProgram) => Some(
+            "install it, or correct `command:` in dbt-lease.yml; a path that begins with `./` is below dbt-lease.yml".to_owned(),
+        ),
+        (Place::Command(words), SourceProblem::Failed { .. } | SourceProblem::TooSlow { .. }) => {
+            Some(format!("run it by hand: `{words}`"))
+        }
+        (Place::Command(words), SourceProblem::NotText | SourceProblem::Empty) => Some(format!(
+            "it is to print the value alone, in one line: `{words}`"
+        )),
+        (_, SourceProblem::OtherAudience { .. }) => Some(
+            "have the token made for the audience that dbt-lease.yml names, or correct `audience:`".to_owned(),
+        ),
         (Place::File(path), SourceProblem::NotAllowed) => Some(format!(
             "run as its owner, or let this user read it: `ls -l {}`",
             path.display()

@@ -29,12 +29,18 @@ pub mod take_back;
 mod answer;
 mod call;
 mod hint;
+mod pace;
 mod reason;
 mod route;
+mod srv;
 mod tls;
 mod transport;
+mod ways;
 mod words;
+mod wrapping;
 
+#[cfg(test)]
+mod cluster;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]

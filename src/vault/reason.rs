@@ -170,6 +170,8 @@ pub enum Place {
     Variable(String),
     /// dbt-lease.yml itself.
     Literal,
+    /// A program that prints it, with its arguments.
+    Command(String),
 }
 
 impl fmt::Display for Place {
@@ -178,6 +180,7 @@ impl fmt::Display for Place {
             Self::File(path) => write!(formatter, "`{}`", path.display()),
             Self::Variable(name) => write!(formatter, "the variable {name}"),
             Self::Literal => formatter.write_str("dbt-lease.yml"),
+            Self::Command(words) => write!(formatter, "the command `{words}`"),
         }
     }
 }
@@ -202,6 +205,29 @@ pub enum SourceProblem {
     },
     /// Not UTF-8, or with control characters or several lines in it.
     NotText,
+    /// Not a name that can stand in a path.
+    NotAName,
+    /// There is no such program.
+    NoProgram,
+    /// The program failed.
+    Failed {
+        /// How it ended.
+        status: String,
+        /// Its own words, tamed.
+        said: String,
+    },
+    /// The program did not end in time.
+    TooSlow {
+        /// The bound.
+        seconds: u64,
+    },
+    /// An identity token for somebody else: not sent.
+    OtherAudience {
+        /// Whom it is for, in its own words, tamed.
+        found: String,
+        /// Whom dbt-lease.yml names.
+        expected: String,
+    },
     /// Any other trouble of the system.
     Io(String),
 }
@@ -216,7 +242,148 @@ impl fmt::Display for SourceProblem {
             Self::Empty => formatter.write_str("it is empty"),
             Self::TooLong { limit } => write!(formatter, "it is longer than {limit} bytes"),
             Self::NotText => formatter.write_str("it is not one line of text"),
+            Self::NotAName => formatter.write_str(
+                "it is not a name of letters, digits and `._@-`, and others cannot stand in the login's path",
+            ),
+            Self::NoProgram => formatter.write_str("there is no such program"),
+            Self::Failed { status, said } if said.is_empty() => {
+                write!(formatter, "it failed ({status}) and said nothing")
+            }
+            Self::Failed { status, said } => write!(formatter, "it failed ({status}): {said}"),
+            Self::TooSlow { seconds } => write!(formatter, "it did not end within {seconds} s"),
+            Self::OtherAudience { found, expected } => write!(
+                formatter,
+                "it is for the audience `{found}`, and `audience:` says `{expected}`: it was not sent"
+            ),
             Self::Io(words) => formatter.write_str(words),
+        }
+    }
+}
+
+/// Why a login in the browser came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BrowserProblem {
+    /// The port that the browser is to come back to cannot be had.
+    Port {
+        /// The port.
+        port: u16,
+        /// The system's words.
+        words: String,
+    },
+    /// Vault gives no address to log in at: it does not know the role, or the role does not allow where the browser comes back to.
+    NotAllowed {
+        /// The role.
+        role: String,
+        /// Where the browser comes back to.
+        redirect_uri: String,
+    },
+    /// Vault gives something else than an address.
+    NoAddress,
+    /// The provider refused.
+    Refused {
+        /// Its words, tamed.
+        said: String,
+    },
+    /// Nobody logged in.
+    TooLate {
+        /// How long was waited.
+        seconds: u64,
+    },
+}
+
+impl fmt::Display for BrowserProblem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port { port, words } => {
+                write!(
+                    formatter,
+                    "port {port} of this machine cannot be listened at: {words}"
+                )
+            }
+            Self::NotAllowed { role, redirect_uri } => write!(
+                formatter,
+                "Vault gives no address to log in at for the role `{role}` and the way back `{redirect_uri}`"
+            ),
+            Self::NoAddress => {
+                formatter.write_str("Vault's answer holds no address that a browser could open")
+            }
+            Self::Refused { said } => write!(formatter, "the identity provider refused: {said}"),
+            Self::TooLate { seconds } => write!(formatter, "nobody logged in within {seconds} s"),
+        }
+    }
+}
+
+/// Why a CI system or cloud gave no identity token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IdentityProblem {
+    /// The variable that holds it, or says where to ask for it, is not set.
+    NotSet {
+        /// Its name.
+        variable: String,
+        /// What to do.
+        cure: String,
+    },
+    /// The variable says an address that a secret must not be sent to.
+    NotAnAddress {
+        /// Its name.
+        variable: String,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// It was asked, and refused.
+    Refused {
+        /// Where.
+        address: String,
+        /// The HTTP status.
+        code: u16,
+        /// Its words, tamed.
+        said: String,
+    },
+    /// It did not answer.
+    NoAnswer {
+        /// Where.
+        address: String,
+        /// Why.
+        cause: Cause,
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// Its answer holds no token.
+    NoToken {
+        /// Where.
+        address: String,
+    },
+}
+
+impl fmt::Display for IdentityProblem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotSet { variable, .. } => write!(formatter, "{variable} is not set"),
+            Self::NotAnAddress { variable, problem } => {
+                write!(
+                    formatter,
+                    "the address in {variable} cannot be used: {problem}"
+                )
+            }
+            Self::Refused {
+                address,
+                code,
+                said,
+            } => write!(formatter, "{address} answered {code}: {said}"),
+            Self::NoAnswer {
+                address,
+                cause,
+                attempts,
+            } => {
+                write!(formatter, "{address}: {cause}")?;
+                if *attempts > 1 {
+                    write!(formatter, " (tried {attempts} times)")?;
+                }
+                Ok(())
+            }
+            Self::NoToken { address } => {
+                write!(formatter, "the answer of {address} holds no token")
+            }
         }
     }
 }

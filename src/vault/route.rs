@@ -1,8 +1,9 @@
 //! Where requests go: the address as people write it, and as the HTTP client needs it.
 //!
-//! Two addresses need a disguise. `unix:///path` becomes `http://localhost`, sent through the socket. With
+//! Some addresses need a disguise. `unix:///path` becomes `http://localhost`, sent through the socket. With
 //! `tls_server_name` the URL carries that name, since rustls takes the name to ask for and to verify from there; a
-//! resolver leads it to the real host, and the Host header tells the real one.
+//! resolver leads it to the real host, and the Host header tells the real one. A node that DNS SRV named is reached in the
+//! same way: the certificate must carry the name that was configured, not the one that the network said.
 #![forbid(unsafe_code)]
 
 use std::net::IpAddr;
@@ -14,6 +15,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::HeaderValue;
 
 use super::error::VaultError;
+use super::srv::Target;
 use crate::config::Server;
 
 /// The way to one server.
@@ -28,25 +30,30 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    /// The way to the server's address.
-    pub(crate) fn new(server: &Server) -> Result<Self, VaultError> {
-        let address = server.address.trim_end_matches('/').to_owned();
+    /// The way to one of the server's addresses; to the node that DNS SRV named for it, where it did.
+    pub(crate) fn new(
+        address: &str,
+        server: &Server,
+        node: Option<&Target>,
+    ) -> Result<Self, VaultError> {
         let wrong = |problem: &str| VaultError::Settings {
             setting: "address",
-            value: redacted(&server.address),
+            value: redacted(address),
             problem: problem.to_owned(),
         };
-        if let Some(path) = server.address.strip_prefix("unix://") {
+        let mut address = address.trim_end_matches('/').to_owned();
+        if let Some(path) = address.strip_prefix("unix://") {
             if !path.starts_with('/') {
                 return Err(wrong(
                     "a socket's path is absolute: `unix:///run/vault.sock`",
                 ));
             }
             let base = Url::parse("http://localhost").expect("a fixed address parses");
+            let socket = Some(PathBuf::from(path));
             return Ok(Self {
                 address,
                 base,
-                socket: Some(PathBuf::from(path)),
+                socket,
                 alias: None,
             });
         }
@@ -60,12 +67,18 @@ impl Route {
         if base.query().is_some() || base.fragment().is_some() {
             return Err(wrong("it ends after host and port: no `?`, no `#`"));
         }
-        let host = base
+        if let Some(node) = node {
+            base.set_port(Some(node.port))
+                .map_err(|()| wrong("it has no host for a port"))?;
+            base.as_str().trim_end_matches('/').clone_into(&mut address);
+        }
+        let own = base
             .host_str()
             .unwrap_or_default()
             .trim_matches(['[', ']'])
             .to_owned();
-        let mut alias = None;
+        let host = node.map_or(own.clone(), |node| node.host.clone());
+        let mut alias = node.map(|_| (own, host.clone()));
         if let Some(name) = server
             .tls_server_name
             .as_deref()
@@ -100,8 +113,25 @@ impl Route {
         self.base.scheme() == "https"
     }
 
+    /// Whether the URL's host is not the one that the connection goes to.
+    pub(crate) fn is_disguised(&self) -> bool {
+        self.alias.is_some()
+    }
+
+    /// Scheme, host and port as they are without disguise; none of a socket.
+    pub(crate) fn origin(&self) -> Option<String> {
+        self.socket
+            .is_none()
+            .then(|| self.visible(&self.base).origin().ascii_serialization())
+    }
+
     pub(crate) fn socket(&self) -> Option<&Path> {
         self.socket.as_deref()
+    }
+
+    /// The address, for people.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
     }
 
     /// The address of an API path, for people.
@@ -141,37 +171,25 @@ impl Route {
 
     /// The HTTP client's URL as it is without disguise.
     pub(crate) fn visible(&self, url: &Url) -> Url {
-        self.swapped(url.clone(), |(name, host)| (name, host))
-    }
-
-    /// A URL as the HTTP client needs it.
-    pub(crate) fn hidden(&self, url: Url) -> Url {
-        self.swapped(url, |(name, host)| (host, name))
+        let mut url = url.clone();
+        if let Some((name, host)) = &self.alias
+            && url.host_str().map(|host| host.trim_matches(['[', ']'])) == Some(name)
+        {
+            let bracketed = if host.contains(':') {
+                format!("[{host}]")
+            } else {
+                host.clone()
+            };
+            url.set_host(Some(&bracketed))
+                .expect("it stood in a URL before, or DNS named it and it was looked at");
+        }
+        url
     }
 
     /// The resolver that knows the disguise.
     pub(crate) fn resolver(&self) -> Option<Arc<dyn Resolve>> {
         let (name, host) = self.alias.clone()?;
         Some(Arc::new(Alias { name, host }))
-    }
-
-    fn swapped<'a>(
-        &'a self,
-        mut url: Url,
-        order: impl Fn(&'a (String, String)) -> (&'a String, &'a String),
-    ) -> Url {
-        if let Some((from, to)) = self.alias.as_ref().map(order)
-            && url.host_str().map(|host| host.trim_matches(['[', ']'])) == Some(from)
-        {
-            let bracketed = if to.contains(':') {
-                format!("[{to}]")
-            } else {
-                to.clone()
-            };
-            url.set_host(Some(&bracketed))
-                .expect("both hosts stood in a URL before");
-        }
-        url
     }
 }
 

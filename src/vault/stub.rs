@@ -63,16 +63,9 @@ impl Stub {
     /// The settings of a client for it: 5 s, no retries.
     pub(crate) fn server(&self) -> Server {
         Server {
-            address: format!("http://{}", self.address),
-            namespace: None,
-            ca_cert: None,
-            ca_path: None,
-            client_cert: None,
-            client_key: None,
-            tls_server_name: None,
-            skip_verify: false,
             timeout: Duration::from_secs(5),
             max_retries: 0,
+            ..Server::at(format!("http://{}", self.address))
         }
     }
 }
@@ -195,6 +188,7 @@ pub(crate) fn token(own: bool) -> Token {
         is_root: false,
         kind: TokenKind::Service,
         identity: Vec::new(),
+        made_by: None,
         request_id: None,
         notes: Vec::new(),
     }
@@ -207,5 +201,7 @@ pub(crate) fn warehouse() -> SecretRequest {
         path: "database/creds/dbt-prod".to_owned(),
         operation: Operation::Read,
         shape: Shape::Plain,
+        query: Vec::new(),
+        known: None,
     }
 }

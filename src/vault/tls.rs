@@ -9,7 +9,7 @@ use rustls::RootCertStore;
 use zeroize::Zeroizing;
 
 use super::error::VaultError;
-use crate::config::Server;
+use crate::config::{ClientPem, Server};
 
 /// ring becomes the process's provider: reqwest without one of its own asks rustls for the default. A second call, or
 /// somebody else's provider, changes nothing.
@@ -17,29 +17,46 @@ pub(crate) fn install_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// The authorities that a server's certificate may stem from: the file, else the directory, else the machine's own
+/// The authorities that a server's certificate may stem from: the file, else the text, else the directory, else the machine's own
 /// (SSL_CERT_FILE, SSL_CERT_DIR or the distribution's), which cost 2.6 ms and are not read where a CA is given.
 pub(crate) fn authorities(server: &Server) -> Result<Vec<Certificate>, VaultError> {
     if let Some(file) = &server.ca_cert {
         return certificates("ca_cert", file);
     }
+    if let Some(pem) = &server.ca_pem {
+        let found = Certificate::from_pem_bundle(pem.as_bytes()).unwrap_or_default();
+        if found.is_empty() {
+            let variable = Path::new("BAO_CACERT_BYTES, VAULT_CACERT_BYTES");
+            return Err(settings(
+                "ca_cert",
+                variable,
+                "it holds no certificate in PEM",
+            ));
+        }
+        return Ok(found);
+    }
     if let Some(dir) = &server.ca_path {
         return directory(dir);
     }
+    Ok(machine_roots())
+}
+
+/// The machine's own roots: SSL_CERT_FILE, SSL_CERT_DIR or the distribution's.
+pub(crate) fn machine_roots() -> Vec<Certificate> {
     let mut store = RootCertStore::empty();
-    Ok(rustls_native_certs::load_native_certs()
+    rustls_native_certs::load_native_certs()
         .certs
         .into_iter()
         // One root that webpki cannot read must not cost all the others.
         .filter(|der| store.add(der.clone()).is_ok())
         .filter_map(|der| Certificate::from_der(&der).ok())
-        .collect())
+        .collect()
 }
 
 /// The client certificate with its key, where one is given.
 pub(crate) fn identity(server: &Server) -> Result<Option<Identity>, VaultError> {
     let (cert, key) = match (&server.client_cert, &server.client_key) {
-        (None, None) => return Ok(None),
+        (None, None) => return server.client_pem.as_ref().map(by_value).transpose(),
         (Some(cert), Some(key)) => (cert, key),
         (Some(cert), None) => {
             return Err(settings(
@@ -66,6 +83,19 @@ pub(crate) fn identity(server: &Server) -> Result<Option<Identity>, VaultError> 
             "client_key",
             key,
             "it holds no private key in PEM (an encrypted key cannot be used)",
+        )
+    })
+}
+
+/// Certificate and key that came in variables.
+fn by_value(pem: &ClientPem) -> Result<Identity, VaultError> {
+    let both = Zeroizing::new(format!("{}\n{}", pem.key.expose(), pem.certificate));
+    Identity::from_pem(both.as_bytes()).map_err(|_| {
+        let variables = Path::new("BAO_CLIENT_CERT_BYTES, BAO_CLIENT_KEY_BYTES");
+        settings(
+            "client_cert",
+            variables,
+            "they hold no certificate with its private key in PEM",
         )
     })
 }

@@ -48,12 +48,12 @@ impl Failure {
     }
 
     /// For people.
-    pub(crate) fn into_cause(self) -> Cause {
+    pub(crate) fn cause(&self) -> Cause {
         match self {
-            Self::Before(cause) => cause,
-            Self::Tls(problem) => Cause::Tls(problem),
-            Self::NoAnswer { millis } => Cause::NoAnswer { millis },
-            Self::Lost(words) => Cause::Lost(words),
+            Self::Before(cause) => cause.clone(),
+            Self::Tls(problem) => Cause::Tls(problem.clone()),
+            Self::NoAnswer { millis } => Cause::NoAnswer { millis: *millis },
+            Self::Lost(words) => Cause::Lost(words.clone()),
             Self::TooLarge => Cause::Lost("the answer is too long".to_owned()),
         }
     }

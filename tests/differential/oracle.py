@@ -64,6 +64,14 @@ class Encoder:
         return {"unusable": type(value).__name__}
 
 
+@answers("yaml_version")
+def yaml_version(request):
+    """The version of PyYAML."""
+    import yaml
+
+    return {"version": yaml.__version__}
+
+
 @answers("yaml_load")
 def yaml_load(request):
     """The value of a document's bytes (base64), as dbt reads a profiles.yml."""

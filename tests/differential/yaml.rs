@@ -2,8 +2,9 @@
 
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::LazyLock;
 
-use dbt_lease::dbt::yaml::{Mapping, Node, Value, emit, load};
+use dbt_lease::dbt::yaml::{Mapping, Merging, Node, Value, YamlError, emit, load, load_merging};
 use serde_json::{Value as Json, json};
 use zeroize::Zeroizing;
 
@@ -238,6 +239,48 @@ fn scalars_have_the_types_and_values_of_pyyaml() {
     );
 }
 
+/// Merges of merges, with keys that are one object in Python and keys that are not.
+#[test]
+fn merges_take_the_values_of_the_installed_pyyaml() {
+    let keys = ["a", "é", "\u{4e00}", "\"\"", "1", "ab", "threads", "true"];
+    let mut random = Random(4);
+    let (mut certain, mut failures) = (0, Vec::new());
+    for _ in 0..2_000 {
+        let mut document = String::new();
+        for anchor in 0..5 {
+            let mut parts: Vec<String> = (0..=random.below(3))
+                .map(|_| format!("{}: {}", random.pick(&keys), random.below(3)))
+                .collect();
+            for _ in 0..random.below(3).min(anchor) {
+                let names: Vec<String> = (0..=random.below(3))
+                    .map(|_| format!("*m{}", random.below(anchor)))
+                    .collect();
+                let merged = match names.as_slice() {
+                    [name] if random.below(2) == 0 => name.clone(),
+                    names => format!("[{}]", names.join(", ")),
+                };
+                let at = random.below(parts.len() + 1);
+                parts.insert(at, format!("<<: {merged}"));
+            }
+            document.push_str(&format!("x{anchor}: &m{anchor} {{{}}}\n", parts.join(", ")));
+        }
+        match compare(document.as_bytes()) {
+            Ok(_) => certain += usize::from(load(document.as_bytes()).is_ok()),
+            Err(difference) => failures.push(format!("{difference}\n{document}")),
+        }
+    }
+    assert!(
+        failures.is_empty(),
+        "{} differ: {:#?}",
+        failures.len(),
+        failures.first()
+    );
+    assert!(
+        (200..1_800).contains(&certain),
+        "{certain} without the version"
+    );
+}
+
 /// 6,000 documents, each with one to three changes.
 #[test]
 fn mutated_documents_load_as_in_pyyaml_or_are_refused_as_there() {
@@ -327,7 +370,9 @@ fn mutate(text: &str, random: &mut Random) -> String {
 /// Whether both take the document; an error where only one does, or the values differ.
 fn compare(document: &[u8]) -> Result<bool, String> {
     let theirs = ask(&json!({"kind": "yaml_load", "document": base64(document)}));
-    match load(document) {
+    let known = load_merging(document, Some(*MERGING));
+    agrees_or_refuses(&known, &load(document))?;
+    match known {
         Ok(node) => {
             let ours = json_of(&node);
             if theirs.get("value") == Some(&ours) {
@@ -352,6 +397,42 @@ fn compare(document: &[u8]) -> Result<bool, String> {
             }
             Ok(false)
         }
+    }
+}
+
+/// How the installed PyYAML merges.
+static MERGING: LazyLock<Merging> = LazyLock::new(|| {
+    let answer = ask(&json!({"kind": "yaml_version"}));
+    let version = answer["version"].as_str().expect("a version");
+    Merging::of_version(version).unwrap_or_else(|| panic!("PyYAML {version} is not known"))
+});
+
+/// Without the version of PyYAML the values are the same, or the merges are refused.
+fn agrees_or_refuses(
+    known: &Result<Rc<Node>, YamlError>,
+    unknown: &Result<Rc<Node>, YamlError>,
+) -> Result<(), String> {
+    match (known, unknown) {
+        (_, Err(error)) if error.kind() == "yaml_merge_conflict" => Ok(()),
+        // The order of keys may be the other version's.
+        (Ok(known), Ok(unknown)) if sorted(json_of(known)) == sorted(json_of(unknown)) => Ok(()),
+        (Err(known), Err(unknown)) if known == unknown => Ok(()),
+        (known, unknown) => Err(format!("by the version {known:?}, without it {unknown:?}")),
+    }
+}
+
+fn sorted(value: Json) -> Json {
+    match value {
+        Json::Array(items) => items.into_iter().map(sorted).collect(),
+        Json::Object(mut map) => match map.remove("map") {
+            Some(Json::Array(pairs)) => {
+                let mut pairs: Vec<Json> = pairs.into_iter().map(sorted).collect();
+                pairs.sort_by_key(Json::to_string);
+                json!({"pairs": pairs})
+            }
+            _ => Json::Object(map),
+        },
+        other => other,
     }
 }
 
@@ -605,7 +686,7 @@ fn outputs_passed_through_render_as_the_files_they_come_from() {
     ];
     let mut outputs_seen = 0;
     for (name, text) in fixtures() {
-        let root = load(text.as_bytes()).expect("a fixture loads");
+        let root = load_merging(text.as_bytes(), Some(*MERGING)).expect("a fixture loads");
         for (profile_key, body) in &root.map().expect("a map").0 {
             let profile_name = profile_key.text().expect("a text");
             let Some(outputs) = body

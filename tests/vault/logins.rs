@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use dbt_lease::config::{Auth, RoleId, SecretId};
+use dbt_lease::config::{AppRole, Auth, RoleId, SecretId};
 use dbt_lease::variables::Variables;
 use dbt_lease::vault::auth::{TokenKind, login};
 use dbt_lease::vault::lease::revoke_self;
@@ -13,12 +13,12 @@ use serde_json::json;
 use crate::{approle, asked, client_of, file, hint, no_variables, text, variables};
 
 fn with(role_id: RoleId, secret_id: SecretId, role: Option<&str>) -> Auth {
-    Auth::AppRole {
+    Auth::AppRole(AppRole {
         mount: "approle".to_owned(),
         role_id,
         secret_id,
         role: role.map(str::to_owned),
-    }
+    })
 }
 
 #[tokio::test]
@@ -29,6 +29,7 @@ async fn approle_reads_its_ids_from_dbt_lease_yml_files_and_variables() {
     let set = variables([
         ("ROLE_ID", identity.role_id.as_str()),
         ("SECRET_ID", identity.secret_id.as_str()),
+        ("PATH", "/usr/bin:/bin"),
     ]);
     // With the line break that editors and `echo` leave.
     let broken_line = file(
@@ -51,6 +52,14 @@ async fn approle_reads_its_ids_from_dbt_lease_yml_files_and_variables() {
                 RoleId::File(identity.role_id_file.clone()),
                 SecretId::File(identity.secret_id_file.clone()),
                 Some("dbt-production"),
+            ),
+            vec![],
+        ),
+        (
+            with(
+                RoleId::Variable("ROLE_ID".to_owned()),
+                SecretId::Command(["printenv", "SECRET_ID"].map(str::to_owned).to_vec()),
+                None,
             ),
             vec![],
         ),
@@ -87,13 +96,13 @@ async fn approle_reads_its_ids_from_dbt_lease_yml_files_and_variables() {
         );
         assert!(token.accessor.is_some() && token.request_id.is_some());
         assert!(!format!("{token:?}").contains(token.value.expose()));
-        revoke_self(&client, &token)
+        revoke_self(&client, &token, None)
             .await
             .expect("it may end itself");
     }
     assert_eq!(
         asked(&world),
-        ["update auth/approle/login", "update auth/token/revoke-self"].repeat(3)
+        ["update auth/approle/login", "update auth/token/revoke-self"].repeat(4)
     );
     world.assert_nothing_left();
 }
@@ -237,21 +246,21 @@ async fn wrong_ids_and_a_missing_mount_are_told_apart() {
          issue a new secret id (`bao write -f auth/approle/role/ROLE/secret-id`)"
     );
 
-    let Auth::AppRole {
+    let Auth::AppRole(AppRole {
         role_id,
         secret_id,
         role,
         ..
-    } = approle(world.production())
+    }) = approle(world.production())
     else {
         unreachable!()
     };
-    let auth = Auth::AppRole {
+    let auth = Auth::AppRole(AppRole {
         mount: "ci/approle".to_owned(),
         role_id,
         secret_id,
         role,
-    };
+    });
     let error = login(&client, &auth, &set)
         .await
         .expect_err("no such mount");
@@ -284,11 +293,20 @@ async fn a_wrapped_secret_id_is_checked_unwrapped_and_used_once() {
             role,
         )
     };
-    for role in [None, Some("dbt-production")] {
-        let token = login(&client, &auth(role), &no_variables())
+    let set = variables([(
+        "WRAPPED",
+        world.wrapped_secret_id(world.production(), "60s").as_str(),
+    )]);
+    let of_variable = with(
+        RoleId::Literal(world.production().role_id.clone()),
+        SecretId::WrappedVariable("WRAPPED".to_owned()),
+        Some("dbt-production"),
+    );
+    for auth in [auth(None), of_variable] {
+        let token = login(&client, &auth, &set)
             .await
             .expect("nobody touched it");
-        revoke_self(&client, &token)
+        revoke_self(&client, &token, None)
             .await
             .expect("it may end itself");
     }

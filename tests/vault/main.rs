@@ -2,7 +2,10 @@
 //! are tested beside the code, against a stub (src/vault/faults.rs).
 #![forbid(unsafe_code)]
 
+mod jwt;
 mod logins;
+mod methods;
+mod oidc;
 mod secrets;
 mod take_backs;
 mod transports;
@@ -10,7 +13,7 @@ mod transports;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dbt_lease::config::{Auth, Operation, RoleId, SecretId, SecretRequest, Server, Shape};
+use dbt_lease::config::{AppRole, Auth, Operation, RoleId, SecretId, SecretRequest, Server, Shape};
 use dbt_lease::variables::Variables;
 use dbt_lease::vault::auth::{Token, login};
 use dbt_lease::vault::client::Client;
@@ -22,16 +25,9 @@ use serde_json::json;
 /// The settings for an address: no retries, as a test has no time for pauses.
 fn server(address: String) -> Server {
     Server {
-        address,
-        namespace: None,
-        ca_cert: None,
-        ca_path: None,
-        client_cert: None,
-        client_key: None,
-        tls_server_name: None,
-        skip_verify: false,
         timeout: Duration::from_secs(20),
         max_retries: 0,
+        ..Server::at(address)
     }
 }
 
@@ -54,12 +50,12 @@ fn variables<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Variabl
 
 /// The AppRole of an identity, its secret id from the file.
 fn approle(identity: &Identity) -> Auth {
-    Auth::AppRole {
+    Auth::AppRole(AppRole {
         mount: "approle".to_owned(),
         role_id: RoleId::Literal(identity.role_id.clone()),
         secret_id: SecretId::File(identity.secret_id_file.clone()),
         role: None,
-    }
+    })
 }
 
 async fn production(world: &World, client: &Client) -> Token {
@@ -101,6 +97,8 @@ fn request(path: &str, operation: Operation, shape: Shape) -> SecretRequest {
         path: path.to_owned(),
         operation,
         shape,
+        query: Vec::new(),
+        known: None,
     }
 }
 

@@ -4,14 +4,15 @@
 //! were written, so an alias of a map sees it merged.
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use zeroize::Zeroizing;
 
 use super::composer::{Document, Id, Kind};
 use super::error::{Problem, YamlError};
 use super::limits::{MAX_DEPTH, MAX_MERGE_STEPS, MAX_NODES};
+use super::merging::Merging;
 use super::resolver::Tag;
 use super::{Mark, binary, number, timestamp};
 
@@ -34,12 +35,23 @@ pub(super) enum Built {
 }
 
 /// Values for all nodes that the root reaches.
-pub(super) fn construct(document: &mut Document) -> Result<Vec<Option<Built>>, YamlError> {
+pub(super) struct Construction {
+    pub(super) built: Vec<Option<Built>>,
+    /// Whether anything was merged.
+    pub(super) merges: bool,
+}
+
+/// Makes them by one of the two ways to merge.
+pub(super) fn construct(
+    document: &mut Document,
+    merging: Merging,
+) -> Result<Construction, YamlError> {
     let built = std::iter::repeat_with(|| None)
         .take(document.nodes.len())
         .collect();
     let mut constructor = Constructor {
         document,
+        merging,
         built,
         waiting: Vec::new(),
         merged: 0,
@@ -53,11 +65,15 @@ pub(super) fn construct(document: &mut Document) -> Result<Vec<Option<Built>>, Y
             constructor.fill(id)?;
         }
     }
-    Ok(constructor.built)
+    Ok(Construction {
+        merges: constructor.merged > 0,
+        built: constructor.built,
+    })
 }
 
 struct Constructor<'a> {
     document: &'a mut Document,
+    merging: Merging,
     built: Vec<Option<Built>>,
     /// Collections whose content comes later.
     waiting: Vec<Id>,
@@ -190,6 +206,7 @@ impl Constructor<'_> {
             return Err(self.error(id, Problem::TooDeep));
         }
         let mut merge: Vec<(Id, Id)> = Vec::new();
+        let mut seen = HashSet::new();
         let mut index = 0;
         while let Some((key, value)) = self.pair(id, index) {
             match self.tag(key) {
@@ -200,7 +217,6 @@ impl Constructor<'_> {
                         Kind::Sequence(items) => items.clone(),
                         Kind::Scalar(_) => return Err(self.error(value, Problem::BadMerge)),
                     };
-                    // The first of a list wins, so it comes last.
                     let mut copies = Vec::with_capacity(sources.len());
                     for source in sources {
                         if !matches!(self.kind(source), Kind::Mapping(_)) {
@@ -209,7 +225,16 @@ impl Constructor<'_> {
                         self.flatten(source, depth + 1)?;
                         copies.push(self.copied_pairs(source)?);
                     }
-                    merge.extend(copies.into_iter().rev().flatten());
+                    match self.merging {
+                        // The first of a list wins, so it comes last.
+                        Merging::FirstWins => merge.extend(copies.into_iter().rev().flatten()),
+                        Merging::LastWins => merge.extend(
+                            copies
+                                .into_iter()
+                                .flatten()
+                                .filter(|(key, _)| seen.insert(self.object(*key))),
+                        ),
+                    }
                 }
                 Tag::Equals => {
                     self.document.nodes[key as usize].tag = Tag::Str;
@@ -225,6 +250,19 @@ impl Constructor<'_> {
             *pairs = merge;
         }
         Ok(())
+    }
+
+    /// The Python object that holds a key's text: CPython has one for every text of at most one Latin-1 character.
+    fn object(&self, id: Id) -> Object {
+        let Kind::Scalar(text) = self.kind(id) else {
+            return Object::Own(id);
+        };
+        let mut characters = text.chars();
+        match (characters.next(), characters.next()) {
+            (None, _) => Object::Shared(None),
+            (Some(character @ ..='\u{ff}'), None) => Object::Shared(Some(character)),
+            _ => Object::Own(id),
+        }
     }
 
     fn pair(&self, id: Id, index: usize) -> Option<(Id, Id)> {
@@ -290,27 +328,8 @@ impl Constructor<'_> {
         value.ok_or_else(|| self.error(id, Problem::BadScalar(wanted)))
     }
 
-    /// What makes a key the same as another one in a Python dict: 1, 1.0 and True are one.
     fn identity(&self, id: Id) -> Identity<'_> {
-        match &self.built[id as usize] {
-            Some(Built::Bool(value)) => Identity::Number(u8::from(*value).to_string()),
-            Some(Built::Int(digits)) => Identity::Number(digits.clone()),
-            Some(Built::Float(value)) => match number::as_int(*value) {
-                Some(digits) => Identity::Number(digits),
-                None => Identity::Float(value.to_bits()),
-            },
-            Some(Built::OtherText(text)) => Identity::Text(text),
-            Some(Built::Timestamp(time)) => match time.instant {
-                Some(instant) => Identity::Instant(instant),
-                None => Identity::Time(&time.text),
-            },
-            Some(Built::Bytes(bytes)) => Identity::Bytes(bytes),
-            Some(Built::Text) => match self.kind(id) {
-                Kind::Scalar(text) => Identity::Text(text),
-                _ => Identity::Null,
-            },
-            _ => Identity::Null,
-        }
+        Identity::of(self.document, &self.built, id)
     }
 
     fn tag(&self, id: Id) -> Tag {
@@ -327,8 +346,16 @@ impl Constructor<'_> {
     }
 }
 
+/// What `id()` tells apart.
 #[derive(PartialEq, Eq, Hash)]
-enum Identity<'a> {
+enum Object {
+    Own(Id),
+    Shared(Option<char>),
+}
+
+/// What makes a key the same as another one in a Python dict: 1, 1.0 and True are one.
+#[derive(PartialEq, Eq, Hash)]
+pub(super) enum Identity<'a> {
     Null,
     Number(String),
     Float(u64),
@@ -336,4 +363,29 @@ enum Identity<'a> {
     Time(&'a str),
     Instant(i64),
     Bytes(&'a [u8]),
+}
+
+impl<'a> Identity<'a> {
+    /// That of a scalar.
+    pub(super) fn of(document: &'a Document, built: &'a [Option<Built>], id: Id) -> Self {
+        match &built[id as usize] {
+            Some(Built::Bool(value)) => Self::Number(u8::from(*value).to_string()),
+            Some(Built::Int(digits)) => Self::Number(digits.clone()),
+            Some(Built::Float(value)) => match number::as_int(*value) {
+                Some(digits) => Self::Number(digits),
+                None => Self::Float(value.to_bits()),
+            },
+            Some(Built::OtherText(text)) => Self::Text(text),
+            Some(Built::Timestamp(time)) => match time.instant {
+                Some(instant) => Self::Instant(instant),
+                None => Self::Time(&time.text),
+            },
+            Some(Built::Bytes(bytes)) => Self::Bytes(bytes),
+            Some(Built::Text) => match &document.nodes[id as usize].kind {
+                Kind::Scalar(text) => Self::Text(text),
+                _ => Self::Null,
+            },
+            _ => Self::Null,
+        }
+    }
 }

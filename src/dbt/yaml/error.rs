@@ -76,6 +76,11 @@ pub enum Problem {
     /// `<<: text`
     #[error("`<<` takes a map or a list of maps")]
     BadMerge,
+    /// What PyYAML 6.0.4 merges otherwise than those before it.
+    #[error(
+        "what `<<` merges here has one key with several values, and which of them counts depends on the version of PyYAML, which is not known"
+    )]
+    MergeConflict,
     /// Beyond `MAX_DEPTH`.
     #[error("nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
@@ -125,6 +130,7 @@ impl YamlError {
             Problem::LoneSign | Problem::BadScalar(_) | Problem::WrongShape(_) => "yaml_bad_value",
             Problem::UnhashableKey => "yaml_unhashable_key",
             Problem::BadMerge => "yaml_bad_merge",
+            Problem::MergeConflict => "yaml_merge_conflict",
             Problem::TooDeep => "yaml_too_deep",
             Problem::TooManyNodes => "yaml_too_many_nodes",
             Problem::Bug => "yaml_bug",
@@ -160,6 +166,9 @@ impl YamlError {
             Problem::WrongShape(_) => "remove the tag",
             Problem::UnhashableKey => "keys are texts, numbers or dates; a template goes in quotes",
             Problem::BadMerge => "name a map: `<<: *anchor`; a key of that name goes in quotes",
+            Problem::MergeConflict => {
+                "write the key beside `<<` with the value that you mean, which counts in every version"
+            }
             Problem::TooDeep => "flatten the file",
             Problem::Bug => "please report it, with a file that shows it and no secrets in it",
         };

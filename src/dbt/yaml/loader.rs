@@ -8,12 +8,19 @@ use super::constructor::{Built, construct};
 use super::diagnosis::template_around;
 use super::error::{Problem, YamlError};
 use super::limits::{MAX_BYTES, MAX_DEPTH};
+use super::merging::{Merging, agree};
 use super::{Mapping, Mark, Node, Value};
 
 /// Reads a file as dbt does: UTF-8, one document, PyYAML's `CSafeLoader`. No document at all gives [`Value::Null`].
 ///
-/// Beyond dbt, a file is refused that is larger or nested deeper than any real one, or in which a node contains itself.
+/// Beyond dbt, a file is refused that is larger or nested deeper than any real one, or in which a node contains itself; and
+/// one whose `<<` mean something else to another PyYAML.
 pub fn load(bytes: &[u8]) -> Result<Rc<Node>, YamlError> {
+    load_merging(bytes, None)
+}
+
+/// The same for a PyYAML whose way to merge is known.
+pub fn load_merging(bytes: &[u8], merging: Option<Merging>) -> Result<Rc<Node>, YamlError> {
     if bytes.len() > MAX_BYTES {
         return Err(YamlError::new(
             Problem::TooLarge,
@@ -29,13 +36,22 @@ pub fn load(bytes: &[u8]) -> Result<Rc<Node>, YamlError> {
     if document.nodes.is_empty() {
         return Ok(Rc::new(Node::of(Value::Null)));
     }
-    let built = construct(&mut document).map_err(|error| match error.problem {
+    let told = |error: YamlError| match error.problem {
         Problem::UnhashableKey => match template_around(text, error.mark) {
             Some(mark) => YamlError::new(Problem::UnquotedTemplate, mark),
             None => error,
         },
         _ => error,
-    })?;
+    };
+    let first = merging.unwrap_or(Merging::FirstWins);
+    let construction = construct(&mut document, first).map_err(told)?;
+    if merging.is_none() && construction.merges {
+        // Merging changes the document, so the other way begins with one of its own.
+        let mut other = compose(text)?;
+        let last = construct(&mut other, Merging::LastWins).map_err(told)?;
+        agree(&document, &construction, &last)?;
+    }
+    let built = construction.built;
     let slots = std::iter::repeat_with(|| Slot::Untouched)
         .take(built.len())
         .collect();

@@ -6,7 +6,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use zeroize::Zeroizing;
 
-use super::{EmitError, Mapping, Mark, Node, Value, YamlError, emit, last_key, load, mark_of};
+use super::{
+    EmitError, Mapping, Mark, Merging, Node, Value, YamlError, emit, last_key, load, load_merging,
+};
 
 fn refused(document: &str) -> YamlError {
     load(document.as_bytes()).expect_err(document)
@@ -178,12 +180,84 @@ fn merged_keys_come_first_and_own_keys_win() {
         again("x: &x {a: 1, b: 2}\ny: {b: 3, c: 4, <<: *x}\n"),
         "\"x\":\n  \"a\": 1\n  \"b\": 2\n\"y\":\n  \"a\": 1\n  \"b\": 3\n  \"c\": 4\n"
     );
-    let merged = again("x: [&x {a: 1, b: 2}, &y {b: 3, c: 4}]\nz: {<<: [*x, *y]}\n");
+    let both = "x: [&x {a: 1, b: 2}, &y {b: 3, c: 4}]\nz: {<<: [*x, *y]}\n";
+    let node = load_merging(both.as_bytes(), Some(Merging::FirstWins)).expect("it loads");
+    let merged = emit(&node).expect("it can be written").to_string();
     assert!(
         merged.ends_with("\"z\":\n  \"b\": 2\n  \"c\": 4\n  \"a\": 1\n"),
         "{merged}"
     );
     assert_eq!(again("'<<': {a: 1}\n"), "\"<<\":\n  \"a\": 1\n");
+}
+
+/// As PyYAML 6.0.4 does, whose own comparisons are a recipe.
+#[test]
+fn a_merge_follows_the_version_of_pyyaml_or_is_refused_where_versions_differ() {
+    assert_eq!(Merging::of_version("5.4.1"), Some(Merging::FirstWins));
+    assert_eq!(Merging::of_version("6.0.3"), Some(Merging::FirstWins));
+    assert_eq!(Merging::of_version("6.0.4"), Some(Merging::LastWins));
+    assert_eq!(Merging::of_version("6.0.5"), None);
+    let first = |document: &str, merging| {
+        let root = load_merging(document.as_bytes(), Some(merging)).expect(document);
+        let map = root.map().and_then(|map| map.get("z")?.map().cloned());
+        map.expect(document).0[0].1.text().map(str::to_owned)
+    };
+    for (document, older, newer, hint) in [
+        (
+            "x: [&x {port: a}, &y {port: b}]\nz: {<<: [*x, *y]}\n",
+            "a",
+            "b",
+            Some("beside `<<`"),
+        ),
+        // One character is one object, the first.
+        (
+            "x: &x {p: a}\ny: &y {<<: *x, p: b}\nz: {<<: *y}\n",
+            "b",
+            "a",
+            Some("beside `<<`"),
+        ),
+        // What comes by two ways counts where it comes first.
+        (
+            "x: &x {port: a}\ny: &y {<<: *x, port: b}\nz: {<<: [*y, *x]}\n",
+            "b",
+            "b",
+            None,
+        ),
+        (
+            "x: [&x {port: a}, &y {port: a}]\nz: {<<: [*x, *y]}\n",
+            "a",
+            "a",
+            None,
+        ),
+        (
+            "x: [&x {port: a}, &y {port: b}]\nz: {<<: [*x, *y], port: c}\n",
+            "c",
+            "c",
+            None,
+        ),
+    ] {
+        assert_eq!(
+            first(document, Merging::FirstWins).as_deref(),
+            Some(older),
+            "{document}"
+        );
+        assert_eq!(
+            first(document, Merging::LastWins).as_deref(),
+            Some(newer),
+            "{document}"
+        );
+        match (load(document.as_bytes()), hint) {
+            (Ok(_), None) => {}
+            (Err(error), Some(hint)) => {
+                assert_eq!(error.kind(), "yaml_merge_conflict");
+                assert!(
+                    error.hint().is_some_and(|said| said.contains(hint)),
+                    "{error:?}"
+                );
+            }
+            (loaded, _) => panic!("{document}: {loaded:?}"),
+        }
+    }
 }
 
 #[test]
@@ -289,28 +363,6 @@ fn files_beyond_any_real_one_are_refused() {
     assert_eq!(
         refused(&format!("{directives}---\na\n")).kind(),
         "yaml_too_deep"
-    );
-}
-
-#[test]
-fn a_path_leads_to_the_mark_of_its_key() {
-    let root =
-        loaded("environments:\n  production:\n    targets:\n      prod: x\n      list: [a, b]\n");
-    let line = |path: &[&str]| mark_of(&root, path).map(|mark| (mark.line, mark.column));
-    assert_eq!(line(&[]), Some((1, 1)));
-    assert_eq!(line(&["environments", "production"]), Some((2, 3)));
-    assert_eq!(
-        line(&["environments", "production", "targets", "prod"]),
-        Some((4, 7))
-    );
-    assert_eq!(
-        line(&["environments", "production", "targets", "list", "1"]),
-        Some((5, 17))
-    );
-    assert_eq!(line(&["environments", "staging"]), None);
-    assert_eq!(
-        line(&["environments", "production", "targets", "prod", "x"]),
-        None
     );
 }
 

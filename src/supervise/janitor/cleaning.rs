@@ -17,6 +17,7 @@ use super::protocol::{Introduction, Proof};
 use super::stopping::Stopping;
 use crate::config::Server;
 use crate::delivery::sweep::{self, Fate};
+use crate::failpoint;
 use crate::record::audit::{Kind, Record};
 use crate::record::back::Back;
 use crate::vault::auth::Token;
@@ -32,6 +33,7 @@ const RESULT: &str = "killed: the janitor ended it";
 /// Cleans up after the session process; what became of everything.
 pub(super) fn clean_up(known: Known) -> Proof {
     let end = Instant::now() + WITHIN;
+    failpoint::reached("cleaning");
     let Known {
         introduction,
         session: _,
@@ -53,15 +55,19 @@ pub(super) fn clean_up(known: Known) -> Proof {
         return Proof::default();
     };
     let session = &introduction.about.session;
+    let had_token = token.is_some();
     let (returned, abandoned) = match token {
         Some(token) => give_back(&introduction.server, session, &token, leases, end),
         None => (None, leases),
     };
     let back = Back {
         directory: removed,
-        returned,
         recorded: false,
+        broken_off: had_token && returned.is_none(),
+        returned,
         abandoned,
+        without_lease: Vec::new(),
+        looked: None,
     };
     if !back.is_nothing() || token_coming {
         let result = result.as_deref().unwrap_or(RESULT);

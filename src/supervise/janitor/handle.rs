@@ -8,12 +8,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use zeroize::Zeroizing;
 
@@ -24,7 +22,7 @@ use super::system;
 use crate::config::Server;
 use crate::delivery::session::Step;
 use crate::record::audit::Record;
-use crate::supervise::child::Child;
+use crate::supervise::child::{Child, Reach};
 use crate::variables::Variables;
 use crate::vault::auth::Token;
 use crate::vault::lease::Lease;
@@ -53,7 +51,7 @@ impl JanitorError {
     /// What to do next.
     pub fn hint(&self) -> Option<String> {
         Some(
-            "nothing is lent without it: it needs one more process and four descriptors (`ulimit -u`, `ulimit -n`), and /proc"
+            "nothing is lent without it: it needs one more process and five descriptors (`ulimit -u`, `ulimit -n`), and /proc"
                 .to_owned(),
         )
     }
@@ -74,8 +72,22 @@ struct State {
 }
 
 struct Link {
-    pid: Pid,
+    process: system::Started,
     socket: OwnedFd,
+}
+
+/// What a child tells the janitor of itself, between its fork and its exec: from then on the janitor ends it if we die.
+pub struct Announcement {
+    /// Of our end: it is closed at exec, and until then the janitor does not take us for dead.
+    socket: OwnedFd,
+    message: Vec<u8>,
+}
+
+impl Announcement {
+    /// Makes the calling process known: system calls alone. If it fails, the janitor hears of the child from [`Janitor::child`].
+    pub fn make(&self) {
+        system::send_ourselves(self.socket.as_fd(), &self.message);
+    }
 }
 
 struct Told {
@@ -170,10 +182,19 @@ impl<'a> Janitor<'a> {
         self.tell(&Message::Lease(lease.into()), Vec::new());
     }
 
-    /// The command runs.
+    /// For the command to announce itself, before it is forked.
+    pub fn announcement(&self, reach: Reach) -> Option<Announcement> {
+        let state = self.state.borrow();
+        Some(Announcement {
+            socket: state.link.as_ref()?.socket.try_clone().ok()?,
+            message: serde_json::to_vec(&Message::Child { reach }).ok()?,
+        })
+    }
+
+    /// The command runs: also for a janitor that is started later.
     pub fn child(&self, child: &Child) {
         let message = Message::Child {
-            whole_group: child.has_own_group(),
+            reach: child.reach(),
         };
         let process = system::descriptor_of(child.pid()).into_iter().collect();
         self.tell(&message, process);
@@ -212,6 +233,17 @@ impl<'a> Janitor<'a> {
         // With PID 1 everything dies.
         let patience = (Pid::this().as_raw() == 1).then_some(CLEANING);
         self.part(patience);
+    }
+
+    /// Leaves the session to it until then, and does not wait; what was lent lives on.
+    ///
+    /// # Errors
+    /// It is not there any more: nothing may live on without it.
+    pub fn detach(&self, until: SystemTime) -> Result<(), JanitorError> {
+        self.tell(&Message::Detach(until), Vec::new());
+        self.is_there()?;
+        self.part(None);
+        Ok(())
     }
 
     fn part(&self, patience: Option<Duration>) {
@@ -310,8 +342,8 @@ impl Drop for Janitor<'_> {
 
 impl Link {
     fn start() -> io::Result<Self> {
-        let (pid, socket) = system::start()?;
-        Ok(Self { pid, socket })
+        let (process, socket) = system::start()?;
+        Ok(Self { process, socket })
     }
 
     fn send(&self, told: &Told) -> io::Result<()> {
@@ -323,9 +355,8 @@ impl Link {
 
     /// Ends what is dead or no longer takes messages, before its socket's end could make it clean up.
     fn end(self) {
-        // Not waited for yet, so that the pid is still its own.
-        let _ = kill(self.pid, Signal::SIGKILL);
-        while waitpid(self.pid, None) == Err(Errno::EINTR) {}
+        self.process.kill();
+        self.process.wait();
     }
 
     /// Says no more, waits for its end, and takes its status. One that does not end in time is stopped or stuck, and is killed.
@@ -343,7 +374,7 @@ impl Link {
                 Ok(_) => break,
             }
         }
-        while waitpid(self.pid, None) == Err(Errno::EINTR) {}
+        self.process.wait();
     }
 }
 
@@ -358,7 +389,7 @@ fn listen(directory: BorrowedFd<'_>, path: &Path) -> io::Result<UnixListener> {
 /// The server as the janitor reaches it: its environment is empty, so whom the machine trusts must stand here.
 pub fn without_variables(server: &Server, variables: &Variables) -> Server {
     let mut server = server.clone();
-    if server.ca_cert.is_none() && server.ca_path.is_none() {
+    if server.ca_cert.is_none() && server.ca_pem.is_none() && server.ca_path.is_none() {
         server.ca_cert = variables.text("SSL_CERT_FILE").map(Into::into);
         server.ca_path = variables.text("SSL_CERT_DIR").map(Into::into);
     }

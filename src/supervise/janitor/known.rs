@@ -5,9 +5,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
+use super::detached::Detached;
 use super::protocol::{Introduction, Message, Proof};
 use super::system::Process;
 use crate::record::audit::Record;
+use crate::supervise::child::Reach;
 use crate::vault::auth::Token;
 use crate::vault::lease::Lease;
 
@@ -40,14 +42,16 @@ pub(super) struct Known {
 pub(super) struct Command {
     /// Its process.
     pub(super) process: Process,
-    /// Whether it leads a group that is to be ended with it.
-    pub(super) whole_group: bool,
+    /// Who gets the signals that end it.
+    pub(super) reach: Reach,
 }
 
 /// What a message asks for beyond being known.
 pub(super) enum News {
     /// Nothing.
     Nothing,
+    /// The session lives on without its process.
+    Detached(Detached),
     /// `status` and `end` will be asked here.
     Listen(UnixListener),
     /// The session has ended by itself.
@@ -92,11 +96,17 @@ impl Known {
                 self.leases.retain(|known| known.id != lease.id);
                 self.leases.push(lease);
             }
-            Message::Child { whole_group } => {
-                self.child = descriptors.next().map(|process| Command {
-                    process: Process::of(process),
-                    whole_group,
-                });
+            Message::Child { reach } => {
+                // What the command said of itself stands where the session process has no descriptor to tell it again.
+                if let Some(process) = descriptors.next() {
+                    self.child = Some(Command {
+                        process: Process::of(process),
+                        reach,
+                    });
+                }
+            }
+            Message::Detach(until) => {
+                return News::Detached(Detached::new(until, self.token.as_ref()));
             }
             Message::Leave(result) => self.result = Some(result),
             Message::Done(proof) => return News::Done(proof),

@@ -7,23 +7,26 @@
 //! | `Directory` | when it is locked | its lock; the listening socket, where there is one |
 //! | `TokenComing` | before the login | |
 //! | `Token`, `Lease` | when the answer is parsed | |
-//! | `Child` | after it started | the child (pidfd) |
-//! | `Leave` | when a signal breaks the giving back off | |
+//! | `Child` | from the child itself before its exec, and after it started | the child (pidfd) |
+//! | `Detach` | when the session is to live on without its process | |
+//! | `Leave` | when a signal, or the time that it left, breaks the giving back off | |
 //! | `Done` | when all is given back | |
 //!
-//! A packet is whole or not at all; the socket's end without `Done` is the session process's death.
+//! A packet is whole or not at all; the socket's end without `Done` or `Detach` is the session process's death.
 #![forbid(unsafe_code)]
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::config::Server;
+use crate::record::audit::stamp;
 use crate::record::back::Back;
 use crate::secret::Secret;
+use crate::supervise::child::Reach;
 use crate::vault::auth::{Token, TokenKind};
-use crate::vault::lease::{Lease, LeaseId};
+use crate::vault::lease::{Lease, LeaseId, Revocation};
 use crate::vault::take_back::{Returned, TokenEnd};
 
 /// A message.
@@ -48,10 +51,12 @@ pub enum Message {
     Lease(LeaseTold),
     /// The command runs.
     Child {
-        /// Whether it leads a group of its own that is to be ended with it.
-        whole_group: bool,
+        /// Who gets the signals that end it.
+        reach: Reach,
     },
-    /// The session process is about to leave the rest to the janitor; how the command ended.
+    /// The session process ends in order, and the session lives on until then, or until somebody ends it.
+    Detach(SystemTime),
+    /// The session process is about to leave the rest to the janitor; how the command ended, or is being ended.
     Leave(String),
     /// All is given back, as far as it could be.
     Done(Proof),
@@ -86,12 +91,13 @@ pub struct About {
 /// A token on its way to the janitor.
 #[derive(Serialize, Deserialize)]
 pub struct TokenTold {
-    #[serde(serialize_with = "expose", deserialize_with = "hide")]
+    #[serde(with = "crate::secret::told")]
     value: Secret,
     issued: SystemTime,
     lifetime: Option<Duration>,
     own: bool,
     batch: bool,
+    renewable: bool,
 }
 
 impl From<&Token> for TokenTold {
@@ -102,12 +108,13 @@ impl From<&Token> for TokenTold {
             lifetime: token.lifetime,
             own: token.own,
             batch: token.kind == TokenKind::Batch,
+            renewable: token.renewable,
         }
     }
 }
 
 impl From<TokenTold> for Token {
-    /// What is needed to give it back; the rest is empty.
+    /// What is needed to keep it and to give it back; the rest is empty.
     fn from(told: TokenTold) -> Self {
         Self {
             value: told.value,
@@ -115,7 +122,7 @@ impl From<TokenTold> for Token {
             policies: Vec::new(),
             issued: told.issued,
             lifetime: told.lifetime,
-            renewable: false,
+            renewable: told.renewable,
             own: told.own,
             is_root: false,
             kind: if told.batch {
@@ -124,19 +131,11 @@ impl From<TokenTold> for Token {
                 TokenKind::Service
             },
             identity: Vec::new(),
+            made_by: None,
             request_id: None,
             notes: Vec::new(),
         }
     }
-}
-
-/// In clear: the socket leads to our own janitor alone, and both ends wipe what they free.
-fn expose<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(secret.expose())
-}
-
-fn hide<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
-    String::deserialize(deserializer).map(Secret::new)
 }
 
 /// A lease on its way to the janitor.
@@ -147,6 +146,7 @@ pub struct LeaseTold {
     issued: SystemTime,
     duration: Duration,
     renewable: bool,
+    revocation: Revocation,
 }
 
 impl LeaseTold {
@@ -164,6 +164,7 @@ impl From<&Lease> for LeaseTold {
             issued: lease.issued,
             duration: lease.duration,
             renewable: lease.renewable,
+            revocation: lease.revocation,
         }
     }
 }
@@ -176,6 +177,7 @@ impl From<LeaseTold> for Lease {
             issued: told.issued,
             duration: told.duration,
             renewable: told.renewable,
+            revocation: told.revocation,
         }
     }
 }
@@ -187,6 +189,9 @@ pub struct Proof {
     pub leases: usize,
     /// How many of them Vault said to be revoked.
     pub revoked: usize,
+    /// What ends by its time alone, in words.
+    #[serde(default)]
+    pub by_time: Vec<String>,
     /// What is not known to be gone, in words.
     pub left: Vec<String>,
 }
@@ -203,13 +208,17 @@ impl Proof {
         for taken in back.returned.iter().flat_map(|back| &back.leases) {
             proof.leases += 1;
             let (result, why) = crate::record::back::outcome(&taken.returned);
-            if taken.returned == Returned::Revoked {
-                proof.revoked += 1;
-            } else {
-                proof.left.push(format!(
+            match taken.returned {
+                Returned::Revoked => proof.revoked += 1,
+                Returned::NotRevocable { why } => proof.by_time.push(format!(
+                    "the credential of `{}` is not revoked, and lives until {}: {why}",
+                    taken.lease.path,
+                    stamp(taken.lives_until)
+                )),
+                _ => proof.left.push(format!(
                     "the lease on `{}`: {result}: {why}",
                     taken.lease.path
-                ));
+                )),
             }
         }
         for lease in &back.abandoned {

@@ -32,7 +32,8 @@ impl Stopping {
         if self.next.is_none_or(|next| next <= now)
             && let Some(signal) = self.steps.next()
         {
-            command.process.signal(*signal, command.whole_group);
+            let whole_group = command.reach.is_group(*signal);
+            command.process.signal(*signal, whole_group);
             self.next = Some(now + PATIENCE);
         }
         self.next.filter(|_| !self.steps.as_slice().is_empty())

@@ -19,6 +19,8 @@ use nix::sys::socket::{
 use nix::unistd::Pid;
 use tokio::io::unix::AsyncFd;
 
+use crate::failpoint;
+
 /// The name under which this program is the janitor.
 pub(super) const NAME: &str = "dbt-lease-janitor";
 /// The largest message. A session's own are some hundred bytes, a token of Vault's at most some thousand.
@@ -26,8 +28,54 @@ pub(super) const LARGEST: usize = 32 * 1024;
 /// The most descriptors of one message.
 const DESCRIPTORS: usize = 2;
 
+/// The janitor's process, as its parent sees it.
+///
+/// On Linux it is named by a descriptor: as PID 1 we take the status of whatever has ended, and its number may then be another's.
+pub(super) struct Started {
+    #[cfg(target_os = "linux")]
+    process: Process,
+    #[cfg(not(target_os = "linux"))]
+    pid: Pid,
+}
+
+impl Started {
+    #[cfg(target_os = "linux")]
+    fn new(pid: Pid) -> io::Result<Self> {
+        let process = descriptor_of(pid).map(Process).inspect_err(|_| {
+            let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
+            let _ = nix::sys::wait::waitpid(pid, None);
+        })?;
+        Ok(Self { process })
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn new(pid: Pid) -> io::Result<Self> {
+        Ok(Self { pid })
+    }
+
+    /// Ends it at once.
+    pub(super) fn kill(&self) {
+        #[cfg(target_os = "linux")]
+        self.process.signal(Signal::SIGKILL, false);
+        #[cfg(not(target_os = "linux"))]
+        let _ = nix::sys::signal::kill(self.pid, Signal::SIGKILL);
+    }
+
+    /// Waits for its end and takes its status.
+    pub(super) fn wait(&self) {
+        #[cfg(target_os = "linux")]
+        let wait = || {
+            use nix::sys::wait::{Id, WaitPidFlag, waitid};
+            waitid(Id::PIDFd(self.process.as_fd()), WaitPidFlag::WEXITED)
+        };
+        #[cfg(not(target_os = "linux"))]
+        let wait = || nix::sys::wait::waitpid(self.pid, None);
+        while wait() == Err(Errno::EINTR) {}
+    }
+}
+
 /// Starts the janitor: its process, and our end of the socket between us.
-pub(super) fn start() -> io::Result<(Pid, OwnedFd)> {
+pub(super) fn start() -> io::Result<(Started, OwnedFd)> {
     #[cfg(target_os = "linux")]
     let (kind, program) = (SockType::SeqPacket, PathBuf::from("/proc/self/exe"));
     #[cfg(not(target_os = "linux"))]
@@ -46,6 +94,7 @@ pub(super) fn start() -> io::Result<(Pid, OwnedFd)> {
     command
         .arg0(NAME)
         .env_clear()
+        .envs(failpoint::variables_of_the_janitor())
         .current_dir("/")
         .stdin(Stdio::from(its))
         .stdout(Stdio::null())
@@ -69,7 +118,7 @@ pub(super) fn start() -> io::Result<(Pid, OwnedFd)> {
         reason = "pid_t is an i32; std hands it out as u32"
     )]
     let pid = Pid::from_raw(child.id() as i32);
-    Ok((pid, ours))
+    Ok((Started::new(pid)?, ours))
 }
 
 /// The first thing that the janitor does: nobody of the same user reads its memory, and what it inherited besides its socket is closed.
@@ -77,7 +126,7 @@ pub(super) fn start() -> io::Result<(Pid, OwnedFd)> {
 pub(super) fn withdraw() -> OwnedFd {
     #[cfg(target_os = "linux")]
     {
-        let _ = nix::sys::prctl::set_dumpable(false);
+        crate::supervise::privacy::withdraw_memory();
         let _ = nix::sys::prctl::set_name(c"dbt-lease-janit");
         // SAFETY: nothing in this process has opened a descriptor above 2 yet.
         unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
@@ -105,7 +154,11 @@ pub(super) fn send(
 ) -> io::Result<()> {
     let raw: Vec<i32> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
     let rights = [ControlMessage::ScmRights(&raw)];
+    #[cfg(target_os = "linux")]
     let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+    // There is no such flag; Rust's runtime ignores SIGPIPE.
+    #[cfg(not(target_os = "linux"))]
+    let flags = MsgFlags::MSG_DONTWAIT;
     loop {
         let sent = sendmsg::<UnixAddr>(
             socket.as_raw_fd(),
@@ -121,6 +174,45 @@ pub(super) fn send(
         }
     }
 }
+
+/// Sends one message with a descriptor of this very process, if that can be had. For a child between fork and exec: system calls alone,
+/// nothing is allocated.
+#[cfg(target_os = "linux")]
+pub(super) fn send_ourselves(socket: BorrowedFd<'_>, message: &[u8]) {
+    /// Room for one descriptor and its header, aligned as the header must be.
+    const ROOM: usize = 4;
+    let mut room = [0_u64; ROOM];
+    let mut part = libc::iovec {
+        iov_base: message.as_ptr().cast_mut().cast(),
+        iov_len: message.len(),
+    };
+    // SAFETY: all calls are async-signal-safe. The header's pointers lead to `part` and `room`, which outlive it; `room` is large enough
+    // for CMSG_SPACE of one descriptor, so that CMSG_FIRSTHDR is not null. The descriptor is closed at exec.
+    unsafe {
+        let process = libc::syscall(libc::SYS_pidfd_open, libc::getpid(), 0);
+        let Ok(process @ 0..) = libc::c_int::try_from(process) else {
+            return;
+        };
+        let mut header: libc::msghdr = std::mem::zeroed();
+        header.msg_iov = &raw mut part;
+        header.msg_iovlen = 1;
+        header.msg_control = room.as_mut_ptr().cast();
+        header.msg_controllen = libc::CMSG_SPACE(size_of::<libc::c_int>() as u32) as _;
+        let control = libc::CMSG_FIRSTHDR(&raw const header);
+        (*control).cmsg_level = libc::SOL_SOCKET;
+        (*control).cmsg_type = libc::SCM_RIGHTS;
+        (*control).cmsg_len = libc::CMSG_LEN(size_of::<libc::c_int>() as u32) as _;
+        libc::CMSG_DATA(control)
+            .cast::<libc::c_int>()
+            .write_unaligned(process);
+        let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+        libc::sendmsg(socket.as_raw_fd(), &raw const header, flags);
+    }
+}
+
+/// There are no such descriptors.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn send_ourselves(_socket: BorrowedFd<'_>, _message: &[u8]) {}
 
 /// The next message; `None` at the socket's end.
 pub(super) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {

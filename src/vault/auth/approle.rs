@@ -1,14 +1,12 @@
 //! AppRole: a role id, which is a name, and a secret id, which is a password, plain or wrapped.
 #![forbid(unsafe_code)]
 
-use std::path::Path;
-
 use reqwest::Method;
 use serde::Serialize;
 
 use super::source::{self, Found};
-use super::{Note, Token};
-use crate::config::{RoleId, SecretId};
+use super::{Attempt, Note, Surroundings, Token};
+use crate::config::{AppRole, RoleId, SecretId};
 use crate::secret::Secret;
 use crate::variables::Variables;
 use crate::vault::call::{Call, Repeat};
@@ -16,14 +14,6 @@ use crate::vault::client::Client;
 use crate::vault::error::{Place, Tampering, VaultError, Wanted};
 use crate::vault::fields::Field;
 use crate::vault::words;
-
-/// What a login needs.
-pub(super) struct AppRole<'a> {
-    pub(super) mount: &'a str,
-    pub(super) role_id: &'a RoleId,
-    pub(super) secret_id: &'a SecretId,
-    pub(super) role: Option<&'a str>,
-}
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -34,34 +24,45 @@ struct Body<'a> {
 /// Reads both ids and logs in.
 pub(super) async fn login(
     client: &Client,
-    variables: &Variables,
-    approle: &AppRole<'_>,
+    around: &Surroundings<'_>,
+    approle: &AppRole,
 ) -> Result<Token, VaultError> {
     // Both are read before anything is sent: a run that lacks one must not use up the other.
+    let variables = around.variables;
     let mut notes = Vec::new();
-    let role_id = keep_notes(role_id(variables, approle.role_id)?, &mut notes);
-    let secret_id = match approle.secret_id {
+    let role_id = keep_notes(role_id(variables, &approle.role_id)?, &mut notes);
+    let secret_id = match &approle.secret_id {
         SecretId::File(path) => keep_notes(source::file("secret id", path)?, &mut notes),
         SecretId::Variable(name) => {
             keep_notes(source::variable("secret id", variables, name)?, &mut notes)
         }
+        SecretId::Command(words) => {
+            let found = source::command("secret id", words, variables).await?;
+            keep_notes(found, &mut notes)
+        }
         SecretId::WrappedFile(path) => {
             let wrapping = keep_notes(source::file("wrapping token", path)?, &mut notes);
-            unwrap(client, approle, path, &wrapping).await?
+            unwrap(client, approle, &Place::File(path.clone()), &wrapping).await?
+        }
+        SecretId::WrappedVariable(name) => {
+            let found = source::variable("wrapping token", variables, name)?;
+            let wrapping = keep_notes(found, &mut notes);
+            unwrap(client, approle, &Place::Variable(name.clone()), &wrapping).await?
         }
     };
     let body = Body {
         role_id: role_id.expose(),
         secret_id: secret_id.expose(),
     };
-    let mut token = super::send(
-        client,
-        "approle",
-        approle.mount,
-        &body,
-        vec![secret_id.expose()],
-    )
-    .await?;
+    let attempt = Attempt {
+        method: "approle",
+        mount: &approle.mount,
+        below: "login",
+        role: approle.role.as_deref(),
+        about: None,
+        hide: vec![secret_id.expose()],
+    };
+    let mut token = super::send(client, around, attempt, &body).await?;
     token.notes = notes;
     Ok(token)
 }
@@ -87,12 +88,12 @@ fn keep_notes(found: Found, notes: &mut Vec<Note>) -> Secret {
 /// can write the file could exchange it, and have us log in as somebody else.
 async fn unwrap(
     client: &Client,
-    approle: &AppRole<'_>,
-    file: &Path,
+    approle: &AppRole,
+    place: &Place,
     wrapping: &Secret,
 ) -> Result<Secret, VaultError> {
     let tampered = |tampering| VaultError::Wrapping {
-        file: file.to_owned(),
+        place: place.clone(),
         tampering,
     };
     let spent = |error: VaultError| match error.code() {
@@ -112,11 +113,11 @@ async fn unwrap(
             .unwrap_or_default(),
         _ => "",
     };
-    if !is_secret_id_path(found, approle.mount, approle.role) {
+    if !is_secret_id_path(found, &approle.mount, approle.role.as_deref()) {
         let expected = format!(
             "auth/{}/role/{}/secret-id",
             approle.mount,
-            approle.role.unwrap_or("ROLE")
+            approle.role.as_deref().unwrap_or("ROLE")
         );
         return Err(tampered(Tampering::Foreign {
             expected,

@@ -2,11 +2,26 @@
 #![forbid(unsafe_code)]
 
 mod approle;
+mod callback;
+mod cert;
+mod claims;
+mod command;
+mod generic;
+mod helper;
+mod identity;
+mod jwt;
+mod kubernetes;
+mod mfa;
+mod oidc;
+mod password;
+mod person;
 mod source;
 mod token;
+mod web;
 
 use std::time::{Duration, SystemTime};
 
+pub use person::{Answer as PersonsAnswer, Nobody, Person};
 pub use source::Note;
 
 use super::answer::Answer;
@@ -41,6 +56,8 @@ pub struct Token {
     pub kind: TokenKind,
     /// Whom Vault takes us for: the login's metadata (`role_name=dbt-prod`), or the token's display name.
     pub identity: Vec<(String, String)>,
+    /// The path of the login that made a token which was there before us, and its role.
+    pub made_by: Option<(String, String)>,
     /// The id of the request that gave it (or looked it up), as in Vault's audit log.
     pub request_id: Option<String>,
     /// What the user should know of the login's sources.
@@ -51,6 +68,17 @@ impl Token {
     /// When it ends, unless it is renewed.
     pub fn expires(&self) -> Option<SystemTime> {
         self.lifetime.map(|lifetime| self.issued + lifetime)
+    }
+
+    /// Whether a login of this mount and role made it.
+    fn is_of(&self, mount: &str, role: &str) -> bool {
+        self.made_by.as_ref().is_some_and(|(path, of)| {
+            of.eq_ignore_ascii_case(role)
+                && path
+                    .strip_prefix("auth/")
+                    .and_then(|path| path.strip_prefix(mount))
+                    .is_some_and(|rest| rest.starts_with('/'))
+        })
     }
 }
 
@@ -63,79 +91,120 @@ pub enum TokenKind {
     Batch,
 }
 
-/// Logs in as `auth` says. One request; for a wrapped secret id two more.
+/// Logs in as `auth` says. One request to Vault; for a wrapped secret id two more. What gives the identity may be asked before that: a CI
+/// system, a metadata server, a program.
 ///
 /// # Errors
-/// [`VaultError::Source`], [`VaultError::NoToken`] before anything is sent; [`VaultError::Wrapping`]; what
+/// [`VaultError::Source`], [`VaultError::NoToken`], [`VaultError::NoIdentity`], [`VaultError::Identity`] before anything is sent to Vault; [`VaultError::Wrapping`]; what
 /// the client gives ([`VaultError::Refused`], [`VaultError::Transport`], …).
-pub async fn login(
+pub async fn login<'a>(
     client: &Client,
     auth: &Auth,
-    variables: &Variables,
+    around: impl Into<Surroundings<'a>>,
 ) -> Result<Token, VaultError> {
+    let around = &around.into();
     match auth {
-        Auth::AppRole {
-            mount,
-            role_id,
-            secret_id,
-            role,
-        } => {
-            approle::login(
-                client,
-                variables,
-                &approle::AppRole {
-                    mount,
-                    role_id,
-                    secret_id,
-                    role: role.as_deref(),
-                },
-            )
-            .await
-        }
-        Auth::Token => token::lookup(client, variables).await,
+        Auth::AppRole(approle) => approle::login(client, around, approle).await,
+        Auth::Cert(cert) => cert::login(client, around, cert).await,
+        Auth::Command(command) => command::login(client, around, command).await,
+        Auth::Generic(generic) => generic::login(client, around, generic).await,
+        Auth::Jwt(jwt) => jwt::login(client, around, jwt).await,
+        Auth::Kubernetes(kubernetes) => kubernetes::login(client, around, kubernetes).await,
+        Auth::Oidc(oidc) => oidc::login(client, around, oidc).await,
+        Auth::Password(password) => password::login(client, around, password).await,
+        Auth::Token => token::login(client, around.variables).await,
     }
+}
+
+/// What a login is made in.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// The process environment.
+    pub variables: &'a Variables,
+    /// Who can be asked.
+    pub person: &'a dyn Person,
+}
+
+/// Nobody is there.
+impl<'a> From<&'a Variables> for Surroundings<'a> {
+    fn from(variables: &'a Variables) -> Self {
+        Self {
+            variables,
+            person: &Nobody,
+        }
+    }
+}
+
+/// A login to send.
+struct Attempt<'a> {
+    /// Its method.
+    method: &'static str,
+    /// Its mount, below `auth/`.
+    mount: &'a str,
+    /// What follows the mount.
+    below: &'a str,
+    /// The role, where it is known by a name.
+    role: Option<&'a str>,
+    /// What the credential says of itself.
+    about: Option<String>,
+    /// What the server's words must not show.
+    hide: Vec<&'a str>,
 }
 
 /// Sends a login and takes the token out of the answer.
 async fn send(
     client: &Client,
-    method: &'static str,
-    mount: &str,
+    around: &Surroundings<'_>,
+    attempt: Attempt<'_>,
     body: &impl serde::Serialize,
-    hide: Vec<&str>,
 ) -> Result<Token, VaultError> {
-    let path = format!("auth/{mount}/login");
+    let Attempt {
+        method,
+        mount,
+        below,
+        role,
+        about,
+        hide,
+    } = attempt;
+    let path = format!("auth/{mount}/{below}");
     let wanted = Wanted::Login {
         method,
         mount: mount.to_owned(),
+        role: role.map(str::to_owned),
+        about,
     };
     let mut call = Call::new(wanted, reqwest::Method::POST, &path).with_body(body);
     call.hide = hide;
     let issued = SystemTime::now();
     let answer = client.ask(&call).await?;
-    of_answer(answer, issued, method, mount)
-        .ok_or_else(|| client.bad(&call, "it holds no token".to_owned()))?
+    finish(client, around, answer, issued, &call, (method, mount)).await
+}
+
+/// The token of a login's answer, after the second factor where one is required.
+async fn finish(
+    client: &Client,
+    around: &Surroundings<'_>,
+    mut answer: Answer,
+    issued: SystemTime,
+    call: &Call<'_>,
+    (method, mount): (&'static str, &str),
+) -> Result<Token, VaultError> {
+    let required = answer
+        .auth
+        .as_mut()
+        .filter(|auth| auth.client_token.is_empty())
+        .and_then(|auth| auth.mfa_requirement.take());
+    if let Some(Field::Map(requirement)) = required {
+        answer = mfa::validate(client, around, &requirement, (method, mount)).await?;
+    }
+    of_answer(answer, issued).ok_or_else(|| client.bad(call, "it holds no token".to_owned()))
 }
 
 /// The token of a login's answer; `None` where it has none.
-fn of_answer(
-    answer: Answer,
-    issued: SystemTime,
-    method: &'static str,
-    mount: &str,
-) -> Option<Result<Token, VaultError>> {
-    let auth = answer.auth?;
-    if auth.client_token.is_empty() {
-        return match auth.mfa_requirement {
-            Some(Field::Map(_)) => Some(Err(VaultError::SecondFactor {
-                method,
-                mount: mount.to_owned(),
-            })),
-            _ => None,
-        };
-    }
+fn of_answer(answer: Answer, issued: SystemTime) -> Option<Token> {
+    let auth = answer.auth.filter(|auth| !auth.client_token.is_empty())?;
     let policies = auth.policies.unwrap_or_default();
-    Some(Ok(Token {
+    Some(Token {
         value: auth.client_token,
         accessor: auth.accessor.filter(|accessor| !accessor.is_empty()),
         is_root: policies.iter().any(|policy| policy == "root"),
@@ -154,9 +223,10 @@ fn of_answer(
             .flat_map(super::fields::Fields::iter)
             .filter_map(|(name, value)| Some((name.to_owned(), value.plain()?.to_owned())))
             .collect(),
+        made_by: None,
         request_id: answer.request_id.filter(|id| !id.is_empty()),
         notes: Vec::new(),
-    }))
+    })
 }
 
 fn kind(name: Option<&str>) -> TokenKind {

@@ -1,4 +1,4 @@
-//! Where the parts of a login are read: files and variables.
+//! Where the parts of a login are read: files, variables, and what a program prints.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -6,13 +6,17 @@ use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::fcntl::OFlag;
 use zeroize::Zeroizing;
 
+use crate::config::Source;
+use crate::process::{self, Failed};
 use crate::secret::Secret;
 use crate::variables::Variables;
 use crate::vault::error::{Place, SourceProblem, VaultError};
+use crate::vault::words;
 
 /// The longest part of a login, in bytes: a JWT with many claims has some 10 kB.
 const LIMIT: u64 = 64 * 1024;
@@ -36,6 +40,8 @@ pub enum Note {
         /// Its permission bits.
         mode: u32,
     },
+    /// The token helper holds another login's token, which is not ours to replace.
+    NotKept,
 }
 
 impl fmt::Display for Note {
@@ -48,7 +54,75 @@ impl fmt::Display for Note {
                     "the {what} in `{path}` may be read by other users (mode {mode:04o}): `chmod 600 {path}`"
                 )
             }
+            Self::NotKept => formatter.write_str(
+                "this login is not kept: Vault's token helper holds a living token of another login (`bao token lookup`), which is not replaced",
+            ),
         }
+    }
+}
+
+/// How long a program may take to print a part of a login: some ask a server themselves.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Reads a part of a login.
+pub(super) async fn read(
+    what: &'static str,
+    source: &Source,
+    variables: &Variables,
+) -> Result<Found, VaultError> {
+    match source {
+        Source::File(path) => file(what, path),
+        Source::Variable(name) => variable(what, variables, name),
+        Source::Command(words) => command(what, words, variables).await,
+    }
+}
+
+/// Where it is read, for messages.
+pub(super) fn place(source: &Source) -> Place {
+    match source {
+        Source::File(path) => Place::File(path.clone()),
+        Source::Variable(name) => Place::Variable(name.clone()),
+        Source::Command(words) => Place::Command(words.join(" ")),
+    }
+}
+
+/// Runs a program that prints one line.
+pub(super) async fn command(
+    what: &'static str,
+    words: &[String],
+    variables: &Variables,
+) -> Result<Found, VaultError> {
+    let place = || Place::Command(words.join(" "));
+    let failed = |problem| VaultError::Source {
+        what,
+        place: place(),
+        problem,
+    };
+    let printed = process::output(words, variables, PATIENCE)
+        .await
+        .map_err(|error| failed(of_process(error)))?;
+    let text = std::str::from_utf8(&printed).map_err(|_| failed(SourceProblem::NotText))?;
+    literal(what, text, place())
+}
+
+/// What a helper command's failure means.
+pub(super) fn of_process(error: Failed) -> SourceProblem {
+    match error {
+        Failed::NotStarted(error) if error.kind() == ErrorKind::NotFound => {
+            SourceProblem::NoProgram
+        }
+        Failed::NotStarted(error) => SourceProblem::Io(error.to_string()),
+        Failed::Ended { status, said } => SourceProblem::Failed {
+            status,
+            said: words::tame(&said, &[]),
+        },
+        Failed::TooLong => SourceProblem::TooLong {
+            limit: process::LIMIT as u64,
+        },
+        Failed::TimedOut => SourceProblem::TooSlow {
+            seconds: PATIENCE.as_secs(),
+        },
+        Failed::Io(error) => SourceProblem::Io(error.to_string()),
     }
 }
 

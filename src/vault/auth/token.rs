@@ -1,22 +1,25 @@
 //! The user's own token. It is looked up instead of a login, since only that tells root; and it is never revoked by us.
 #![forbid(unsafe_code)]
 
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use reqwest::Method;
 
 use super::source::{self, Found};
-use super::{Token, kind};
+use super::{Token, helper, kind};
 use crate::variables::Variables;
 use crate::vault::call::Call;
 use crate::vault::client::Client;
-use crate::vault::error::{Place, SourceProblem, VaultError, Wanted};
+use crate::vault::error::{VaultError, Wanted};
 use crate::vault::fields::{Field, Fields};
 
 /// Finds the token, and asks Vault what it is.
-pub(super) async fn lookup(client: &Client, variables: &Variables) -> Result<Token, VaultError> {
-    let found = find(variables)?;
+pub(super) async fn login(client: &Client, variables: &Variables) -> Result<Token, VaultError> {
+    look_up(client, find(variables).await?).await
+}
+
+/// Asks Vault what a token is that was there before us.
+pub(super) async fn look_up(client: &Client, found: Found) -> Result<Token, VaultError> {
     let call = Call::new(Wanted::LookupToken, Method::GET, "auth/token/lookup-self")
         .with_token(&found.value);
     let issued = SystemTime::now();
@@ -48,15 +51,16 @@ pub(super) async fn lookup(client: &Client, variables: &Variables) -> Result<Tok
             .map(|name| ("display_name".to_owned(), name))
             .into_iter()
             .collect(),
+        made_by: made_by(data),
         request_id: answer.request_id.filter(|id| !id.is_empty()),
         notes: found.note.into_iter().collect(),
         value: found.value,
     })
 }
 
-/// BAO_TOKEN, VAULT_TOKEN, the token file. BAO_TOKEN wins even when it is empty, as in the official client; an empty one
-/// leads to the file.
-fn find(variables: &Variables) -> Result<Found, VaultError> {
+/// BAO_TOKEN, VAULT_TOKEN, the token helper or file. BAO_TOKEN wins even when it is empty, as in the official client; an empty one
+/// leads to the helper.
+async fn find(variables: &Variables) -> Result<Found, VaultError> {
     let mut looked = Vec::new();
     for name in ["BAO_TOKEN", "VAULT_TOKEN"] {
         looked.push(name.to_owned());
@@ -71,32 +75,26 @@ fn find(variables: &Variables) -> Result<Found, VaultError> {
             }
         }
     }
-    let Some(path) = file(variables) else {
-        looked.push("~/.vault-token (HOME is not set)".to_owned());
-        return Err(VaultError::NoToken { looked });
-    };
-    looked.push(format!("`{}`", path.display()));
-    match source::file("token", &path) {
-        Err(VaultError::Source {
-            problem: SourceProblem::NoFile,
-            place: Place::File(_),
-            ..
-        }) => Err(VaultError::NoToken { looked }),
-        outcome => outcome,
-    }
+    looked.push(
+        match (helper::program(variables), helper::file(variables)) {
+            (Some(program), _) => format!("the token helper `{program}`"),
+            (None, Some(path)) => format!("`{}`", path.display()),
+            (None, None) => "~/.vault-token (HOME is not set)".to_owned(),
+        },
+    );
+    helper::get(variables)
+        .await?
+        .ok_or(VaultError::NoToken { looked })
 }
 
-fn file(variables: &Variables) -> Option<PathBuf> {
-    let named = variables
-        .os("BAO_TOKEN_PATH")
-        .or_else(|| variables.os("VAULT_TOKEN_PATH"));
-    match named.filter(|path| !path.is_empty()) {
-        Some(path) => Some(PathBuf::from(path)),
-        None => Some(
-            PathBuf::from(variables.os("HOME").filter(|home| !home.is_empty())?)
-                .join(".vault-token"),
-        ),
-    }
+/// The path of the login that made it, and the login's role.
+fn made_by(data: &Fields) -> Option<(String, String)> {
+    let plain = |fields: &Fields, name| fields.get(name).and_then(Field::plain).map(str::to_owned);
+    let role = match data.get("meta") {
+        Some(Field::Map(meta)) => plain(meta, "role").unwrap_or_default(),
+        _ => String::new(),
+    };
+    Some((plain(data, "path")?, role))
 }
 
 fn texts(data: &Fields, name: &str) -> Vec<String> {

@@ -7,6 +7,9 @@
 //! | [`openbao`] | one OpenBao server: http, https, unix socket; its API and its audit log |
 //! | [`postgres`] | one PostgreSQL cluster a process, one database a [`World`] |
 //! | [`world`] | both, set up for dbt: roles, policies, identities; and what a test asks afterwards |
+//! | [`program`] | the small programs of this crate that tests run as children |
+//! | [`mod@web`], [`issuer`] | an HTTP server whose answers a test writes; an issuer of identity tokens on it |
+//! | [`provider`] | a certified OpenID provider, and a person with a browser |
 //! | [`home`] | a hermetic place to run a binary in: cleared environment, own HOME, a copy of the dbt project |
 //!
 //! A constructor that cannot do its work panics with a text that says what failed and what to do: a test has no better
@@ -15,13 +18,18 @@
 mod certificates;
 pub mod home;
 mod http;
+pub mod issuer;
 pub mod openbao;
 pub mod postgres;
+pub mod program;
+pub mod provider;
 pub mod venv;
 pub mod watchdog;
+pub mod web;
 pub mod world;
 
 pub use home::Home;
+pub use issuer::Issuer;
 pub use openbao::OpenBao;
 pub use postgres::Postgres;
 pub use venv::{Venv, venv};

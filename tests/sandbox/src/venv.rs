@@ -110,6 +110,39 @@ impl Venv {
     }
 }
 
+/// A directory of the cache that one command fills; filled once, under a lock, and whole or not at all.
+pub(crate) fn in_cache(
+    what: &str,
+    command: impl Fn(&Path) -> Vec<PathBuf>,
+) -> Result<PathBuf, String> {
+    let cache = cache_directory()?;
+    let name = format!("{:016x}", fnv1a(&[what]));
+    let directory = cache.join(&name);
+    if directory.join(MARKER).exists() {
+        return Ok(directory);
+    }
+    let lock = lock(&cache.join(format!("{name}.lock")))?;
+    if directory.join(MARKER).exists() {
+        return Ok(directory);
+    }
+    let failed = |error: std::io::Error| format!("{}: {error}", directory.display());
+    if directory.exists() {
+        fs::remove_dir_all(&directory).map_err(failed)?;
+    }
+    fs::create_dir(&directory).map_err(failed)?;
+    say(&format!(
+        "installing {what} in {} (once)",
+        directory.display()
+    ));
+    let words = command(&directory);
+    run(
+        &words.iter().map(PathBuf::as_path).collect::<Vec<_>>(),
+        &lock,
+    )?;
+    File::create(directory.join(MARKER)).map_err(failed)?;
+    Ok(directory)
+}
+
 /// Where environments are cached: a place that outlives clones and, for root, that PostgreSQL's own user can reach.
 fn cache_directory() -> Result<PathBuf, String> {
     let uid = nix::unistd::geteuid();

@@ -1,0 +1,83 @@
+//! `method: cert`: the client certificate of the TLS connection.
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+
+use super::super::error::ConfigError;
+use super::super::walk::{Cursor, Keys};
+use super::{Claim, Context, Identity, Login, mount, role_name};
+
+/// A login by the client certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cert {
+    /// Where the method is mounted, below `auth/`.
+    pub mount: String,
+    /// The certificate role's name; Vault tries all of them where it is not said.
+    pub name: Option<String>,
+    /// The certificate, as the environment's settings name it.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+const KEYS: Keys = Keys {
+    known: &["method", "mount", "name"],
+    later: &[],
+    elsewhere: &[
+        ("role", "it is the certificate role's `name`"),
+        (
+            "client_cert",
+            "it is how the connection is made: `client_cert` and `client_key` stand under the environment, beside `auth`",
+        ),
+        (
+            "client_key",
+            "it is how the connection is made: `client_cert` and `client_key` stand under the environment, beside `auth`",
+        ),
+    ],
+};
+
+/// Reads the login.
+pub(super) fn read(cursor: &Cursor<'_>, context: &Context<'_>) -> Result<Cert, ConfigError> {
+    let object = cursor.object(&KEYS, "a mapping")?;
+    let Some((certificate, key)) = context.client else {
+        return Err(cursor.bad(
+            "a login by certificate without one",
+            "add `client_cert: FILE` and `client_key: FILE` to the environment (or BAO_CLIENT_CERT and BAO_CLIENT_KEY)",
+        ));
+    };
+    Ok(Cert {
+        mount: mount(&object, "cert")?,
+        name: object.get("name").map(role_name).transpose()?,
+        certificate: certificate.to_owned(),
+        key: key.to_owned(),
+    })
+}
+
+impl Login for Cert {
+    fn method(&self) -> &'static str {
+        "cert"
+    }
+
+    fn mount(&self) -> Option<&str> {
+        Some(&self.mount)
+    }
+
+    fn role(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    fn source(&self) -> String {
+        format!("client certificate from {}", self.certificate.display())
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        let mut claims = vec![Claim::File("client certificate's key", self.key.clone())];
+        if let Some(name) = &self.name {
+            claims.push(Claim::Role(
+                self.mount.clone(),
+                Identity::Role(name.clone()),
+            ));
+        }
+        claims
+    }
+}
