@@ -7,6 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::crypto::digest;
+
 /// What begins every name: dbt keeps such a variable's value out of its logs.
 pub(super) const PREFIX: &str = "DBT_ENV_SECRET_";
 
@@ -56,8 +58,8 @@ fn base(parts: &[String]) -> String {
 }
 
 fn apart(parts: &[String], base: &str, is_taken: impl Fn(&str) -> bool) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, parts.join("\0").as_bytes());
-    let digits: String = digest
+    let hash = digest::digest(&digest::SHA256, parts.join("\0").as_bytes());
+    let digits: String = hash
         .as_ref()
         .iter()
         .map(|byte| format!("{byte:02X}"))

@@ -112,6 +112,12 @@ pub(crate) enum Command {
     Sweep,
     /// Say that this dbt-lease.yml may be obeyed
     Trust(Trust),
+    /// Print the JSON Schema of dbt-lease.yml
+    Schema,
+    /// Print a shell's completions
+    Completions(Completions),
+    /// Print the manual page, of a subcommand where one is named
+    Man(Man),
 }
 
 /// dbt's own options. After `--`, a dbt command's own options decide, and these are only compared.
@@ -142,7 +148,14 @@ impl Command {
             Self::Plan(plan) => Some(&plan.selection),
             Self::Render(render) => Some(&render.selection),
             Self::Env(env) => Some(&env.selection),
-            Self::Bridge(_) | Self::Status(_) | Self::End(_) | Self::Sweep | Self::Trust(_) => None,
+            Self::Bridge(_)
+            | Self::Status(_)
+            | Self::End(_)
+            | Self::Sweep
+            | Self::Trust(_)
+            | Self::Schema
+            | Self::Completions(_)
+            | Self::Man(_) => None,
         }
     }
 }
@@ -189,6 +202,21 @@ impl SelectionArguments {
             .map(|dir| ("PROJECT_DIR", cwd.join(dir).into_os_string()));
         profile.into_iter().chain(target).chain(project).collect()
     }
+}
+
+/// `completions`
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// `man`
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// The subcommand
+    pub(crate) subcommand: Option<String>,
 }
 
 /// `exec`

@@ -10,6 +10,7 @@ mod end;
 mod env;
 mod exec;
 mod failure;
+mod generated;
 mod keeping;
 mod lending;
 mod output;
@@ -59,6 +60,9 @@ pub fn main() -> ExitCode {
         Command::End(end) => end::run(end),
         Command::Sweep => sweep::run(&say, &arguments.global),
         Command::Trust(trust) => trust::run(&say, &arguments.global, trust),
+        Command::Schema => generated::schema(),
+        Command::Completions(completions) => generated::completions(completions),
+        Command::Man(man) => generated::man(man),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

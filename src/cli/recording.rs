@@ -8,6 +8,7 @@ use super::lending::{Borrowed, Session};
 use crate::record::audit::{self, Kind, Record};
 use crate::record::back::Back;
 use crate::vault::lease::Revocation;
+use crate::vault::product;
 use crate::vault::secret;
 
 impl Session<'_> {
@@ -61,6 +62,7 @@ impl Session<'_> {
             environment: self.environment,
             protected: self.protected,
             address: &server.address,
+            product: product::of(token),
             namespace: server.namespace.as_deref(),
             login: audit::Login {
                 method: self

@@ -28,7 +28,7 @@ const MISNAMED: [&str; 5] = [
 /// More than any real file, and little enough to be read by mistake.
 const LARGEST: u64 = 1024 * 1024;
 
-const TOP: Keys = Keys {
+pub(super) const TOP: Keys = Keys {
     known: &["version", "extends", "vault", "environments"],
     later: &["parse_cache"],
     elsewhere: &[

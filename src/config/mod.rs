@@ -22,6 +22,7 @@ mod names;
 mod path;
 #[cfg(test)]
 mod refusals;
+mod schema;
 mod server;
 mod target;
 mod template;
@@ -37,6 +38,7 @@ pub use auth::{
 pub use duration::parse as parse_duration;
 pub use error::{ConfigError, Twice};
 pub use names::{BridgeName, bridge_name, login_variables};
+pub use schema::schema;
 pub use server::{
     ClientPem, Header, Proxies, Proxy, RateLimit, Server, host_and_port, is_this_machines,
     names_port, own_addresses,

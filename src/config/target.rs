@@ -9,7 +9,7 @@ use super::{
     Operation, SecretRequest, Target, bridge_name, expect, literal, path, template,
 };
 
-const TARGET: Keys = Keys {
+pub(super) const TARGET: Keys = Keys {
     known: &[
         "profile", "target", "secrets", "env", "fields", "delivery", "expect",
     ],
@@ -29,13 +29,13 @@ const TARGET: Keys = Keys {
         ),
     ],
 };
-const SECRET: Keys = Keys {
+pub(super) const SECRET: Keys = Keys {
     known: &["path", "engine", "mount", "version", "data", "ttl"],
     later: &["wrap"],
     elsewhere: &[],
 };
 const IN_A_SECRET: &str = "a secret's keys stand under its name: `secrets: {warehouse: {path: …}}`";
-const FIELD: Keys = Keys {
+pub(super) const FIELD: Keys = Keys {
     known: &["file"],
     later: &["mode"],
     elsewhere: &[],

@@ -127,9 +127,9 @@ fn unleased(
         usage,
         threads_count: false,
         profile_reads: None,
-        written: Vec::new(),
         vars: Vars::default(),
         deciding_files: Vec::new(),
+        written: Vec::new(),
         engine,
     }
 }
@@ -253,11 +253,11 @@ impl Choices<'_> {
             project,
             [project_dir, profiles_dir],
             chosen,
-            vars,
         );
         Ok(Resolved {
             profile_reads,
             written,
+            vars,
             ..resolved
         })
     }
@@ -304,11 +304,11 @@ impl Choices<'_> {
             Some(project),
             [project_dir, profiles_dir],
             chosen,
-            vars,
         );
         Ok(Resolved {
             written,
             others,
+            vars,
             ..resolved
         })
     }
@@ -547,7 +547,6 @@ impl Choices<'_> {
         project: Option<ProjectFile>,
         [project_dir, profiles_dir]: [Directory; 2],
         chosen: Chosen,
-        vars: Vars,
     ) -> Resolved {
         Resolved {
             need,
@@ -568,9 +567,9 @@ impl Choices<'_> {
             usage: None,
             threads_count: chosen.threads_count,
             profile_reads: None,
-            written: Vec::new(),
-            vars,
+            vars: Vars::default(),
             deciding_files: self.deciding_files(),
+            written: Vec::new(),
             engine: self.engine.clone(),
         }
     }

@@ -74,6 +74,8 @@ pub struct Lent<'a> {
     pub protected: bool,
     /// Vault's address.
     pub address: &'a str,
+    /// `vault` or `openbao`, where the token's form tells.
+    pub product: Option<&'a str>,
     /// Vault's namespace.
     pub namespace: Option<&'a str>,
     /// The login.

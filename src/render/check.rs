@@ -83,6 +83,7 @@ pub fn spellings(profile: &Profile, output: &Node) -> Result<(), RenderError> {
     let database: &[&str] = match adapter {
         "postgres" | "redshift" | "risingwave" => &["database", "dbname"],
         "trino" | "athena" => &["database", "catalog"],
+        "bigquery" => &["schema", "dataset"],
         _ => &[],
     };
     for names in adapters::spellings(adapter).chain([database]) {
@@ -139,6 +140,10 @@ fn required(adapter: &str) -> &'static [Key] {
             (&["account"], Wanted::Text),
             (&["database"], Wanted::Text),
             SCHEMA,
+        ],
+        "bigquery" => &[
+            (&["method"], Wanted::Text),
+            (&["schema", "dataset"], Wanted::Text),
         ],
         "trino" => &[HOST, PORT, (&["database", "catalog"], Wanted::Text), SCHEMA],
         "athena" => &[
@@ -335,6 +340,7 @@ mod tests {
                 "host: h\nport: 1\ndbname: d\nschema: s\nuser: u\npass: p\n",
             ),
             ("redshift", "host: h\nport: 1\ndatabase: d\nschema: s\n"),
+            ("bigquery", "method: oauth\ndataset: d\n"),
             ("snowflake", "account: a\ndatabase: d\nschema: s\n"),
             ("trino", "host: h\nport: 1\ncatalog: c\nschema: s\n"),
             ("athena", "database: d\nschema: s\nregion_name: r\n"),

@@ -347,6 +347,8 @@ pub struct Refusal {
     pub attempts: u32,
     /// What the other addresses said, where there are any.
     pub elsewhere: Vec<String>,
+    /// Whether the answer to an earlier try was lost: it may have done what was asked.
+    pub after_loss: bool,
     /// How long the server asks to wait, where that is why we gave up.
     pub wait: Option<std::time::Duration>,
 }

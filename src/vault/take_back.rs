@@ -10,6 +10,7 @@
 //! | 400, 500: the engine refuses (the user owns objects, the database is down) | sync is given up: Vault's queue tries on | [`Returned::Queued`] |
 //! | 403, and the token's time is over | its leases ended with it | [`Returned::EndedWithToken`] |
 //! | no answer | once more, then a lookup: a lease that Vault does not know is gone | by what that says |
+//! | the token's revocation is lost, and 403 the second time | a token that may no more what it could a moment ago, revoke its lease, is gone | [`TokenEnd::Revoked`] |
 //!
 //! The user's own token is never revoked. A batch token cannot be. Nor is a credential called revoked that outlives its lease
 //! (a session of AWS): its lease is left to end with the token.
@@ -217,6 +218,11 @@ pub async fn take_back_looking(
         match lease::revoke_self(client, token, Some(end)).await {
             Ok(()) => TokenEnd::Revoked,
             Err(error) if error.code() == Some(403) && has_ended(token) => TokenEnd::Expired,
+            Err(VaultError::Refused(refusal))
+                if refusal.after_loss && is_gone(client, token, &leases, &attempts, end).await =>
+            {
+                TokenEnd::Revoked
+            }
             Err(error) => TokenEnd::Failed {
                 why: error.to_string(),
                 hint: error.hint(),
@@ -388,6 +394,24 @@ fn has_ended(token: &Token) -> bool {
     token
         .expires()
         .is_some_and(|expires| expires <= SystemTime::now())
+}
+
+/// Whether a token whose end was asked for, and not answered, has ended: a lease that it revoked a moment ago is revoked again, which
+/// Vault grants for as long as the token lives, also where the lease is no more.
+async fn is_gone(
+    client: &Client,
+    token: &Token,
+    leases: &[Lease],
+    attempts: &[(Attempt, Option<Verified>)],
+    end: Instant,
+) -> bool {
+    let is_revoked = |attempt: &Attempt| matches!(attempt, Attempt::Done(Returned::Revoked));
+    let mut revoked = leases.iter().zip(attempts);
+    let Some((lease, _)) = revoked.find(|(_, (attempt, _))| is_revoked(attempt)) else {
+        return false;
+    };
+    let again = lease::revoke_by(client, &token.value, lease, true, half_way(end)).await;
+    again.is_err_and(|error| error.code() == Some(403))
 }
 
 /// Whether Vault took the request, and the engine behind it did not do it.

@@ -32,12 +32,12 @@ macro_rules! on_both_stages {
         $($(#[$meta])* fn $name($stage: Stage) $body)+
 
         mod with_a_terminal {
-            $(#[test] fn $name() { super::$name(crate::scene::Stage::Terminal) })+
+            $(#[test] fn $name() { super::$name($crate::scene::Stage::Terminal) })+
         }
 
         mod without_a_terminal {
             $(#[test] fn $name() {
-                for _ in 0..crate::scene::rounds() { super::$name(crate::scene::Stage::NoTerminal) }
+                for _ in 0..$crate::scene::rounds() { super::$name($crate::scene::Stage::NoTerminal) }
             })+
         }
     };

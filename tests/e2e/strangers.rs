@@ -1,13 +1,10 @@
-//! What others leave in our way: directories under our names, and words on the janitor's socket.
+//! What others leave in our way: directories and links under our names.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use crate::support::{Gate, Lab, Running, files_below};
+use crate::support::{Lab, files_below};
 
 const KEPT: &str = "keep me\n";
 
@@ -77,49 +74,4 @@ fn another_user_s_directory_under_our_name_is_not_used() {
         chown(planted, Some(64_321), Some(64_321)).expect("given away");
     });
     assert_passed_over(&lab, &kept);
-}
-
-#[test]
-fn whatever_is_said_to_the_janitor_it_goes_on_with_its_work() {
-    let lab = Lab::new();
-    let gate = Gate::new(&lab);
-    let mut running = Running::start(lab.command(&gate.held("echo up")));
-    running.wait_for_line("up");
-    let socket = files_below(lab.home.runtime())
-        .into_iter()
-        .find(|file| file.ends_with("janitor"))
-        .expect("its socket");
-    let directory = fs::File::open(socket.parent().expect("a directory")).expect("opened");
-    // A socket's address has 108 bytes at most.
-    let address = format!("/proc/self/fd/{}/janitor", directory.as_raw_fd());
-    let connect = || UnixStream::connect(&address).expect("connected");
-    let long = vec![b'x'; 1 << 20];
-    for words in [
-        &b""[..],
-        b"\n",
-        b"\"Done\"\n",
-        b"{\"Done\":{}}\n",
-        b"\x1b]0;x\x07\n",
-        &long,
-    ] {
-        let mut connection = connect();
-        let _ = connection.write_all(words);
-        let _ = connection.shutdown(std::net::Shutdown::Write);
-        let mut answer = Vec::new();
-        // A hang-up with words unread is a reset.
-        let _ = connection.read_to_end(&mut answer);
-        assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
-    }
-    // Those who ask nothing do not keep others from being answered, once they have gone.
-    let silent: Vec<UnixStream> = (0..64).map(|_| connect()).collect();
-    drop(silent);
-    // It turns away who comes before it has seen that they are gone.
-    crate::support::wait_until("it answers", || {
-        lab.run(&["status"]).stdout.contains("production")
-    });
-    nix::sys::signal::kill(running.pid(), nix::sys::signal::Signal::SIGKILL).expect("sent");
-    let _ = running.end();
-    crate::support::wait_until("the janitor has done its work", || lab.record().len() == 2);
-    lab.assert_nothing_left();
-    gate.open();
 }

@@ -70,7 +70,7 @@ const METHODS: [&str; 10] = [
     "userpass",
 ];
 /// What the design names.
-const LATER_METHODS: [&str; 7] = ["oidc", "okta", "aws", "azure", "gcp", "github", "kerberos"];
+const LATER_METHODS: [&str; 6] = ["okta", "aws", "azure", "gcp", "github", "kerberos"];
 
 /// What a login is read in.
 pub(super) struct Context<'a> {
@@ -323,4 +323,9 @@ fn user_name(object: &Object<'_>, context: &Context<'_>) -> Result<Text, ConfigE
         return Err(cursor.bad("a user's name with `/`", "write the name alone"));
     }
     Ok(Text::Literal(name.to_owned()))
+}
+
+/// The names that `method:` takes.
+pub(super) fn methods() -> &'static [&'static str] {
+    &METHODS
 }

@@ -6,10 +6,10 @@ use std::num::NonZeroU32;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ring::{digest, hmac, pbkdf2};
 use zeroize::Zeroizing;
 
 use super::wire::not_postgres;
+use crate::crypto::{digest, hmac, pbkdf2};
 use crate::secret::Secret;
 
 /// The mechanism's name.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
@@ -19,6 +19,7 @@ use rustls::{
 
 use super::Login;
 use super::wire::{Stream, not_postgres};
+use crate::crypto;
 
 /// `sslmode`, as far as one attempt tells them apart: `allow` is tried as `prefer`, with TLS first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +61,7 @@ pub(super) fn secured(mut stream: TcpStream, login: &Login) -> io::Result<Box<dy
         b'N' => return Err(io::Error::other("the server has no TLS")),
         _ => return Err(not_postgres()),
     }
-    let provider = Arc::new(ring::default_provider());
+    let provider = Arc::new(crypto::provider());
     let verifier = verifier(login, &provider)?;
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -4,7 +4,8 @@
 //! | --- | --- |
 //! | [`mod@venv`] | dbt, the `bao` server and, where the machine has none, PostgreSQL: a cached Python environment |
 //! | [`watchdog`] | one helper process that ends servers and removes directories, however this process ends |
-//! | [`openbao`] | one OpenBao server: http, https, unix socket; its API and its audit log |
+//! | [`openbao`] | one OpenBao server: http, https, unix socket, or a raft cluster; its API and its audit log |
+//! | [`line`] | a line to a server, or a proxy, that delays, resets and counts |
 //! | [`postgres`] | one PostgreSQL cluster a process, one database a [`World`] |
 //! | [`world`] | both, set up for dbt: roles, policies, identities; and what a test asks afterwards |
 //! | [`program`] | the small programs of this crate that tests run as children |
@@ -19,6 +20,7 @@ mod certificates;
 pub mod home;
 mod http;
 pub mod issuer;
+pub mod line;
 pub mod openbao;
 pub mod postgres;
 pub mod program;
@@ -30,6 +32,7 @@ pub mod world;
 
 pub use home::Home;
 pub use issuer::Issuer;
+pub use line::Line;
 pub use openbao::OpenBao;
 pub use postgres::Postgres;
 pub use venv::{Venv, venv};
