@@ -89,7 +89,7 @@ fn planned(
         rename: arguments.rename,
         keep_user: arguments.keep_user,
     };
-    let bridged = bridge(&profiles.path, &profiles.bytes, options)?;
+    let bridged = bridge(&profiles.path, &profiles.bytes, profiles.merging, options)?;
     let text = String::from_utf8_lossy(&profiles.bytes).into_owned();
     // Half a project is none: its profile is then not known, which only matters for dbt-lease.yml.
     let own_profile = dbt::resolve(&[], &selection, &context)
