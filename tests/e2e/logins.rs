@@ -91,7 +91,10 @@ fn a_ci_system_is_reached_through_the_proxy_that_the_environment_names() {
     let ran = lab.run_with(
         &[
             ("GITHUB_ACTIONS", "true"),
-            ("ACTIONS_ID_TOKEN_REQUEST_URL", "https://ci.example.invalid/token"),
+            (
+                "ACTIONS_ID_TOKEN_REQUEST_URL",
+                "https://ci.example.invalid/token",
+            ),
             ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", REQUEST_TOKEN),
             ("HTTPS_PROXY", &proxy.address()),
         ],
