@@ -12,13 +12,38 @@ build:
 test *ARGS:
     cargo test {{ ARGS }}
 
+# Every cell of the fault matrix, and docs/faults.md from what became of each: two minutes. `just faults 'creds sent'` runs those alone.
+faults CELLS="":
+    cargo test --test faults -- --whole --write {{ if CELLS == "" { "" } else { quote(CELLS) } }}
+
+# 300 runs in a row, 100 at once, ten dbts at once; runs of a minute on leases of seconds: five minutes.
+endurance:
+    cargo test --test e2e -- --ignored endurance:: renewal::
+
+# dbt started through the gate again and again, six at a time: an hour on two cores for a thousand.
+gate-starts STARTS="1000":
+    DBT_LEASE_TEST_STARTS={{ STARTS }} cargo test --test e2e -- --ignored --nocapture gate::
+
 # The main job on real parts, on one screen.
 demo *ARGS:
     cargo demo {{ ARGS }}
 
+# A cluster of three nodes whose leader dies in mid-run: half a minute.
+failover:
+    cargo test --test e2e lines::when_the_leader -- --ignored
+
 # What a run costs, beside a shell script with curl. Builds the release binary: two minutes, once.
 bench:
     cargo run --package dbt-lease-sandbox --bin bench
+
+# What supervisor and janitor cost while a command runs, on the release binary: fails where it is more than 6 MB (PSS) or
+# 1 MB (private and dirty). No timing, so it may run anywhere; it must be root's run, since both processes hide their memory.
+memory:
+    cargo run --package dbt-lease-sandbox --bin memory
+
+# Each signal exactly once without a terminal: twenty rounds of each test, and all of them must pass.
+signals:
+    DBT_LEASE_TEST_ROUNDS=20 cargo test --package dbt-lease --test e2e signals::without_a_terminal
 
 # What reading profiles.yml costs, beside dbt's own loader. Builds with optimisation, without the release binary's slow linking.
 bench-profiles:
@@ -32,9 +57,22 @@ fresh-seeds CASES="3000":
     echo "DBT_LEASE_TEST_SEED=$seed DBT_LEASE_TEST_CASES={{ CASES }}"
     DBT_LEASE_TEST_SEED=$seed DBT_LEASE_TEST_CASES={{ CASES }} cargo test --package dbt-lease --test differential
 
-# Fuzzing, for `cargo-fuzz` and a nightly compiler: `just fuzz yaml`, `just fuzz argv -max_total_time=60`.
+# Fuzzing by libFuzzer, on the stable compiler: `just fuzz yaml`, `just fuzz argv -max_total_time=60`. What is found goes to
+# the directory that it names first, with the corpus.
 fuzz TARGET *ARGS:
-    cargo +nightly fuzz run {{ TARGET }} -- -rss_limit_mb=512 -timeout=5 {{ ARGS }}
+    #!/bin/sh
+    set -eu
+    # What cargo-fuzz gives the compiler, but the address sanitizer: the tool has next to no unsafe code.
+    export RUSTC_BOOTSTRAP=1
+    export RUSTFLAGS="--cfg fuzzing -Cdebug-assertions -Ccodegen-units=1 -Cpasses=sancov-module \
+        -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+        -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares"
+    host=$(rustc -vV | sed -n 's/^host: //p')
+    cargo build --manifest-path fuzz/Cargo.toml --release --bin {{ TARGET }} --target "$host" --target-dir target/fuzz
+    corpus=target/fuzz/corpus/{{ TARGET }}
+    mkdir -p "$corpus"
+    echo "corpus and findings: $corpus"
+    "target/fuzz/$host/release/{{ TARGET }}" "$corpus" -artifact_prefix="$corpus/" -rss_limit_mb=512 -timeout=20 {{ ARGS }}
 
 # That the fuzz targets still compile, on any compiler.
 fuzz-check:
@@ -91,3 +129,16 @@ dbt-tables *LINES="1.9 1.10 1.11 1.12.0 1.12":
         "$where/$line/bin/python" tests/differential/options.py > "$where/table"
         mv "$where/table" "src/dbt/options_${line//./_}.rs"
     done
+
+# What the short form gives each adapter, read by dbt's own credential classes, with the adapters that come as wheels beside dbt-core 1.12: three minutes.
+adapters:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    where=$(mktemp -d)
+    trap 'rm -rf "$where"' EXIT
+    python3 -m venv "$where"
+    "$where/bin/pip" install --quiet --upgrade pip
+    "$where/bin/pip" install --quiet --only-binary :all: dbt-core==1.12.0 dbt-postgres dbt-duckdb dbt-snowflake dbt-bigquery dbt-redshift \
+        dbt-athena dbt-trino dbt-clickhouse dbt-databricks dbt-oracle dbt-exasol dbt-teradata dbt-vertica dbt-dremio dbt-firebolt dbt-singlestore \
+        dbt-starrocks dbt-doris dbt-sqlserver dbt-fabric
+    DBT_LEASE_ADAPTERS_PYTHON="$where/bin/python" cargo test --test e2e engines::adapters

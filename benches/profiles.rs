@@ -113,7 +113,8 @@ fn once(dir: &Path, target: &str) -> u128 {
     };
     let began = Instant::now();
     let resolved = resolve(&[], &selection, &context).expect("it is resolved");
-    let rendering = Rendering::of(&[], &selection, &context).expect("it is read");
+    let rendering =
+        Rendering::of(&resolved.engine, resolved.vars.clone(), &context).expect("it is read");
     let profile = resolved.profile.expect("there is one");
     let around = Around {
         rendering: &rendering,

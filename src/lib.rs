@@ -13,16 +13,23 @@
 //! | [`trust`] | the user's word that dbt-lease.yml may be obeyed | nothing is lent without it |
 //! | [`vault`] | a session token, secrets with their leases | the only module that talks to Vault |
 //! | [`render`] | the output for dbt, the bridge's variables | pure |
+//! | [`bridge`] | profiles.yml with its credentials in variables, and `env:` for dbt-lease.yml | pure; never gives a value |
 //! | [`delivery`] | the profiles directory, the child's environment | the only module that writes secrets |
+//! | [`verify`] | what a run left: our secrets in dbt's files, a login that still works | changes nothing, shows no value |
 //! | [`record`] | the audit trail | sees no secret value |
 //! | [`supervise`] | the child, signals, the janitor | the only module that starts the child and the janitor |
 //! | [`cli`] | arguments, order, messages, exit codes | the only module that prints |
 //!
-//! [`allocator`] stands beside them: it wipes what is freed. `failpoint` lets tests kill a debug build at a named step.
+//! [`allocator`] stands beside them: it wipes what is freed. `crypto` is the library that the features choose. `failpoint` lets tests kill a debug build at a named step.
+
+#[cfg(not(any(feature = "ring", feature = "fips")))]
+compile_error!("choose the cryptography: the feature `ring` (the default) or `fips`");
 
 pub mod allocator;
+pub mod bridge;
 pub mod cli;
 pub mod config;
+mod crypto;
 pub mod dbt;
 pub mod delivery;
 mod failpoint;
@@ -36,3 +43,4 @@ pub mod supervise;
 pub mod trust;
 pub mod variables;
 pub mod vault;
+pub mod verify;

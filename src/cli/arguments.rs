@@ -13,6 +13,8 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use super::failure::Failure;
+use super::say::Say;
 use crate::dbt::Selection;
 
 /// dbt-lease failed before the command ran: the code of env(1) and timeout(1).
@@ -98,6 +100,10 @@ pub(crate) enum Command {
     Plan(Plan),
     /// Show the output as dbt will see it; no network
     Render(Render),
+    /// Print the credentials as variables for a shell that cannot be wrapped; they live until `end`, or their time
+    Env(Env),
+    /// Turn the credentials in profiles.yml into variables: `{{ env_var('DBT_ENV_SECRET_…') }}`; no network
+    Bridge(Bridge),
     /// List this user's living sessions on this machine
     Status(Status),
     /// End sessions: their command gets INT, then TERM, then KILL, and all is taken back
@@ -106,6 +112,12 @@ pub(crate) enum Command {
     Sweep,
     /// Say that this dbt-lease.yml may be obeyed
     Trust(Trust),
+    /// Print the JSON Schema of dbt-lease.yml
+    Schema,
+    /// Print a shell's completions
+    Completions(Completions),
+    /// Print the manual page, of a subcommand where one is named
+    Man(Man),
 }
 
 /// dbt's own options. After `--`, a dbt command's own options decide, and these are only compared.
@@ -135,7 +147,15 @@ impl Command {
             Self::Exec(exec) => Some(&exec.selection),
             Self::Plan(plan) => Some(&plan.selection),
             Self::Render(render) => Some(&render.selection),
-            Self::Status(_) | Self::End(_) | Self::Sweep | Self::Trust(_) => None,
+            Self::Env(env) => Some(&env.selection),
+            Self::Bridge(_)
+            | Self::Status(_)
+            | Self::End(_)
+            | Self::Sweep
+            | Self::Trust(_)
+            | Self::Schema
+            | Self::Completions(_)
+            | Self::Man(_) => None,
         }
     }
 }
@@ -184,13 +204,28 @@ impl SelectionArguments {
     }
 }
 
+/// `completions`
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// `man`
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// The subcommand
+    pub(crate) subcommand: Option<String>,
+}
+
 /// `exec`
 #[derive(Debug, Default, Args)]
 pub(crate) struct Exec {
     /// How the command gets the credentials; by default as dbt-lease.yml says
     #[arg(long, env = "DBT_LEASE_DELIVERY", value_parser = deliveries())]
     pub(crate) delivery: Option<Delivery>,
-    /// Exit with 125 where a revocation failed, also if the command ended well
+    /// Exit with 125 where a revocation failed or a secret was found in dbt's files, also if the command ended well
     #[arg(long, env = "DBT_LEASE_STRICT", value_parser = FalseyValueParser::new())]
     pub(crate) strict: bool,
     /// How long the leases are to live: 90, 45s, 30m, 2h, 1d
@@ -199,12 +234,12 @@ pub(crate) struct Exec {
     /// When the private profiles.yml goes
     #[arg(long, value_enum, default_value = "auto", env = "DBT_LEASE_GATE")]
     pub(crate) gate: Gate,
+    /// Look again whether what was revoked is gone
+    #[arg(long, value_enum, env = "DBT_LEASE_VERIFY")]
+    pub(crate) verify: Option<Verify>,
     /// Show the address of a login in the browser, and open none
     #[arg(long, env = crate::variables::DBT_LEASE_NO_BROWSER, value_parser = FalseyValueParser::new())]
     pub(crate) no_browser: bool,
-    /// How a revocation is proven
-    #[arg(long, value_name = "lease|login", hide = true, env = "DBT_LEASE_VERIFY", value_parser = not_there_yet)]
-    pub(crate) verify: Option<String>,
     /// The command with its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
@@ -220,6 +255,15 @@ pub(crate) enum Gate {
     Auto,
     /// When the command has ended
     Off,
+}
+
+/// `--verify`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Verify {
+    /// Ask Vault whether it still knows the lease; its policy must allow sys/leases/lookup
+    Lease,
+    /// Try to log in to the database, before and after; PostgreSQL alone
+    Login,
 }
 
 /// `--delivery`
@@ -258,6 +302,61 @@ pub(crate) struct Render {
     pub(crate) command: Vec<OsString>,
     #[command(flatten)]
     pub(crate) selection: SelectionArguments,
+}
+
+/// `env`
+#[derive(Debug, Args)]
+pub(crate) struct Env {
+    /// For whom
+    #[arg(long, value_enum, default_value = "sh", env = "DBT_LEASE_FORMAT")]
+    pub(crate) format: Format,
+    /// Also of a protected environment, and on a terminal
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) selection: SelectionArguments,
+}
+
+/// `--format`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// eval "$(dbt-lease env)", for sh, bash, zsh
+    Sh,
+    /// dbt-lease env --format fish | source
+    Fish,
+    /// A file of NAME='value' lines, as python-dotenv reads them
+    Dotenv,
+    /// An object
+    Json,
+}
+
+/// `bridge`
+#[derive(Debug, Args)]
+pub(crate) struct Bridge {
+    /// Show what would change, without any value; this is the default
+    #[arg(long, conflicts_with_all = ["write", "check"])]
+    pub(crate) diff: bool,
+    /// Write it: profiles.yml, `env:` of dbt-lease.yml where there is one, and an example of the variables
+    #[arg(long)]
+    pub(crate) write: bool,
+    /// Only say by the exit code whether anything is to be bridged: 1 (for pre-commit)
+    #[arg(long, conflicts_with = "write")]
+    pub(crate) check: bool,
+    /// Print JSON: the new text and the variables, without their values
+    #[arg(long, env = "DBT_LEASE_JSON", value_parser = FalseyValueParser::new())]
+    pub(crate) json: bool,
+    /// Put DBT_ENV_SECRET_ before the names of variables that have it not
+    #[arg(long, env = "DBT_LEASE_RENAME", value_parser = FalseyValueParser::new())]
+    pub(crate) rename: bool,
+    /// Leave user names as they are: for static roles, whose user stays
+    #[arg(long, env = "DBT_LEASE_KEEP_USER", value_parser = FalseyValueParser::new())]
+    pub(crate) keep_user: bool,
+    /// The directory of dbt_project.yml
+    #[arg(long, value_name = "DIR", help_heading = "dbt's options")]
+    pub(crate) project_dir: Option<PathBuf>,
+    /// The directory of profiles.yml
+    #[arg(long, value_name = "DIR", help_heading = "dbt's options")]
+    pub(crate) profiles_dir: Option<PathBuf>,
 }
 
 /// `status`
@@ -316,13 +415,6 @@ fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "a duration is 90, 45s, 30m, 2h or 1d".to_owned())
 }
 
-fn not_there_yet(_value: &str) -> Result<String, String> {
-    Err(format!(
-        "this option is not there yet in dbt-lease {}",
-        env!("CARGO_PKG_VERSION")
-    ))
-}
-
 /// Parses the command line and its variables. An empty variable is an unset one, and the command line wins over a variable.
 pub(crate) fn parse<W: Into<OsString> + Clone>(
     raw: impl IntoIterator<Item = W>,
@@ -367,16 +459,22 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
 
 /// Prints clap's refusal or help, and gives the code: `exec`'s own usage errors are 125, so that a caller can tell them from the child's 2.
 pub(crate) fn refused(error: &clap::Error, raw: &[OsString]) -> ExitCode {
-    // A closed stderr is no reason for another code.
-    let _ = error.print();
+    if error.exit_code() != 0 && wants_json(raw) {
+        Say::in_json().failure(&in_words(error));
+    } else {
+        // A closed stderr is no reason for another code.
+        let _ = error.print();
+    }
     let for_exec = raw
         .iter()
         .skip(1)
         .take_while(|word| *word != "--")
         .find(|word| {
-            ["exec", "plan", "render", "status", "end", "sweep", "trust"]
-                .iter()
-                .any(|name| *word == name)
+            [
+                "exec", "plan", "render", "env", "bridge", "status", "end", "sweep", "trust",
+            ]
+            .iter()
+            .any(|name| *word == name)
         })
         .is_some_and(|word| word == "exec");
     match error.exit_code() {
@@ -386,9 +484,69 @@ pub(crate) fn refused(error: &clap::Error, raw: &[OsString]) -> ExitCode {
     }
 }
 
+/// Whether messages are to be JSON, asked of arguments that could not be parsed: the last word counts, then the variable.
+fn wants_json(raw: &[OsString]) -> bool {
+    let ours: Vec<&OsStr> = raw
+        .iter()
+        .skip(1)
+        .map(OsString::as_os_str)
+        .take_while(|word| *word != "--")
+        .collect();
+    let glued = |word: &OsStr| {
+        word.to_str()?
+            .strip_prefix("--log-format=")
+            .map(str::to_owned)
+    };
+    let apart = |pair: &[&OsStr]| match pair {
+        [name, value] if *name == "--log-format" => Some(value.to_string_lossy().into_owned()),
+        _ => None,
+    };
+    let said = ours
+        .iter()
+        .enumerate()
+        .filter_map(|(at, word)| glued(word).or_else(|| apart(ours.get(at..at + 2)?)))
+        .next_back();
+    let said = said.or_else(|| std::env::var("DBT_LEASE_LOG_FORMAT").ok());
+    said.as_deref() == Some("json")
+}
+
+/// clap's refusal as one of ours: what is wrong, and its tips and usage as the hint.
+fn in_words(error: &clap::Error) -> Failure {
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+    let (message, rest) = text.split_once("\n\n").unwrap_or((text, ""));
+    let hint: Vec<&str> = rest
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let hint = (!hint.is_empty()).then(|| hint.join("\n"));
+    Failure::new("usage", message, hint.as_deref())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_form_of_a_usage_error_is_known_though_nothing_could_be_parsed() {
+        let wants = |words: &[&str]| {
+            let raw: Vec<OsString> = std::iter::once("dbt-lease")
+                .chain(words.iter().copied())
+                .map(OsString::from)
+                .collect();
+            wants_json(&raw)
+        };
+        assert!(wants(&["--log-format", "json", "exce"]));
+        assert!(wants(&[
+            "exec",
+            "--log-format=text",
+            "--log-format=json",
+            "--nonsense"
+        ]));
+        assert!(!wants(&["--log-format=json", "--log-format=text", "exce"]));
+        assert!(!wants(&["exec", "--", "x", "--log-format", "json"]));
+    }
 
     #[test]
     fn the_definitions_are_consistent() {

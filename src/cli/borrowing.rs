@@ -82,7 +82,9 @@ impl Session<'_> {
         let further = further.flat_map(|further| &further.lent.secrets);
         for wanted in self.wanted.lent.secrets.iter().chain(further) {
             janitor.is_there()?;
-            let work = secret::read(client, token, &wanted.request);
+            let ttl = self.ttl.or(wanted.ttl);
+            let request = wanted.request_for(ttl);
+            let work = secret::read(client, token, &request);
             until_signal(signals, work, |secret| {
                 if let Some(lease) = &secret.lease {
                     janitor.lease(lease);
@@ -91,7 +93,7 @@ impl Session<'_> {
             })
             .await?;
             let lease = secrets.last_mut().and_then(|secret| secret.lease.as_mut());
-            if let (Some(lease), Some(ttl)) = (lease, self.ttl.or(wanted.ttl)) {
+            if let (Some(lease), Some(ttl)) = (lease, ttl) {
                 self.give_the_wanted_life(client, token, lease, ttl, signals)
                     .await?;
                 janitor.lease(lease);
@@ -117,6 +119,20 @@ impl Session<'_> {
         signals: &Signals,
     ) -> Result<(), Stop> {
         if lease.duration >= ttl && lease.duration <= ttl * 2 {
+            return Ok(());
+        }
+        if !lease.renewable {
+            // A session's key was issued a moment before its answer came.
+            const A_MOMENT: Duration = Duration::from_secs(5);
+            if lease.duration + A_MOMENT < ttl {
+                let message = format!(
+                    "the lease on `{}` was to live {} s, and lives {} s: it cannot be renewed",
+                    lease.path,
+                    ttl.as_secs(),
+                    lease.duration.as_secs()
+                );
+                self.say.warning(&message, Some("raise its role's longest TTL; the command goes on, and what it connects to after that time is refused"));
+            }
             return Ok(());
         }
         let asked = SystemTime::now();

@@ -96,7 +96,7 @@ fn words(session: &str, proof: &Proof) -> String {
         "session {session}: {} lease{plural}, {} revoked, verified by Vault's answer to a sync revocation\n",
         proof.leases, proof.revoked
     );
-    for left in &proof.left {
+    for left in proof.left.iter().chain(&proof.by_time) {
         text.push_str(&format!("  {left}\n"));
     }
     text

@@ -88,8 +88,8 @@ fn outcome(say: &Say, global: &Global, exec: &Exec, unadopted: Unadopted) -> Res
         say.note(|| note);
     }
     let plan = surroundings.plan(&resolved, Some(&config))?;
-    surroundings.refuse_untrusted(&config, &plan, &exec.command, &exec.selection)?;
-    surroundings.refuse_unexpected(&resolved, &plan, &exec.command, &exec.selection)?;
+    surroundings.refuse_untrusted(&config, &resolved, &plan)?;
+    surroundings.refuse_unexpected(&resolved, &plan)?;
     let loan = match &plan.loan {
         Some(loan) => with_delivery(loan, exec.delivery)?,
         None => {
@@ -98,7 +98,7 @@ fn outcome(say: &Say, global: &Global, exec: &Exec, unadopted: Unadopted) -> Res
             return run_alone(&exec.command, &environ, resolved.is_dbt);
         }
     };
-    let rendering = surroundings.rendering(&exec.command, &exec.selection)?;
+    let rendering = surroundings.rendering(&resolved)?;
     surroundings.check(&exec.command, &resolved, Some(&loan.lent), &rendering)?;
     match &loan.session {
         Some(session) => lending::run(
@@ -113,7 +113,7 @@ fn outcome(say: &Say, global: &Global, exec: &Exec, unadopted: Unadopted) -> Res
                 others: &loan.others,
             },
         ),
-        None => run_on_placeholders(say, &surroundings, exec, (&resolved, &plan, &loan.lent)),
+        None => run_on_placeholders(say, &surroundings, (&resolved, &plan, &loan.lent)),
     }
 }
 
@@ -160,7 +160,7 @@ fn adopted(
 ///
 /// A session lends in one environment and never twice: what is started in it uses what it has. A target of another environment is not
 /// in its profiles.yml, and dbt says so.
-fn enclosing_session(variables: &Variables) -> Option<&str> {
+pub(super) fn enclosing_session(variables: &Variables) -> Option<&str> {
     let session = variables.text(DBT_LEASE_SESSION)?;
     let directory = Path::new(variables.text("DBT_PROFILES_DIR")?);
     let is_its_own =
@@ -195,7 +195,6 @@ async fn end_of(started: Started, signals: &Signals) -> Result<End, Failure> {
 fn run_on_placeholders(
     say: &Say,
     surroundings: &Surroundings,
-    exec: &Exec,
     wanted: (&Resolved, &Plan, &Lent),
 ) -> Result<End, Failure> {
     let (resolved, plan, lent) = wanted;
@@ -206,7 +205,7 @@ fn run_on_placeholders(
     });
     lending::sweep(say, variables);
     let secrets = Secrets::placeholders(lent);
-    let rendering = surroundings.rendering(&exec.command, &exec.selection)?;
+    let rendering = surroundings.rendering(resolved)?;
     let bridge = render::bridge(lent, &secrets)?;
     let material = Material {
         profile,
@@ -346,9 +345,12 @@ pub(crate) fn deliver(
     Ok(SessionDir::deliver(
         &private::places(variables),
         session,
-        std::iter::once(*lent)
-            .chain(others.iter().filter_map(|part| Some(part.lent.as_ref()?.0)))
-            .any(render::wants_files),
+        std::iter::once((*profile, *lent, *secrets))
+            .chain(others.iter().filter_map(|part| {
+                let (lent, secrets) = part.lent.as_ref()?;
+                Some((part.profile, *lent, secrets))
+            }))
+            .any(|(profile, lent, secrets)| render::wants_files(profile, lent, secrets)),
         tell,
         &make,
     )?)

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use crate::bridge::BridgeError;
 use crate::config::ConfigError;
 use crate::dbt::DbtError;
 use crate::delivery::DeliveryError;
@@ -70,7 +71,7 @@ macro_rules! from_layer {
 
 from_layer!(
     DeliveryError, JanitorError, PlanError, RecordError, TrustError, VaultError;
-    pointing: ConfigError, DbtError, RenderError
+    pointing: BridgeError, ConfigError, DbtError, RenderError
 );
 
 impl From<StartError> for Failure {

@@ -8,10 +8,9 @@ use super::say::Say;
 use crate::failpoint;
 use crate::record::audit::stamp;
 use crate::supervise::janitor::handle::Janitor;
-use crate::supervise::renewal::{self, Event, Life, Trouble, boottime};
+use crate::supervise::renewal::{self, Event, Life, Trouble, boottime, jitter};
 use crate::vault::auth::{Token, TokenKind};
 use crate::vault::client::Client;
-use crate::vault::error::VaultError;
 use crate::vault::lease::Lease;
 use crate::vault::renew;
 
@@ -85,7 +84,7 @@ impl<'a> Keeper<'a> {
             if let Ok(duration) = granted {
                 self.tell_the_janitor(number, duration);
             }
-            granted.map_err(trouble)
+            granted.map_err(Trouble::from)
         };
         renewal::keep(&self.lives, boottime, jitter, renew, |number, event| {
             self.tell(number, &event)
@@ -165,33 +164,35 @@ impl<'a> Keeper<'a> {
                 &format!("{what} cannot be renewed: {why}. {}", upper(&until(ends_in))),
                 Some("the command goes on; what it connects to after that time is refused"),
             ),
-            Event::Ended => self.say.warning(
-                &format!("{what} has ended while the command runs: its new connections are refused from now on"),
-                None,
-            ),
+            Event::Ended { why } => {
+                let why = why
+                    .as_ref()
+                    .map(|why| format!(" It could not be renewed: {why}"))
+                    .unwrap_or_default();
+                self.say.warning(
+                    &format!("{what} has ended while the command runs: its new connections are refused from now on.{why}"),
+                    None,
+                );
+            }
         }
     }
 }
 
-fn trouble(error: VaultError) -> Trouble {
-    let hint = error
-        .hint()
-        .map(|hint| format!(" ({hint})"))
-        .unwrap_or_default();
-    let why = format!("{error}{hint}");
-    if renew::is_final(&error) {
-        Trouble::Final(why)
-    } else {
-        Trouble::Passing(why)
+/// Says of what no lease keeps alive (a token of Google's, a static role's password) when it has ended, for as long as it is polled.
+pub(super) async fn tell_ends(
+    say: &Say,
+    mut ends: Vec<(String, SystemTime)>,
+) -> std::convert::Infallible {
+    ends.sort_by_key(|(_, end)| *end);
+    for (path, end) in ends {
+        let left = end.duration_since(SystemTime::now()).unwrap_or_default();
+        tokio::time::sleep(left).await;
+        say.warning(
+            &format!("the credential of `{path}` has ended while the command runs: its new connections are refused from now on"),
+            Some("nothing prolongs it: run less at once, or lend from a path whose leases can be renewed"),
+        );
     }
-}
-
-/// A number from 0 to 1 that runs which were started together do not share.
-fn jitter() -> f64 {
-    let mut byte = [0];
-    // Without random bytes there is no jitter, and nothing else is lost.
-    let _ = getrandom::fill(&mut byte);
-    f64::from(byte[0]) / 255.0
+    std::future::pending().await
 }
 
 fn upper(text: &str) -> String {

@@ -7,11 +7,11 @@ use std::path::Path;
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::arguments::{self, Exec};
-use super::dead;
+use super::arguments::{self, Exec, Verify};
+use super::disk;
 use super::exec::{Material, Part, Wanted, deliver, in_loop, profile, wait, watch_signals};
 use super::failure::Failure;
-use super::keeping::Keeper;
+use super::keeping::{Keeper, tell_ends};
 use super::say::Say;
 use super::steps::Surroundings;
 use super::taking_back::report;
@@ -19,21 +19,21 @@ use crate::config::Delivery;
 use crate::dbt::{Profile, Rendering};
 use crate::delivery::environ::{Additions, for_child};
 use crate::delivery::gate::Gate;
-use crate::delivery::private;
+use crate::delivery::private::{self, Storage};
 use crate::delivery::session::SessionDir;
 use crate::delivery::sweep::{self, Swept};
 use crate::failpoint;
 use crate::plan::Further;
 use crate::record::audit::Record;
 use crate::record::back::Back;
-use crate::record::dead::{IN_PASSING, LONGEST_LEASE};
 use crate::render::secrets::Secrets;
 use crate::render::{self, RenderError};
+use crate::secret::Secret;
 use crate::supervise::child::{Child, End, Purpose, StartError, Started, Waited, signal_name};
 use crate::supervise::course::Asked;
 use crate::supervise::janitor::handle::{Janitor, JanitorError, without_variables};
 use crate::supervise::janitor::protocol::{About, Introduction, Proof};
-use crate::supervise::privacy::withdraw_memory;
+use crate::supervise::privacy::{forbid_core_dumps, withdraw_memory};
 use crate::supervise::signals::{Signals, asks_to_end};
 use crate::variables::Variables;
 use crate::vault::auth::Token;
@@ -41,16 +41,13 @@ use crate::vault::client::Client;
 use crate::vault::error::VaultError;
 use crate::vault::lease::Lease;
 use crate::vault::secret;
-use crate::vault::take_back::take_back;
+use crate::vault::take_back::take_back_looking;
 
 /// How long Vault may take to end things after the command ended by itself. After a signal it is what is left of
 /// [`crate::supervise::course::AT_MOST`].
 const PATIENT: Duration = Duration::from_secs(30);
 /// How long a request that a signal finds under way may still take: its answer may hold a lease.
 pub(super) const LAST_ANSWER: Duration = Duration::from_secs(2);
-
-/// How long taking back for killed sessions may delay our own end.
-const FOR_THE_DEAD: Duration = Duration::from_secs(5);
 
 /// What a session is made for.
 pub(super) struct Session<'a> {
@@ -69,6 +66,10 @@ pub(super) struct Session<'a> {
     pub(super) ttl: Option<Duration>,
     /// Whether `--gate` is not `off`.
     pub(super) gated: bool,
+    /// `--verify`
+    pub(super) verify: Option<Verify>,
+    /// `--strict`
+    pub(super) strict: bool,
 }
 
 /// What was borrowed so far: all that must be given back.
@@ -98,6 +99,24 @@ macro_rules! stops {
     )+};
 }
 
+impl Stop {
+    /// For the record.
+    pub(super) fn in_words(&self) -> String {
+        match self {
+            Self::Signal(asked) => format!("not started: {}", asked.signal),
+            Self::Failure(failure) => format!("not started: {}", failure.kind),
+        }
+    }
+
+    /// When we must be gone, where a signal asked for it.
+    pub(super) fn until(&self) -> Option<Instant> {
+        match self {
+            Self::Signal(asked) => Some(asked.until()),
+            Self::Failure(_) => None,
+        }
+    }
+}
+
 stops!(Failure, VaultError, RenderError, StartError, JanitorError);
 
 /// Removes in passing what killed sessions left.
@@ -116,42 +135,61 @@ pub(super) fn run(
     exec: &Exec,
     wanted: &Wanted<'_>,
 ) -> Result<End, Failure> {
+    let rendering = surroundings.rendering(wanted.resolved)?;
     let session = Session {
-        say,
-        variables: &surroundings.variables,
         no_browser: exec.no_browser,
-        rendering: &surroundings.rendering(&exec.command, &exec.selection)?,
-        id: new_id()?,
-        wanted,
         ttl: exec.ttl,
         gated: exec.gate == arguments::Gate::Auto,
-        profile: profile(wanted.resolved)?,
-        environment: wanted.plan.environment.as_deref().unwrap_or_default(),
-        protected: wanted.plan.protected == Some(true),
+        verify: exec.verify,
+        strict: exec.strict,
         selection: if wanted.resolved.is_dbt {
             Vec::new()
         } else {
             exec.selection.as_variables(&surroundings.cwd)
         },
-        swept: sweep(say, &surroundings.variables),
+        ..Session::new(say, surroundings, &rendering, wanted)?
     };
-    session.refuse_what_is_certain()?;
-    // From here on secrets lie in our memory. The child's own memory is its affair.
-    withdraw_memory();
-    let end = in_loop(session.run())?;
-    match end {
-        (End::Code(0), false) if exec.strict => Err(Failure::new(
-            "not_taken_back",
-            "the command ended well, but not everything that was lent could be taken back (see above)",
-            Some(
-                "what is left, and until when, stands above and in the record; without `--strict` this is the command's own 0",
-            ),
-        )),
-        (end, _) => Ok(end),
+    session.begin()?;
+    in_loop(session.run())
+}
+
+impl<'a> Session<'a> {
+    /// A session without any option.
+    pub(super) fn new(
+        say: &'a Say,
+        surroundings: &'a Surroundings,
+        rendering: &'a Rendering<'a>,
+        wanted: &'a Wanted<'a>,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            say,
+            variables: &surroundings.variables,
+            rendering,
+            id: new_id()?,
+            wanted,
+            no_browser: false,
+            ttl: None,
+            gated: false,
+            verify: None,
+            strict: false,
+            profile: profile(wanted.resolved)?,
+            environment: wanted.plan.environment.as_deref().unwrap_or_default(),
+            protected: wanted.plan.protected == Some(true),
+            selection: Vec::new(),
+            swept: sweep(say, &surroundings.variables),
+        })
     }
 }
 
 impl Session<'_> {
+    /// What is to be done before anything is lent.
+    pub(super) fn begin(&self) -> Result<(), Failure> {
+        self.refuse_what_is_certain()?;
+        // From here on secrets lie in our memory. The child's own memory is its affair.
+        withdraw_memory();
+        Ok(())
+    }
+
     /// What is wrong whatever Vault will answer is said before anything is asked of it.
     fn refuse_what_is_certain(&self) -> Result<(), Failure> {
         let lent = self.wanted.lent;
@@ -184,8 +222,8 @@ impl Session<'_> {
             .collect()
     }
 
-    /// The command's end, and whether everything was taken back with proof.
-    async fn run(&self) -> Result<(End, bool), Failure> {
+    /// The command's end, unless it ended well and what followed did not.
+    async fn run(&self) -> Result<End, Failure> {
         let signals = watch_signals()?;
         let mut record = self.open_record()?;
         let warn = |message: &str| self.say.warning(message, None);
@@ -193,7 +231,7 @@ impl Session<'_> {
         let janitor = Janitor::start(self.introduction(), record.as_ref(), &warn)?;
         failpoint::reached("janitor_started");
         let client = Client::new(&self.wanted.session.server, &self.id)?;
-        let started = Instant::now();
+        let (started, since) = (Instant::now(), SystemTime::now());
         let mut borrowed = Borrowed::default();
         let work = self.lend_and_run(&client, &signals, &janitor, &mut borrowed, record.as_mut());
         let bug = || {
@@ -211,31 +249,61 @@ impl Session<'_> {
         };
         let until = match &way {
             Ok(waited) => waited.ended.until,
-            Err(Stop::Signal(asked)) => Some(asked.until()),
-            Err(Stop::Failure(_)) => None,
+            Err(stop) => stop.until(),
         };
+        let proving = self
+            .before_taking_back(&borrowed, &signals, since, &way)
+            .await;
         failpoint::reached("taking_back");
         let has_janitor = janitor.is_there().is_ok();
-        let back = self
+        let mut back = self
             .take_back(&client, &signals, borrowed, until, has_janitor)
             .await;
         failpoint::reached("taken_back");
+        if let Some(proving) = proving.filter(|_| !back.broken_off) {
+            self.after_taking_back(proving, &signals, &mut back).await;
+        }
         let result = match &way {
             Ok(waited) => match waited.ended.end {
                 End::Code(code) => format!("exit {code}"),
                 End::Signal(signal) => format!("signal {}", signal_name(signal)),
             },
-            Err(Stop::Signal(asked)) => format!("not started: {}", asked.signal),
-            Err(Stop::Failure(failure)) => format!("not started: {}", failure.kind),
+            Err(stop) => stop.in_words(),
         };
         let still_runs = matches!(&way, Ok(waited) if waited.still_runs);
-        let on_record = if (back.broken_off || still_runs) && has_janitor {
+        self.close(
+            record,
+            janitor,
+            signals,
+            &back,
+            (&result, started, still_runs),
+        );
+        match way {
+            Ok(waited) if waited.ended.end == End::Code(0) => {
+                self.judged(&back).map(|()| End::Code(0))
+            }
+            Ok(waited) => Ok(waited.ended.end),
+            Err(Stop::Signal(asked)) => Ok(End::Signal(asked.signal as i32)),
+            Err(Stop::Failure(failure)) => Err(failure),
+        }
+    }
+
+    /// Puts the end on record, or leaves it to the janitor where that must go on; parts from the janitor, and tells.
+    pub(super) fn close(
+        &self,
+        mut record: Option<Record>,
+        janitor: Janitor<'_>,
+        signals: Signals,
+        back: &Back,
+        (result, started, still_runs): (&str, Instant, bool),
+    ) {
+        let on_record = if (back.broken_off || still_runs) && janitor.is_there().is_ok() {
             // Who wants us gone gets that; the janitor goes on, and tells the record.
-            janitor.leave(&result);
+            janitor.leave(result);
             back.recorded
         } else {
-            let on_record = self.record_end(record.as_mut(), &back, &result, started.elapsed());
-            janitor.done(Proof::of(&back));
+            let on_record = self.record_end(record.as_mut(), back, result, started.elapsed());
+            janitor.done(Proof::of(back));
             failpoint::reached("done_sent");
             on_record
         };
@@ -245,25 +313,20 @@ impl Session<'_> {
             self.say,
             &self.id,
             record.as_ref().map(Record::path).filter(|_| on_record),
-            &back,
+            back,
             started.elapsed(),
         );
-        let proven = back.is_proven();
-        match way {
-            Ok(waited) => Ok((waited.ended.end, proven)),
-            Err(Stop::Signal(asked)) => Ok((End::Signal(asked.signal as i32), proven)),
-            Err(Stop::Failure(failure)) => Err(failure),
-        }
     }
 
-    async fn lend_and_run(
+    /// Logs in, reads, writes the directory and the record's `lent`; the bridge's variables.
+    pub(super) async fn lend(
         &self,
         client: &Client,
         signals: &Signals,
         janitor: &Janitor<'_>,
         borrowed: &mut Borrowed,
-        mut record: Option<&mut Record>,
-    ) -> Result<Waited, Stop> {
+        record: Option<&mut Record>,
+    ) -> Result<Vec<(String, Secret)>, Stop> {
         let Self {
             variables, wanted, ..
         } = self;
@@ -283,24 +346,53 @@ impl Session<'_> {
             others,
             rendering: self.rendering,
         };
-        let directory =
-            borrowed
-                .directory
-                .insert(deliver(variables, &self.id, &material, &|step| {
-                    janitor.directory(step)
-                })?);
-        let profiles_dir = directory.profiles_dir().to_owned();
-        borrowed.recorded = self.record_start(record.as_deref_mut(), borrowed)?;
+        let directory = deliver(variables, &self.id, &material, &|step| {
+            janitor.directory(step)
+        })?;
+        if directory.storage() == Storage::Disk {
+            disk::warn(self.say, variables, directory.profiles_dir());
+        }
+        borrowed.directory = Some(directory);
+        borrowed.recorded = self.record_start(record, borrowed)?;
         failpoint::reached("recorded");
-        let additions = Additions {
-            profiles_dir: Some(&profiles_dir),
+        Ok(bridge)
+    }
+
+    /// What the command gets, or a shell.
+    pub(super) fn additions<'b>(
+        &'b self,
+        borrowed: &'b Borrowed,
+        bridge: &'b [(String, Secret)],
+    ) -> Additions<'b> {
+        Additions {
+            profiles_dir: borrowed.directory.as_ref().map(SessionDir::profiles_dir),
             session: Some(&self.id),
-            bridge: &bridge,
+            bridge,
             selection: self.selection.clone(),
-        };
+        }
+    }
+
+    async fn lend_and_run(
+        &self,
+        client: &Client,
+        signals: &Signals,
+        janitor: &Janitor<'_>,
+        borrowed: &mut Borrowed,
+        mut record: Option<&mut Record>,
+    ) -> Result<Waited, Stop> {
+        let Self {
+            variables, wanted, ..
+        } = self;
+        let bridge = self
+            .lend(client, signals, janitor, borrowed, record.as_deref_mut())
+            .await?;
+        let additions = self.additions(borrowed, &bridge);
         let environ = for_child(variables, &wanted.plan.login_variables, &additions);
         janitor.is_there()?;
         let gate = self.gate(borrowed.directory.as_ref());
+        if !wanted.session.child_core_dumps {
+            forbid_core_dumps();
+        }
         let started = Child::start(
             &wanted.resolved.argv,
             &environ,
@@ -315,8 +407,7 @@ impl Session<'_> {
         borrowed.in_use = true;
         janitor.child(&child);
         failpoint::reached("child_started");
-        drop(material);
-        drop((environ, bridge, secrets));
+        drop((environ, bridge));
         tokio::select! {
             end = self.wait_and_renew(child, client, signals, (janitor, borrowed, record)) => end,
             never = janitor.watch() => match never {},
@@ -343,10 +434,15 @@ impl Session<'_> {
         };
         let leases = secrets.iter().filter_map(|secret| secret.lease.as_ref());
         let keeper = Keeper::new(self.say, client, token, leases.collect(), janitor);
+        let ends = secrets
+            .iter()
+            .filter_map(|secret| Some((secret.path.clone(), secret.ends?)))
+            .collect();
         let dead = self.take_back_for_the_dead(client, token, record);
         let waited = tokio::select! {
             waited = wait_beside(child, signals, dead) => waited,
             never = keeper.keep() => match never {},
+            never = tell_ends(self.say, ends) => match never {},
         };
         *in_use = false;
         failpoint::reached("child_exited");
@@ -359,37 +455,7 @@ impl Session<'_> {
         Ok(waited?)
     }
 
-    /// Takes back what killed sessions of this environment left, while the command runs.
-    async fn take_back_for_the_dead(
-        &self,
-        client: &Client,
-        token: &Token,
-        record: Option<&mut Record>,
-    ) {
-        let Some(record) = record else { return };
-        let recent = SystemTime::now() - LONGEST_LEASE;
-        let found = record.dead(IN_PASSING, |found| {
-            found.session != self.id
-                && found.lent > recent
-                && dead::is_of(
-                    found,
-                    self.environment,
-                    &self.wanted.session.server,
-                    &self.swept,
-                )
-        });
-        let Ok(found) = found else { return };
-        if found.is_empty() {
-            return;
-        }
-        let work = (found, FOR_THE_DEAD);
-        let outcome = dead::take_back(self.say, client, token, record, &self.swept, work).await;
-        for line in outcome.lines {
-            self.say.note(|| line);
-        }
-    }
-
-    fn introduction(&self) -> Introduction {
+    pub(super) fn introduction(&self) -> Introduction {
         let Wanted {
             resolved, session, ..
         } = self.wanted;
@@ -444,7 +510,7 @@ impl Session<'_> {
     }
 
     /// Gives everything back, the directory first: that takes microseconds, and cannot hang.
-    async fn take_back(
+    pub(super) async fn take_back(
         &self,
         client: &Client,
         signals: &Signals,
@@ -460,6 +526,8 @@ impl Session<'_> {
             ..
         } = borrowed;
         let directory = directory.map(SessionDir::remove);
+        let without = secrets.iter().filter(|secret| secret.lease.is_none());
+        let without_lease = without.map(|secret| secret.path.clone()).collect();
         let leases: Vec<Lease> = secrets
             .into_iter()
             .filter_map(|secret| secret.lease)
@@ -471,13 +539,21 @@ impl Session<'_> {
                 recorded,
                 broken_off: false,
                 abandoned: Vec::new(),
+                without_lease: Vec::new(),
+                looked: None,
             };
         };
         let known = leases.clone();
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         // The janitor may still get the answer for which there is no time here; without one, what has no answer in time is said.
         let within = left.filter(|_| !has_janitor).unwrap_or(PATIENT);
-        let mut work = std::pin::pin!(take_back(client, &token, leases, within));
+        let mut work = std::pin::pin!(take_back_looking(
+            client,
+            &token,
+            leases,
+            within,
+            self.lookups()
+        ));
         // The ^C that ended the command may still lie in the pipe: it is not about us.
         signals.forget_pending();
         let time_is_over = async {
@@ -503,6 +579,8 @@ impl Session<'_> {
             recorded,
             broken_off,
             abandoned: if broken_off { known } else { Vec::new() },
+            without_lease,
+            looked: None,
         }
     }
 }
@@ -530,7 +608,7 @@ async fn wait_beside(
 }
 
 /// What the work gives, or `None` where it panics: what was borrowed must be given back all the same.
-async fn unless_it_panics<T>(work: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn unless_it_panics<T>(work: impl Future<Output = T>) -> Option<T> {
     let mut work = std::pin::pin!(work);
     std::future::poll_fn(|context| {
         // After a panic the work is not polled again; it holds no lock and no half-made value that others look at.

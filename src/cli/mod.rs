@@ -3,17 +3,23 @@
 
 mod arguments;
 mod borrowing;
+mod bridge;
 mod dead;
+mod disk;
 mod end;
+mod env;
 mod exec;
 mod failure;
+mod generated;
 mod keeping;
 mod lending;
 mod output;
 mod picture;
 mod plan;
+mod proving;
 mod recording;
 mod render;
+mod replace;
 mod say;
 mod shim;
 mod status;
@@ -48,10 +54,15 @@ pub fn main() -> ExitCode {
         Command::Exec(exec) => return exec::run(&say, &arguments.global, exec),
         Command::Plan(plan) => plan::run(&arguments.global, plan),
         Command::Render(render) => render::run(&arguments.global, render),
+        Command::Env(env) => env::run(&say, &arguments.global, env),
+        Command::Bridge(bridge) => bridge::run(&say, &arguments.global, bridge),
         Command::Status(status) => status::run(status),
         Command::End(end) => end::run(end),
         Command::Sweep => sweep::run(&say, &arguments.global),
         Command::Trust(trust) => trust::run(&say, &arguments.global, trust),
+        Command::Schema => generated::schema(),
+        Command::Completions(completions) => generated::completions(completions),
+        Command::Man(man) => generated::man(man),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,14 +7,29 @@ use serde::Serialize;
 
 use super::failure::Failure;
 
-/// Prints text.
+/// Prints text; a reader who has enough of it is no failure.
 pub(crate) fn text(text: &str) -> Result<(), Failure> {
+    match print(text) {
+        // The reader has what it wanted: `dbt-lease plan | head -1`.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(failed),
+    }
+}
+
+/// Prints text that somebody must get.
+pub(crate) fn whole(text: &str) -> Result<(), Failure> {
+    print(text).map_err(failed)
+}
+
+fn print(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    written(
-        stdout
-            .write_all(text.as_bytes())
-            .and_then(|()| stdout.flush()),
-    )
+    stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+}
+
+fn failed(error: io::Error) -> Failure {
+    Failure::new("output", format!("stdout cannot be written: {error}"), None)
 }
 
 /// Prints a value as JSON; a failure too, as `{"error": {"kind", "message"}}`, and hands it on.
@@ -40,14 +55,4 @@ fn line<T: Serialize>(value: &T) -> Result<String, Failure> {
                 None,
             )
         })
-}
-
-fn written(result: io::Result<()>) -> Result<(), Failure> {
-    match result {
-        // The reader has what it wanted: `dbt-lease plan | head -1`.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.map_err(|error| {
-            Failure::new("output", format!("stdout cannot be written: {error}"), None)
-        }),
-    }
 }

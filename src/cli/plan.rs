@@ -25,9 +25,9 @@ fn plan(global: &Global, arguments: &Arguments) -> Result<Plan, Failure> {
     }
     let config = surroundings.config(global, &resolved)?;
     let plan = surroundings.plan(&resolved, config.as_ref())?;
-    surroundings.refuse_unexpected(&resolved, &plan, &arguments.command, &arguments.selection)?;
+    surroundings.refuse_unexpected(&resolved, &plan)?;
     if resolved.profile.is_some() {
-        let rendering = surroundings.rendering(&arguments.command, &arguments.selection)?;
+        let rendering = surroundings.rendering(&resolved)?;
         let lent = plan.loan.as_ref().map(|loan| &loan.lent);
         surroundings.check(&arguments.command, &resolved, lent, &rendering)?;
     }

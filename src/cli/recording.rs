@@ -7,6 +7,8 @@ use super::failure::Failure;
 use super::lending::{Borrowed, Session};
 use crate::record::audit::{self, Kind, Record};
 use crate::record::back::Back;
+use crate::vault::lease::Revocation;
+use crate::vault::product;
 use crate::vault::secret;
 
 impl Session<'_> {
@@ -60,6 +62,7 @@ impl Session<'_> {
             environment: self.environment,
             protected: self.protected,
             address: &server.address,
+            product: product::of(token),
             namespace: server.namespace.as_deref(),
             login: audit::Login {
                 method: self
@@ -127,6 +130,12 @@ fn recorded(secret: &secret::Lent) -> audit::LentSecret<'_> {
         request_id: secret.request_id.as_deref(),
         lease_id: secret.lease.as_ref().map(|lease| lease.id.expose()),
         lease_seconds: secret.lease.as_ref().map(|lease| lease.duration.as_secs()),
+        revocation: secret
+            .lease
+            .as_ref()
+            .map(|lease| lease.revocation)
+            .filter(|revocation| *revocation != Revocation::Ends),
+        ends: secret.ends.map(audit::stamp),
         database_user: secret
             .fields
             .get("username")

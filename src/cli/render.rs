@@ -49,7 +49,7 @@ fn rendered(global: &Global, arguments: &Arguments) -> Result<Rendered, Failure>
     if let Some(note) = resolved.engine.note() {
         Say::new(global).note(|| note);
     }
-    let rendering = surroundings.rendering(&arguments.command, &arguments.selection)?;
+    let rendering = surroundings.rendering(&resolved)?;
     let config = surroundings.config(global, &resolved)?;
     let plan = surroundings.plan_to_look_at(&resolved, config.as_ref())?;
     if resolved.profile.is_none() {

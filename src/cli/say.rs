@@ -33,6 +33,15 @@ impl Say {
         }
     }
 
+    /// JSON, where the options could not be read.
+    pub(crate) fn in_json() -> Self {
+        Self {
+            verbose: false,
+            quiet: false,
+            format: LogFormat::Json,
+        }
+    }
+
     /// A failure, with what to do about it.
     pub(crate) fn failure(&self, failure: &Failure) {
         let message = match self.format {

@@ -50,16 +50,16 @@ impl Surroundings {
     }
 
     /// What dbt's templates see for a command.
-    pub(crate) fn rendering(
-        &self,
-        command: &[OsString],
-        selection: &SelectionArguments,
-    ) -> Result<Rendering<'_>, Failure> {
+    pub(crate) fn rendering(&self, resolved: &Resolved) -> Result<Rendering<'_>, Failure> {
         let context = Context {
             variables: &self.variables,
             cwd: &self.cwd,
         };
-        Ok(Rendering::of(command, &selection.selection(), &context)?)
+        Ok(Rendering::of(
+            &resolved.engine,
+            resolved.vars.clone(),
+            &context,
+        )?)
     }
 
     /// Whether the project that dbt would use has a dbt-lease.yml, asked where its resolution has failed.
@@ -134,21 +134,14 @@ impl Surroundings {
     pub(crate) fn refuse_untrusted(
         &self,
         config: &Config,
+        resolved: &Resolved,
         plan: &Plan,
-        command: &[OsString],
-        selection: &SelectionArguments,
     ) -> Result<(), Failure> {
         if plan.loan.is_none() {
             return Ok(());
         }
-        // Python's getcwd() knows no links, and `.env` is looked for from there.
-        let cwd = self.cwd.canonicalize().unwrap_or_else(|_| self.cwd.clone());
-        let context = Context {
-            variables: &self.variables,
-            cwd: &cwd,
-        };
-        let files = dbt::deciding_files(command, &selection.selection(), &context)?;
-        Ok(trust::check(config, plan, &files, &self.variables)?)
+        let files = &resolved.deciding_files;
+        Ok(trust::check(config, plan, files, &self.variables)?)
     }
 
     /// Refuses an output that does not lead where dbt-lease.yml expects it, see [`plan::expect`].
@@ -156,8 +149,6 @@ impl Surroundings {
         &self,
         resolved: &Resolved,
         plan: &Plan,
-        command: &[OsString],
-        selection: &SelectionArguments,
     ) -> Result<(), Failure> {
         if plan
             .loan
@@ -166,7 +157,7 @@ impl Surroundings {
         {
             return Ok(());
         }
-        let rendering = self.rendering(command, selection)?;
+        let rendering = self.rendering(resolved)?;
         Ok(plan::expect::check(resolved, plan, &rendering)?)
     }
 

@@ -1,4 +1,5 @@
-//! `sweep`: what killed sessions left behind goes now: their directories, and their leases in the environments of this project.
+//! `sweep`: what killed sessions left behind goes now: their directories, and their leases in the environments of this project. What ended
+//! sessions could not revoke is tried again.
 #![forbid(unsafe_code)]
 
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::config::{Auth, Environment, Server};
 use crate::delivery::private;
 use crate::delivery::sweep::{self, Swept};
 use crate::plan;
+use crate::record::again::Again;
 use crate::record::audit::Record;
 use crate::record::dead::Dead;
 use crate::trust;
@@ -42,8 +44,9 @@ pub(crate) fn run(say: &Say, global: &Global) -> Result<(), Failure> {
     }
     let mut record = Record::open(&surroundings.variables)?;
     let mut open = swept.failed.len();
+    let mut here: Vec<(String, Server)> = Vec::new();
     // Without anything to take back no file is obeyed.
-    if !left(&record, &swept)?.is_empty() {
+    if !left(&record, &swept)?.is_empty() || !left_open(&record, |_| true)?.is_empty() {
         let config = surroundings.config_here(global)?;
         trust::check_logins(&config, &surroundings.variables)?;
         // From here on a token lies in our memory.
@@ -51,13 +54,15 @@ pub(crate) fn run(say: &Say, global: &Global) -> Result<(), Failure> {
         let _ = nix::sys::prctl::set_dumpable(false);
         for environment in &config.environments {
             open += sweep_environment(say, &surroundings, environment, &mut record, &swept)?;
+            let server = environment.server.clone();
+            here.extend(server.map(|server| (environment.name.clone(), server)));
         }
     }
-    open += elsewhere(say, &record, &swept)?;
+    open += elsewhere(say, &record, &swept, &here)?;
     if open > 0 {
         return Err(Failure::new(
             "not_taken_back",
-            "not everything that killed sessions left could be taken back (see above)",
+            "not everything that earlier sessions left could be taken back (see above)",
             None,
         ));
     }
@@ -78,7 +83,10 @@ fn sweep_environment(
     let dead = read(record, |found| {
         dead::is_of(found, &environment.name, server, swept)
     })?;
-    if dead.is_empty() {
+    let again = left_open(record, |again| {
+        dead::is_borrowed_from(&again.session, &environment.name, server)
+    })?;
+    if dead.is_empty() && again.is_empty() {
         return Ok(0);
     }
     let variables = &surroundings.variables;
@@ -92,7 +100,7 @@ fn sweep_environment(
                 auth,
                 swept,
             };
-            in_loop(work.take_back(record, dead))
+            in_loop(work.take_back(record, dead, again))
         });
     match outcome {
         Ok(outcome) => {
@@ -110,7 +118,12 @@ fn sweep_environment(
 }
 
 /// Says which dead sessions are left, since they are another project's, or could not be taken back.
-fn elsewhere(say: &Say, record: &Record, swept: &Swept) -> Result<usize, Failure> {
+fn elsewhere(
+    say: &Say,
+    record: &Record,
+    swept: &Swept,
+    here: &[(String, Server)],
+) -> Result<usize, Failure> {
     let left = left(record, swept)?;
     for dead in &left {
         say.warning(
@@ -121,7 +134,29 @@ fn elsewhere(say: &Say, record: &Record, swept: &Swept) -> Result<usize, Failure
             Some("run `dbt-lease sweep` in a project whose dbt-lease.yml has that environment; else its leases end by their time"),
         );
     }
-    Ok(left.len())
+    // What is open in this project's own environments was told when it was tried.
+    let open = left_open(record, |again| {
+        !here
+            .iter()
+            .any(|(name, server)| dead::is_borrowed_from(&again.session, name, server))
+    })?;
+    for again in &open {
+        say.warning(
+            &format!(
+                "the session {} of the environment `{}` at {} could not revoke what it had borrowed, and that is left as it is",
+                again.session.session, again.session.environment, again.session.address
+            ),
+            Some("run `dbt-lease sweep` in a project whose dbt-lease.yml has that environment"),
+        );
+    }
+    Ok(left.len() + open.len())
+}
+
+/// The ended sessions on record of which leases are open.
+fn left_open(record: &Record, wanted: impl Fn(&Again) -> bool) -> Result<Vec<Again>, Failure> {
+    record
+        .left_open(u64::MAX, wanted)
+        .map_err(|error| unreadable(record, &error))
 }
 
 /// The dead sessions on record.
@@ -135,16 +170,20 @@ fn left(record: &Record, swept: &Swept) -> Result<Vec<Dead>, Failure> {
 }
 
 fn read(record: &Record, wanted: impl Fn(&Dead) -> bool) -> Result<Vec<Dead>, Failure> {
-    record.dead(u64::MAX, wanted).map_err(|error| {
-        Failure::new(
-            "record",
-            format!(
-                "the record `{}` cannot be read: {error}",
-                record.path().display()
-            ),
-            None,
-        )
-    })
+    record
+        .dead(u64::MAX, wanted)
+        .map_err(|error| unreadable(record, &error))
+}
+
+fn unreadable(record: &Record, error: &std::io::Error) -> Failure {
+    Failure::new(
+        "record",
+        format!(
+            "the record `{}` cannot be read: {error}",
+            record.path().display()
+        ),
+        None,
+    )
 }
 
 struct Work<'a> {
@@ -157,7 +196,12 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// One environment: log in, revoke, log out.
-    async fn take_back(&self, record: &mut Record, dead: Vec<Dead>) -> Result<Outcome, Failure> {
+    async fn take_back(
+        &self,
+        record: &mut Record,
+        dead: Vec<Dead>,
+        again: Vec<Again>,
+    ) -> Result<Outcome, Failure> {
         let id = new_id()?;
         let client = Client::new(self.server, &id)?;
         let person = Terminal::new(self.variables, false);
@@ -166,7 +210,7 @@ impl Work<'_> {
             person: &person,
         };
         let token = auth::login(&client, self.auth, around).await?;
-        let outcome = dead::take_back(
+        let mut outcome = dead::take_back(
             self.say,
             &client,
             &token,
@@ -175,6 +219,9 @@ impl Work<'_> {
             (dead, WITHIN),
         )
         .await;
+        let looked = dead::look_again(self.say, &client, &token, record, (again, WITHIN)).await;
+        outcome.lines.extend(looked.lines);
+        outcome.open += looked.open;
         let back = take_back(&client, &token, Vec::new(), WITHIN).await;
         if let TokenEnd::Failed { why, hint } = back.token {
             self.say.warning(

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::say::Say;
 use crate::record::audit::stamp;
-use crate::record::back::Back;
-use crate::vault::take_back::{Returned, Taken, TokenEnd};
+use crate::record::back::{Back, Looked};
+use crate::vault::take_back::{Outcome, Returned, Taken, TokenEnd};
+use crate::verify::search::Found;
 
 /// Says how the session ended: one line at -v where all is well, a warning for each thing that is not.
 pub(super) fn report(
@@ -34,6 +35,7 @@ pub(super) fn report(
     }
     for taken in back.returned.iter().flat_map(|back| &back.leases) {
         tell(say, taken, &place);
+        tell_verified(say, taken, &place);
     }
     for lease in &back.abandoned {
         let until = stamp(lease.expires());
@@ -61,6 +63,7 @@ pub(super) fn report(
             hint.as_deref(),
         );
     }
+    tell_found(say, back, session);
     say.note(|| summary(back, session, elapsed));
 }
 
@@ -69,6 +72,9 @@ fn tell(say: &Say, taken: &Taken, place: &str) {
     let until = stamp(taken.lives_until);
     match &taken.returned {
         Returned::Revoked => {}
+        Returned::NotRevocable { why } => say.note(|| {
+            format!("the credential of `{path}` is not revoked, and lives until {until}: {why}")
+        }),
         Returned::EndedWithToken { why, hint } => say.alarm(
             &format!(
                 "the lease on `{path}` could not be revoked by itself: {why}. Its token was revoked, and Vault ends it with that; \
@@ -96,6 +102,69 @@ fn tell(say: &Say, taken: &Taken, place: &str) {
     }
 }
 
+/// What `--verify` saw: silent where all is gone.
+fn tell_verified(say: &Say, taken: &Taken, place: &str) {
+    let path = &taken.lease.path;
+    let Some(verified) = &taken.verified else {
+        return;
+    };
+    match &verified.outcome {
+        Outcome::Gone(how) => say.note(|| format!("the lease on `{path}`: {how}")),
+        Outcome::StillThere(how) => say.alarm(
+            &format!("the lease on `{path}` is NOT gone: {how} ({place})"),
+            Some("drop the database user by hand, and correct the role's revocation statements"),
+        ),
+        Outcome::NotKnown(why) => say.alarm(
+            &format!("the end of the lease on `{path}` is not verified: {why} ({place})"),
+            None,
+        ),
+    }
+}
+
+/// The search in what the command wrote: loud where something was found, or could have been missed.
+fn tell_found(say: &Say, back: &Back, session: &str) {
+    for Found {
+        file,
+        offset,
+        secret,
+        form,
+    } in back.found()
+    {
+        say.alarm(
+            &format!(
+                "`{secret}`, which was lent, stands in `{}`, {form}, at byte {offset} (session {session})",
+                file.display()
+            ),
+            Some("remove the file, and find the model, macro or package that writes it"),
+        );
+    }
+    match &back.looked {
+        Some(Looked::Through(searched)) => {
+            if let Some(missed) = &searched.missed {
+                say.warning(
+                    &format!(
+                        "not everything that the command wrote was searched for what was lent: {missed}"
+                    ),
+                    None,
+                );
+            }
+            say.note(|| {
+                format!(
+                    "searched {} files that the command wrote ({} kB) for what was lent",
+                    searched.files,
+                    searched.bytes / 1000
+                )
+            });
+        }
+        Some(Looked::Skipped(why)) => {
+            say.note(|| {
+                format!("what the command wrote was not searched for what was lent: {why}")
+            });
+        }
+        None => {}
+    }
+}
+
 fn summary(back: &Back, session: &str, elapsed: Duration) -> String {
     let leases = back.returned.as_ref().map_or(0, |back| back.leases.len()) + back.abandoned.len();
     let revoked = back
@@ -105,15 +174,32 @@ fn summary(back: &Back, session: &str, elapsed: Duration) -> String {
         .filter(|taken| taken.returned == Returned::Revoked)
         .count();
     let plural = if leases == 1 { "" } else { "s" };
-    let verified = match (leases, leases - revoked) {
-        (0, _) => "nothing to revoke".to_owned(),
-        (_, 0) => {
+    let by_time = back
+        .returned
+        .iter()
+        .flat_map(|back| &back.leases)
+        .filter(|taken| matches!(taken.returned, Returned::NotRevocable { .. }))
+        .count();
+    let verified = match (leases, revoked, leases - revoked - by_time) {
+        (0, ..) => "nothing to revoke".to_owned(),
+        (_, 0, 0) => "which ends by its time alone (see above)".to_owned(),
+        (_, _, 0) if by_time > 0 => {
+            format!("{revoked} revoked and verified, {by_time} left to its time (see above)")
+        }
+        (_, _, 0) => {
             format!("{revoked} revoked, verified by Vault's answer to a sync revocation")
         }
-        (_, open) => format!("{revoked} revoked and verified, {open} not (see above)"),
+        (_, _, open) => format!("{revoked} revoked and verified, {open} not (see above)"),
+    };
+    let without = match back.without_lease.as_slice() {
+        [] => String::new(),
+        paths => format!(
+            "; without a lease, and not to be revoked: `{}`",
+            paths.join("`, `")
+        ),
     };
     format!(
-        "session {session}: {leases} lease{plural}, {verified}; {:.1} s",
+        "session {session}: {leases} lease{plural}, {verified}{without}; {:.1} s",
         elapsed.as_secs_f64()
     )
 }

@@ -5,7 +5,7 @@ use super::error::ConfigError;
 use super::walk::{Cursor, Keys};
 use super::{Expect, Lending};
 
-const EXPECT: Keys = Keys {
+pub(super) const EXPECT: Keys = Keys {
     known: &["host", "port", "sslmode"],
     later: &[],
     elsewhere: &[(

@@ -8,10 +8,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use ring::digest::{SHA256, digest};
 use serde_yaml::Value;
 
-/// The hash of a document, 64 hexadecimal digits. (A document that extends another will be hashed together with it.)
+use crate::crypto::digest::{SHA256, digest};
+
+/// The hash of a document, 64 hexadecimal digits. A document that extends others is hashed as the list of them all, itself first.
 pub(super) fn of(root: &Value) -> String {
     let mut text = String::new();
     canonical(root, &mut text);

@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use super::error::{ConfigError, Twice};
 use super::server::Settings;
 use super::walk::{Cursor, Document, Keys, Object};
-use super::{Config, Environment, Lending, Target, auth, isolation, server, target};
+use super::{
+    Auth, Config, Environment, Lending, LentSecret, Target, auth, extends, isolation, server,
+    target,
+};
 use crate::place::Place;
 use crate::variables::{DBT_LEASE_CONFIG, Variables};
 
@@ -25,9 +28,9 @@ const MISNAMED: [&str; 5] = [
 /// More than any real file, and little enough to be read by mistake.
 const LARGEST: u64 = 1024 * 1024;
 
-const TOP: Keys = Keys {
-    known: &["version", "vault", "environments"],
-    later: &["extends", "parse_cache"],
+pub(super) const TOP: Keys = Keys {
+    known: &["version", "extends", "vault", "environments"],
+    later: &["parse_cache"],
     elsewhere: &[
         (
             "targets",
@@ -92,14 +95,11 @@ impl Config {
 
     /// [`Config::load`] of a text; `file` is where it stands, absolute.
     pub fn parse(file: &Path, text: &str, variables: &Variables) -> Result<Self, ConfigError> {
-        let document = Document::parse(file, text)?;
+        let document = extends::resolve(Document::parse(file, text)?)?;
         let top = document
             .root()
             .object(&TOP, "a mapping with `version`, `vault` and `environments`")?;
-        let version = top.need("version", VERSION_HINT)?;
-        if version.whole("the number 1")? != 1 {
-            return Err(version.bad("a version that this dbt-lease does not know", VERSION_HINT));
-        }
+        check_version(&top.cursor)?;
         let home = variables
             .os("HOME")
             .filter(|home| !home.is_empty())
@@ -131,6 +131,7 @@ impl Config {
             .collect::<Result<Vec<_>, _>>()?;
         let config = Self {
             file: file.to_owned(),
+            extends: document.extended(),
             fingerprint: document.fingerprint(),
             environments,
         };
@@ -159,6 +160,11 @@ fn environment(
         .map(Cursor::flag)
         .transpose()?
         .unwrap_or(false);
+    let child_core_dumps = object
+        .get("child_core_dumps")
+        .map(Cursor::flag)
+        .transpose()?
+        .unwrap_or(!protected);
     let said = Settings::of(&object, home, variables)?.over(shared.clone());
     let says = said.rows();
     let server = said.over(from_variables.clone()).server(variables);
@@ -189,10 +195,12 @@ fn environment(
             environment: name.to_owned(),
         });
     }
+    refuse_empty_cubbyholes(name, login.as_ref(), &targets)?;
     let auth_at = object.get("auth").map_or_else(|| cursor.at(), Cursor::at);
     Ok(Environment {
         name: name.to_owned(),
         protected,
+        child_core_dumps,
         says,
         server,
         auth: login,
@@ -200,6 +208,36 @@ fn environment(
         at: cursor.at(),
         auth_at,
     })
+}
+
+/// A cubbyhole belongs to one token; only one that is there already can have anything in it.
+fn refuse_empty_cubbyholes(
+    environment: &str,
+    login: Option<&Auth>,
+    targets: &[Target],
+) -> Result<(), ConfigError> {
+    if login.is_some_and(Auth::is_ready_made) {
+        return Ok(());
+    }
+    let secrets = targets.iter().flat_map(|target| match &target.lending {
+        Lending::Lent(lent) => lent.secrets.as_slice(),
+        Lending::None => &[],
+    });
+    let of_cubbyhole = |secret: &&LentSecret| {
+        secret
+            .request
+            .known
+            .is_some_and(|known| known.engine == "cubbyhole")
+    };
+    match secrets.into_iter().find(of_cubbyhole) {
+        None => Ok(()),
+        Some(secret) => Err(ConfigError::BadValue {
+            at: secret.at.clone(),
+            key: format!("environments.{environment}: {}", secret.request.path),
+            problem: "a cubbyhole is one token's own, and this login makes a new token, whose is empty".to_owned(),
+            hint: "`auth: {method: token}` reads that of the user's own token; a KV path is there for all".to_owned(),
+        }),
+    }
 }
 
 fn targets(environment: &Object<'_>) -> Result<Vec<Target>, ConfigError> {
@@ -246,13 +284,24 @@ fn named(file: &Path, said: &'static str) -> Result<PathBuf, ConfigError> {
     }
 }
 
-fn absolute(path: &Path) -> PathBuf {
+/// Refuses another format than ours.
+pub(super) fn check_version(top: &Cursor<'_>) -> Result<(), ConfigError> {
+    let top = top.object(&TOP, "a mapping with `version`, `vault` and `environments`")?;
+    let version = top.need("version", VERSION_HINT)?;
+    if version.whole("the number 1")? != 1 {
+        return Err(version.bad("a version that this dbt-lease does not know", VERSION_HINT));
+    }
+    Ok(())
+}
+
+pub(super) fn absolute(path: &Path) -> PathBuf {
     fs::canonicalize(path)
         .or_else(|_| std::path::absolute(path))
         .unwrap_or_else(|_| path.to_owned())
 }
 
-fn read(file: &Path) -> Result<String, ConfigError> {
+/// The text of a file, within bounds.
+pub(super) fn read(file: &Path) -> Result<String, ConfigError> {
     let unreadable = |problem: String| ConfigError::Unreadable {
         file: file.to_owned(),
         problem,

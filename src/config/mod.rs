@@ -9,8 +9,10 @@ use std::time::Duration;
 
 mod auth;
 mod duration;
+pub mod engines;
 mod error;
 mod expect;
+mod extends;
 mod fingerprint;
 mod isolation;
 mod lines;
@@ -20,6 +22,7 @@ mod names;
 mod path;
 #[cfg(test)]
 mod refusals;
+mod schema;
 mod server;
 mod target;
 mod template;
@@ -35,6 +38,7 @@ pub use auth::{
 pub use duration::parse as parse_duration;
 pub use error::{ConfigError, Twice};
 pub use names::{BridgeName, bridge_name, login_variables};
+pub use schema::schema;
 pub use server::{
     ClientPem, Header, Proxies, Proxy, RateLimit, Server, host_and_port, is_this_machines,
     names_port, own_addresses,
@@ -46,7 +50,9 @@ pub(crate) use walk::nearest;
 pub struct Config {
     /// The file, absolute.
     pub file: PathBuf,
-    /// SHA-256 of what the file says, in hexadecimal: what trust is tied to. Where the file lies does not count.
+    /// The files that it extends, the nearest first.
+    pub extends: Vec<PathBuf>,
+    /// SHA-256 of what the file and those say, in hexadecimal: what trust is tied to. Where the file lies does not count.
     pub fingerprint: String,
     /// The environments, in the file's order.
     pub environments: Vec<Environment>,
@@ -59,6 +65,8 @@ pub struct Environment {
     pub name: String,
     /// Its targets must be named by the user, and more (DESIGN, "Protected means").
     pub protected: bool,
+    /// Whether a crash of the command may leave a core file; by default where it is not protected.
+    pub child_core_dumps: bool,
     /// How to reach its Vault: the environment's keys over `vault:` over Vault's variables. None where no address is said
     /// anywhere, which only matters once something is lent.
     pub server: Option<Server>,
@@ -201,15 +209,49 @@ impl Target {
 }
 
 impl LentSecret {
-    /// Whether Vault may answer with a lease. Only the answer tells; known beforehand is that KV and static roles
-    /// (`MOUNT/static-creds/…` of the database engine, `MOUNT/static-cred/…` of LDAP) never do.
+    /// Whether Vault may answer with a lease that is to be given back. Only the answer tells; known beforehand is that KV and
+    /// static roles (`MOUNT/static-creds/…`, `MOUNT/static-cred/…`) have none, and what [`engines`] says of the others.
     pub fn may_lease(&self) -> bool {
-        self.engine.is_none()
-            && !self
-                .request
-                .path
-                .split('/')
-                .any(|segment| segment == "static-creds" || segment == "static-cred")
+        match self.request.known {
+            Some(known) => known.may_lease(),
+            None => {
+                self.engine.is_none()
+                    && !self
+                        .request
+                        .path
+                        .split('/')
+                        .any(|segment| segment == "static-creds" || segment == "static-cred")
+            }
+        }
+    }
+
+    /// Whether such a lease may be renewed.
+    pub fn may_renew(&self) -> bool {
+        match self.request.known {
+            Some(known) => known.lease == engines::Leased::Renewable,
+            None => self.may_lease(),
+        }
+    }
+
+    /// Whether a wanted life is a matter of the request; otherwise a renewal of the lease gives it.
+    pub fn asks_for_ttl(&self) -> bool {
+        self.request.known.is_some_and(|known| known.takes_ttl)
+    }
+
+    /// What is asked of Vault for a wanted life.
+    pub fn request_for(&self, ttl: Option<Duration>) -> SecretRequest {
+        let mut request = self.request.clone();
+        let Some(ttl) = ttl.filter(|_| self.asks_for_ttl()) else {
+            return request;
+        };
+        let text = format!("{}s", ttl.as_secs());
+        match &mut request.operation {
+            Operation::Read => request.query.push(("ttl", text)),
+            Operation::Write(body) => {
+                body.insert("ttl".to_owned(), text.into());
+            }
+        }
+        request
     }
 }
 
@@ -224,6 +266,10 @@ pub struct SecretRequest {
     pub operation: Operation,
     /// Where the fields stand in the answer.
     pub shape: Shape,
+    /// What a read asks for beside its path.
+    pub query: Vec<(&'static str, String)>,
+    /// What is known of the path.
+    pub known: Option<&'static engines::EnginePath>,
 }
 
 /// How a secret is asked for.

@@ -1,6 +1,7 @@
 //! A target: the short form (a path, `none`) and the long one.
 #![forbid(unsafe_code)]
 
+use super::engines::{self, Asked};
 use super::error::ConfigError;
 use super::walk::{Cursor, Keys, Object, is_variable_name};
 use super::{
@@ -8,7 +9,7 @@ use super::{
     Operation, SecretRequest, Target, bridge_name, expect, literal, path, template,
 };
 
-const TARGET: Keys = Keys {
+pub(super) const TARGET: Keys = Keys {
     known: &[
         "profile", "target", "secrets", "env", "fields", "delivery", "expect",
     ],
@@ -28,13 +29,13 @@ const TARGET: Keys = Keys {
         ),
     ],
 };
-const SECRET: Keys = Keys {
-    known: &["path", "engine", "mount", "data", "ttl"],
-    later: &["version", "wrap"],
+pub(super) const SECRET: Keys = Keys {
+    known: &["path", "engine", "mount", "version", "data", "ttl"],
+    later: &["wrap"],
     elsewhere: &[],
 };
 const IN_A_SECRET: &str = "a secret's keys stand under its name: `secrets: {warehouse: {path: …}}`";
-const FIELD: Keys = Keys {
+pub(super) const FIELD: Keys = Keys {
     known: &["file"],
     later: &["mode"],
     elsewhere: &[],
@@ -111,19 +112,7 @@ fn name(cursor: &Cursor<'_>) -> Result<String, ConfigError> {
 }
 
 fn short(cursor: &Cursor<'_>) -> Result<Lending, ConfigError> {
-    let (path, shape, engine) = path::request(cursor, None, None)?;
-    let request = SecretRequest {
-        name: SHORT.to_owned(),
-        path,
-        operation: Operation::Read,
-        shape,
-    };
-    let secrets = vec![LentSecret {
-        request,
-        ttl: None,
-        engine,
-        at: cursor.at(),
-    }];
+    let secrets = vec![by_path(SHORT, cursor)?];
     Ok(Lending::Lent(Lent {
         secrets,
         env: Vec::new(),
@@ -226,67 +215,137 @@ fn secret(name: &str, cursor: &Cursor<'_>) -> Result<LentSecret, ConfigError> {
     }
     let shape = "a path, or a mapping with `path`";
     if cursor.is_text() {
-        let (path, shape, engine) = path::request(cursor, None, None)?;
-        let request = SecretRequest {
-            name: name.to_owned(),
-            path,
-            operation: Operation::Read,
-            shape,
-        };
-        return Ok(LentSecret {
-            request,
-            ttl: None,
-            engine,
-            at: cursor.at(),
-        });
+        return by_path(name, cursor);
     }
     let object = cursor.object(&SECRET, shape)?;
-    let engine = object.get("engine").map(kv_engine).transpose()?;
+    let engine = object.get("engine").map(engine).transpose()?;
     let path = object.need("path", "write `path: database/creds/ROLE`")?;
-    let at = path.at();
-    let (path, shape, engine) = path::request(path, engine, object.get("mount"))?;
-    let operation = match object.get("data") {
-        None => Operation::Read,
-        Some(cursor) if engine.is_some() => {
-            return Err(cursor.bad("KV secrets are read, not written", "remove `data`"));
+    let located = path::request(path, engine, object.get("mount"))?;
+    let query = match object.get("version") {
+        None => Vec::new(),
+        Some(cursor) if located.kv == Some(KvEngine::V2) => {
+            let version = cursor.whole("a version's number, from 1")?;
+            if version == 0 {
+                return Err(cursor.bad(
+                    "no version's number",
+                    "write the number, from 1; the newest is read without `version`",
+                ));
+            }
+            vec![("version", version.to_string())]
         }
-        Some(cursor) => match cursor.json()? {
-            serde_json::Value::Object(body) => Operation::Write(body),
-            _ => return Err(cursor.wrong("a mapping, for example `{common_name: dbt-prod}`")),
-        },
+        Some(cursor) => {
+            return Err(cursor.bad(
+                "only a KV version 2 keeps versions",
+                "remove `version`, or say `engine: kv2`",
+            ));
+        }
     };
+    let operation = operation(path, &located, object.get("data"))?;
     let lent = LentSecret {
         request: SecretRequest {
             name: name.to_owned(),
-            path,
+            path: located.path,
             operation,
-            shape,
+            shape: located.shape,
+            query,
+            known: located.known,
         },
         ttl: object.get("ttl").map(Cursor::duration).transpose()?,
-        engine,
-        at,
+        engine: located.kv,
+        at: path.at(),
     };
-    match object.get("ttl") {
-        Some(cursor) if !lent.may_lease() => Err(cursor.bad(
-            "there is no lease that could live so long: KV secrets and static roles have none",
+    let Some(cursor) = object.get("ttl") else {
+        return Ok(lent);
+    };
+    match &lent.request.operation {
+        Operation::Write(body) if lent.asks_for_ttl() && body.contains_key("ttl") => {
+            Err(cursor.bad("`data` holds a `ttl` too", "keep one of them"))
+        }
+        _ if lent.asks_for_ttl() || lent.may_lease() => Ok(lent),
+        _ => Err(cursor.bad(
+            &match lent.request.known.and_then(engines::EnginePath::ends) {
+                Some(ends) => format!("there is no lease that could live so long ({ends})"),
+                None => "there is no lease that could live so long: KV secrets and static roles have none".to_owned(),
+            },
             "remove `ttl`",
         )),
-        _ => Ok(lent),
     }
 }
 
-fn kv_engine(cursor: &Cursor<'_>) -> Result<KvEngine, ConfigError> {
-    match cursor.text("`kv1` or `kv2`")? {
-        "kv1" => Ok(KvEngine::V1),
-        "kv2" => Ok(KvEngine::V2),
+/// A secret of which its path alone is said.
+fn by_path(name: &str, cursor: &Cursor<'_>) -> Result<LentSecret, ConfigError> {
+    let located = path::request(cursor, None, None)?;
+    let operation = operation(cursor, &located, None)?;
+    Ok(LentSecret {
+        request: SecretRequest {
+            name: name.to_owned(),
+            path: located.path,
+            operation,
+            shape: located.shape,
+            query: Vec::new(),
+            known: located.known,
+        },
+        ttl: None,
+        engine: located.kv,
+        at: cursor.at(),
+    })
+}
+
+/// How a path is asked: what its engine takes, else a read unless there is `data`.
+fn operation(
+    path: &Cursor<'_>,
+    located: &path::Located,
+    data: Option<&Cursor<'_>>,
+) -> Result<Operation, ConfigError> {
+    let body = match data {
+        None => None,
+        Some(cursor) if located.kv.is_some() => {
+            return Err(cursor.bad("KV secrets are read, not written", "remove `data`"));
+        }
+        Some(cursor) => match cursor.json()? {
+            serde_json::Value::Object(body) => Some((cursor, body)),
+            _ => return Err(cursor.wrong("a mapping, for example `{common_name: dbt-prod}`")),
+        },
+    };
+    if let Some(known) = located.known {
+        let lacks = |key: &&&str| {
+            body.as_ref()
+                .is_none_or(|(_, body)| !body.contains_key(**key))
+        };
+        if let Some(key) = known.needs.iter().find(lacks) {
+            return Err(path.bad(
+                &format!("the engine `{}` needs `{key}` there", known.engine),
+                &format!("write `{{path: {}, data: {{{key}: …}}}}`", located.path),
+            ));
+        }
+    }
+    match (located.known.map(|known| known.asked), body) {
+        (Some(Asked::Read), Some((cursor, _))) => Err(cursor.bad(
+            "the engine takes no data there: it is read",
+            "remove `data`",
+        )),
+        (_, Some((_, body))) => Ok(Operation::Write(body)),
+        (Some(Asked::Write), None) => Ok(Operation::Write(serde_json::Map::new())),
+        (_, None) => Ok(Operation::Read),
+    }
+}
+
+fn engine(cursor: &Cursor<'_>) -> Result<path::Engine, ConfigError> {
+    let names = || format!("kv1, kv2, {}", engines::names().join(", "));
+    match cursor.text("an engine's name")? {
+        "kv1" => Ok(path::Engine::Kv(KvEngine::V1)),
+        "kv2" => Ok(path::Engine::Kv(KvEngine::V2)),
         "kv" => Err(cursor.bad(
             "KV without its version",
             "say `kv1` or `kv2`; `vault secrets list -detailed` tells",
         )),
-        _ => Err(cursor.bad(
-            "not an engine that has to be said",
-            "say `kv1` or `kv2`, and leave `engine` out for all others",
-        )),
+        name => match engines::names().into_iter().find(|known| *known == name) {
+            Some(known) => Ok(path::Engine::Named(known)),
+            None => Err(cursor.bad(
+                "not an engine that dbt-lease knows",
+                &format!("engines: {}; leave `engine` out for another", names()),
+            )),
+        },
     }
 }
 

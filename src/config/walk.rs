@@ -9,12 +9,23 @@ use serde_yaml::Value;
 
 use super::error::ConfigError;
 use super::lines::Lines;
-use super::{duration, fingerprint, literal, names};
+use super::{duration, extends, fingerprint, literal, names};
 use crate::place::Place;
 
-/// The parsed file.
+/// The parsed file, with what it extends.
 pub(super) struct Document {
+    /// The file itself first.
+    layers: Vec<Layer>,
+    /// All of it in one.
+    root: Value,
+    /// Key paths that come from another layer than what is around them, with its number.
+    origins: Vec<(Vec<String>, usize)>,
+}
+
+/// One file.
+struct Layer {
     file: PathBuf,
+    /// What it says by itself.
     root: Value,
     lines: Lines,
 }
@@ -79,17 +90,67 @@ impl Document {
             return Err(ConfigError::Empty { file });
         }
         let document = Self {
-            file,
+            layers: vec![Layer {
+                file,
+                root: root.clone(),
+                lines: Lines::of(text),
+            }],
             root,
-            lines: Lines::of(text),
+            origins: Vec::new(),
         };
         document.root().refuse_secrets()?;
         Ok(document)
     }
 
+    /// The same on top of what it extends, see [`extends`].
+    pub(super) fn over(mut self, base: Self) -> Self {
+        let (root, from_base) = extends::merged(&self.root, &base.root);
+        let below = self.layers.len();
+        for path in from_base {
+            let within = base
+                .origins
+                .iter()
+                .filter(|(other, _)| other.len() > path.len() && other.starts_with(&path));
+            self.origins
+                .extend(within.map(|(other, layer)| (other.clone(), below + layer)));
+            let layer = base.layer_of(&path);
+            self.origins.push((path, below + layer));
+        }
+        self.layers.extend(base.layers);
+        self.root = root;
+        self
+    }
+
     /// What trust is tied to, see [`fingerprint`].
     pub(super) fn fingerprint(&self) -> String {
-        fingerprint::of(&self.root)
+        match self.layers.as_slice() {
+            [only] => fingerprint::of(&only.root),
+            all => fingerprint::of(&Value::Sequence(
+                all.iter().map(|layer| layer.root.clone()).collect(),
+            )),
+        }
+    }
+
+    /// The file.
+    pub(super) fn file(&self) -> &Path {
+        &self.layers[0].file
+    }
+
+    /// The files that it extends, the nearest first.
+    pub(super) fn extended(&self) -> Vec<PathBuf> {
+        self.layers[1..]
+            .iter()
+            .map(|layer| layer.file.clone())
+            .collect()
+    }
+
+    /// The number of the layer that says what stands at a key path.
+    fn layer_of(&self, path: &[String]) -> usize {
+        self.origins
+            .iter()
+            .filter(|(origin, _)| path.starts_with(origin))
+            .max_by_key(|(origin, _)| origin.len())
+            .map_or(0, |(_, layer)| *layer)
     }
 
     /// The outermost value.
@@ -105,10 +166,15 @@ impl Document {
 impl<'a> Cursor<'a> {
     /// Where it stands.
     pub(super) fn at(&self) -> Place {
-        match self.document.lines.nearest(&self.path) {
-            Some(at) => at.place(&self.document.file),
-            None => Place::of_file(&self.document.file),
+        let layer = self.layer();
+        match layer.lines.nearest(&self.path) {
+            Some(at) => at.place(&layer.file),
+            None => Place::of_file(&layer.file),
         }
+    }
+
+    fn layer(&self) -> &'a Layer {
+        &self.document.layers[self.document.layer_of(&self.path)]
     }
 
     /// The key path, dotted.
@@ -160,7 +226,7 @@ impl<'a> Cursor<'a> {
         parsed.ok_or_else(|| self.bad("not a duration", &format!("write {}", expected())))
     }
 
-    /// A file's path: `~/` is the home directory, a relative one starts at dbt-lease.yml's directory.
+    /// A file's path: `~/` is the home directory, a relative one starts at the directory of the file that says it.
     pub(super) fn file(&self, home: Option<&Path>) -> Result<PathBuf, ConfigError> {
         let text = self.text("the path of a file")?;
         if text.trim().is_empty() {
@@ -179,7 +245,7 @@ impl<'a> Cursor<'a> {
             };
         }
         Ok(self
-            .document
+            .layer()
             .file
             .parent()
             .unwrap_or(Path::new("/"))

@@ -95,6 +95,13 @@ impl<'a> Choices<'a> {
         })
     }
 
+    /// The files beside profiles.yml that decide: `.env` and the user's settings, where they are.
+    pub(super) fn deciding_files(&self) -> Vec<PathBuf> {
+        let of_user = Some(self.settings.path()).filter(|path| !path.as_os_str().is_empty());
+        let files = self.environment.file().into_iter().chain(of_user);
+        files.map(Path::to_path_buf).collect()
+    }
+
     /// An option's value: words, then variables, then the user's settings.
     pub(super) fn choice(
         &self,

@@ -86,6 +86,14 @@ pub enum DbtError {
         /// The profile that is wanted.
         profile: String,
     },
+    /// There is no profiles.yml where dbt looks, and no profile of it is wanted.
+    #[error("no profiles.yml in `{}` ({said})", dir.display())]
+    NoProfiles {
+        /// Where dbt looks.
+        dir: PathBuf,
+        /// Why there.
+        said: String,
+    },
     /// Nothing says where profiles.yml is, and the directory where dbt then looks is not there.
     #[error("no profiles.yml in the working directory, and no directory `{}`", dir.display())]
     NoProfilesDir {
@@ -218,7 +226,7 @@ pub enum DbtError {
 #[derive(Debug, thiserror::Error)]
 #[error("profile `{profile}` in {}, has no target `{target}` ({said}); it has {}", at.in_words(), listed(known))]
 pub struct UnknownTarget {
-    /// Where the profile begins.
+    /// The output of the nearest name, else `outputs:`.
     pub at: Place,
     /// The profile.
     pub profile: String,
@@ -243,7 +251,7 @@ impl DbtError {
             Self::Yaml { .. } => "yaml",
             Self::ProjectNotMapping { .. } => "project_not_mapping",
             Self::NoProfileNamed { .. } => "no_profile_named",
-            Self::NoProfilesFile { .. } => "no_profiles_file",
+            Self::NoProfilesFile { .. } | Self::NoProfiles { .. } => "no_profiles_file",
             Self::NoProfilesDir { .. } => "no_profiles_dir",
             Self::EmptyProfilesFile { .. } => "empty_profiles_file",
             Self::UnknownProfile { .. } => "unknown_profile",
@@ -302,7 +310,9 @@ impl DbtError {
                 "move what stands in `config:` to `flags:` of dbt_project.yml".to_owned()
             }
             Self::NoProfileNamed { .. } => "add `profile: NAME` to it, or pass `--profile`".to_owned(),
-            Self::NoProfilesFile { .. } | Self::NoProfilesDir { .. } => {
+            Self::NoProfilesFile { .. }
+            | Self::NoProfiles { .. }
+            | Self::NoProfilesDir { .. } => {
                 "dbt looks in `--profiles-dir`, DBT_PROFILES_DIR, the working directory and ~/.dbt, \
                  not in the project's directory"
                     .to_owned()
@@ -343,7 +353,7 @@ fn listed(names: &[String]) -> String {
 }
 
 /// The name that was probably meant.
-fn nearest<'a>(wanted: &str, known: &'a [String]) -> Option<&'a str> {
+pub(super) fn nearest<'a>(wanted: &str, known: &'a [String]) -> Option<&'a str> {
     known
         .iter()
         .map(|name| (strsim::damerau_levenshtein(wanted, name), name.as_str()))

@@ -37,13 +37,16 @@ mod settings;
 mod tests;
 mod vars;
 mod version;
+mod whole;
+mod written;
 pub mod yaml;
 
 pub use environment::{Environment, Lookup};
 pub use error::{DbtError, UnknownTarget};
 pub use rendering::{Rendering, Vault};
-pub use resolve::{deciding_files, project_dir, resolve};
+pub use resolve::{project_dir, resolve};
 pub use rules::Engine;
+pub use whole::{WholeProfiles, whole_profiles};
 
 /// dbt's own options as they were given to us, before `--` (or without a command).
 #[derive(Clone, Debug, Default)]
@@ -176,6 +179,13 @@ pub struct Resolved {
     pub threads_count: bool,
     /// How often the command opens profiles.yml before it has done with it; none where that is not known.
     pub profile_reads: Option<u32>,
+    /// `--vars`.
+    pub vars: jinja::Vars,
+    /// The files beside profiles.yml that decided: `.env` and the user's settings, where they are; none where `profile` is
+    /// none.
+    pub deciding_files: Vec<PathBuf>,
+    /// The directories that dbt writes to: target and logs, absolute, whether they are there or not.
+    pub written: Vec<PathBuf>,
     /// Which dbt it is, as far as that is known without running it; of any other program, the dbt that it would find.
     pub engine: Engine,
 }

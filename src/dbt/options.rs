@@ -58,7 +58,28 @@ pub struct Command {
     /// How many of them it needs.
     pub required: usize,
     /// Its options, `--help` and `-h` aside, which every command has.
-    pub options: &'static [Opt],
+    pub options: Options,
+}
+
+/// Some of a version's options.
+///
+/// By their numbers: most commands have most options, and each reference in a table costs every process of ours memory of its own, since
+/// the loader must write the address that it has by then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// All options of the version.
+    pub of: &'static [Opt],
+    /// Which of them.
+    pub which: &'static [u8],
+}
+
+impl Options {
+    /// The options.
+    pub fn iter(self) -> impl Iterator<Item = &'static Opt> {
+        self.which
+            .iter()
+            .map(move |number| &self.of[usize::from(*number)])
+    }
 }
 
 impl Command {

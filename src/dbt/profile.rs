@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::error::{DbtError, UnknownTarget};
+use super::error::{DbtError, UnknownTarget, nearest};
 use super::jinja::{self, JinjaError, Scope};
 use super::project::{self, ProjectFile};
 use super::yaml::{Mapping, Merging, Node, Value};
@@ -210,17 +210,19 @@ impl ProfilesFile {
             return Err(bad(outputs_key, "`outputs:` must be a mapping of targets"));
         };
         let Some((output_key, output)) = outputs.entry(&target.text) else {
+            let known: Vec<String> = outputs
+                .0
+                .iter()
+                .filter_map(|(key, _)| key.text())
+                .map(str::to_owned)
+                .collect();
+            let near = nearest(&target.text, &known).and_then(|near| outputs.entry(near));
             return Err(DbtError::UnknownTarget(Box::new(UnknownTarget {
-                at: place_of(&self.path, key),
+                at: place_of(&self.path, near.map_or(outputs_key, |(key, _)| key)),
                 profile: name.clone(),
                 target: target.text,
                 said: target.source.said,
-                known: outputs
-                    .0
-                    .iter()
-                    .filter_map(|(key, _)| key.text())
-                    .map(str::to_owned)
-                    .collect(),
+                known,
             })));
         };
         let Some(keys) = output.map() else {

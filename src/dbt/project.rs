@@ -26,6 +26,8 @@ pub(super) struct ProjectFile {
     pub(super) flags: bool,
     /// `target-path:` as it stands.
     pub(super) target_path: Option<Rc<Node>>,
+    /// `log-path:` as it stands.
+    pub(super) log_path: Option<Rc<Node>>,
 }
 
 /// The nearest of a directory and its parents that holds a project, else the directory itself.
@@ -71,6 +73,7 @@ pub(super) fn read(
         .and_then(|node| node.map())
         .is_some_and(|flags| !flags.0.is_empty());
     let target_path = map.get("target-path").cloned();
+    let log_path = map.get("log-path").cloned();
     Ok(ProjectFile {
         project: Project {
             name,
@@ -81,6 +84,7 @@ pub(super) fn read(
         profile,
         flags,
         target_path,
+        log_path,
     })
 }
 
@@ -92,14 +96,26 @@ pub(super) fn load(path: &Path, merging: Option<Merging>) -> Result<Rc<Node>, Db
     parsed(path, &bytes_of(path)?, merging)
 }
 
-fn bytes_of(path: &Path) -> Result<Vec<u8>, DbtError> {
+/// A file's bytes.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn bytes_of(path: &Path) -> Result<Vec<u8>, DbtError> {
     std::fs::read(path).map_err(|error| DbtError::Unreadable {
         path: path.to_path_buf(),
         why: error.to_string(),
     })
 }
 
-fn parsed(path: &Path, bytes: &[u8], merging: Option<Merging>) -> Result<Rc<Node>, DbtError> {
+/// Parses a YAML file's bytes.
+///
+/// # Errors
+/// It is not YAML as dbt reads it.
+pub(super) fn parsed(
+    path: &Path,
+    bytes: &[u8],
+    merging: Option<Merging>,
+) -> Result<Rc<Node>, DbtError> {
     yaml::load_merging(bytes, merging).map_err(|error| {
         let text = std::str::from_utf8(bytes).unwrap_or_default();
         let at = Place::of_line(path, Some(error.line()));

@@ -2,16 +2,11 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
 
 use super::environment::Environment;
 use super::error::DbtError;
-use super::invocation::{Reading, read};
 use super::jinja::{self, JinjaError, LookupOwned, Rendered, Scope, Secrets, Vars};
-use super::program::{Program, recognise};
-use super::resolve::engine;
-use super::vars::vars;
-use super::{Context, Selection};
+use super::{Context, Engine};
 
 /// `vault.NAME.FIELD`, for a template.
 pub type Vault<'a> = &'a dyn Fn(&str, &str) -> Option<jinja::Value>;
@@ -24,37 +19,15 @@ pub struct Rendering<'a> {
 }
 
 impl<'a> Rendering<'a> {
-    /// For a command (and our options before it) in its surroundings.
+    /// For the dbt of a command and its `--vars`, both from [`super::resolve`].
     ///
     /// # Errors
-    /// What [`super::resolve`] says of the same command's `.env` and `--vars`.
-    pub fn of(
-        command: &[OsString],
-        selection: &Selection,
-        context: &Context<'a>,
-    ) -> Result<Self, DbtError> {
-        let program = recognise(command, context.variables, selection.target.is_some())?;
-        let engine = engine(program, command, context);
-        let fusion = engine.fusion;
-        let words = match program {
-            Program::Dbt { words, .. } => &command[words..],
-            Program::Other => &command[..0],
-        };
-        let environment = Environment::of(&engine, context.variables, context.cwd)?;
-        let words: Vec<String> = words
-            .iter()
-            .filter_map(|word| word.to_str().map(str::to_owned))
-            .collect();
-        let given = match read(&words, engine.rules.commands) {
-            Reading::Command(invocation) => invocation.value("vars").map(str::to_owned),
-            Reading::Nothing | Reading::Usage(_) => None,
-        };
-        let text = given.as_deref().or(selection.vars.as_deref());
-        let vars = vars(text, engine.merging).map_err(|why| DbtError::BadVars { why })?;
+    /// A `.env` that cannot be read.
+    pub fn of(engine: &Engine, vars: Vars, context: &Context<'a>) -> Result<Self, DbtError> {
         Ok(Self {
-            environment,
+            environment: Environment::of(engine, context.variables, context.cwd)?,
             vars,
-            fusion,
+            fusion: engine.fusion,
         })
     }
 

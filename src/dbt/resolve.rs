@@ -100,27 +100,6 @@ pub fn project_dir(
     found.ok().map(|directory| directory.path)
 }
 
-/// The files beside profiles.yml that decide what dbt uses for a command: `.env` and the user's settings, where they are.
-///
-/// # Errors
-/// What [`resolve`] says of them.
-pub fn deciding_files(
-    command: &[OsString],
-    selection: &Selection,
-    context: &Context<'_>,
-) -> Result<Vec<PathBuf>, DbtError> {
-    let program = recognise(command, context.variables, selection.target.is_some())?;
-    let engine = engine(program, command, context);
-    let choices = Choices::of(context, context.cwd, engine)?;
-    let dotenv = choices.environment.file();
-    let of_user = Some(choices.settings.path()).filter(|path| !path.as_os_str().is_empty());
-    Ok(dotenv
-        .into_iter()
-        .chain(of_user)
-        .map(std::path::Path::to_path_buf)
-        .collect())
-}
-
 /// Which dbt a command runs; of any other program, which dbt it would find.
 pub(super) fn engine(program: Program, command: &[OsString], context: &Context<'_>) -> Engine {
     Engine::of(match program {
@@ -148,6 +127,9 @@ fn unleased(
         usage,
         threads_count: false,
         profile_reads: None,
+        vars: Vars::default(),
+        deciding_files: Vec::new(),
+        written: Vec::new(),
         engine,
     }
 }
@@ -194,7 +176,7 @@ fn need(invocation: &Invocation) -> Need {
 
 impl Choices<'_> {
     /// `dbt run`, whose rules hold where no command of dbt's is named.
-    fn run(&self) -> &'static Command {
+    pub(super) fn run(&self) -> &'static Command {
         let commands = self.engine.rules.commands;
         commands
             .iter()
@@ -258,6 +240,10 @@ impl Choices<'_> {
             .filter(|(place, _)| !removed.contains(place))
             .map(|(_, word)| word.clone())
             .collect();
+        let written = project
+            .as_ref()
+            .map(|project| self.written(invocation.command, given, project, &vars))
+            .unwrap_or_default();
         let program = command.get(words - 1).map_or("", |word| name(word));
         let profile_reads = reads(program, invocation, &self.engine, &self.environment)?;
         let resolved = self.resolved(
@@ -270,6 +256,8 @@ impl Choices<'_> {
         );
         Ok(Resolved {
             profile_reads,
+            written,
+            vars,
             ..resolved
         })
     }
@@ -285,6 +273,7 @@ impl Choices<'_> {
         let profiles_dir = self.profiles_dir(run, given)?;
         let project = project::read(&project_dir.path, &project_dir.source, merging)?;
         let chosen = self.chosen(run, given, Some(&project), &profiles_dir, &vars)?;
+        let written = self.written(run, given, &project, &vars);
         let mut others: Vec<Other> = Vec::new();
         for (name, target) in &selection.others {
             let taken = others.iter().map(|other| &other.profile.name);
@@ -316,7 +305,12 @@ impl Choices<'_> {
             [project_dir, profiles_dir],
             chosen,
         );
-        Ok(Resolved { others, ..resolved })
+        Ok(Resolved {
+            written,
+            others,
+            vars,
+            ..resolved
+        })
     }
 
     /// The profile and target, with where they came from.
@@ -573,6 +567,9 @@ impl Choices<'_> {
             usage: None,
             threads_count: chosen.threads_count,
             profile_reads: None,
+            vars: Vars::default(),
+            deciding_files: self.deciding_files(),
+            written: Vec::new(),
             engine: self.engine.clone(),
         }
     }

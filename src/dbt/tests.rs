@@ -338,7 +338,7 @@ fn what_dbt_would_refuse_is_refused_with_what_to_do() {
     assert_eq!(
         refused.to_string(),
         format!(
-            "profile `shop` in `{}`, line 1, has no target `prd` (from --target); it has `dev`, `prod`",
+            "profile `shop` in `{}`, line 5, has no target `prd` (from --target); it has `dev`, `prod`",
             world.path("project/profiles.yml").display()
         )
     );

@@ -7,7 +7,7 @@ use super::yaml::{self, Merging, Node, Problem, Value};
 /// `--vars` as dbt reads it: a YAML mapping.
 pub(super) fn vars(text: Option<&str>, merging: Option<Merging>) -> Result<Vars, String> {
     let Some(text) = text else {
-        return Ok(Vars::Known(Vec::new()));
+        return Ok(Vars::default());
     };
     let root = match yaml::load_merging(text.as_bytes(), merging) {
         Ok(root) => root,

@@ -34,11 +34,23 @@ pub fn for_child(
     for name in withheld {
         variables.remove(name);
     }
+    add(&mut variables, additions);
+    variables
+}
+
+/// The additions alone, for a shell.
+pub fn alone(additions: &Additions<'_>) -> Variables {
+    let mut variables = Variables::default();
+    add(&mut variables, additions);
+    variables
+}
+
+fn add(variables: &mut Variables, additions: &Additions<'_>) {
     if let Some(directory) = additions.profiles_dir {
-        set_both(&mut variables, "PROFILES_DIR", directory.as_os_str());
+        set_both(variables, "PROFILES_DIR", directory.as_os_str());
     }
     for (name, value) in &additions.selection {
-        set_both(&mut variables, name, value);
+        set_both(variables, name, value);
     }
     if let Some(session) = additions.session {
         variables.set(DBT_LEASE_SESSION, session);
@@ -47,7 +59,6 @@ pub fn for_child(
     for (name, value) in additions.bridge {
         variables.set(name, value.expose());
     }
-    variables
 }
 
 fn set_both(variables: &mut Variables, name: &str, value: &std::ffi::OsStr) {

@@ -2,6 +2,10 @@
 #![forbid(unsafe_code)]
 
 pub mod environ;
+#[cfg(target_os = "linux")]
+pub mod gate;
+#[cfg(not(target_os = "linux"))]
+#[path = "no_gate.rs"]
 pub mod gate;
 pub mod private;
 pub mod session;

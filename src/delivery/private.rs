@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, fchmod, fchmodat, fstat, mkdirat};
-use nix::sys::statfs::{self, FsType, fstatfs};
+use nix::sys::statfs::{Statfs, fstatfs, statfs};
 use nix::unistd::{Uid, UnlinkatFlags, geteuid, unlinkat};
 
 use crate::failpoint;
@@ -65,27 +65,45 @@ pub fn places(variables: &Variables) -> Vec<Place> {
 }
 
 fn storage(path: &Path) -> Option<Storage> {
-    match statfs::statfs(path).ok()?.filesystem_type() {
-        statfs::NFS_SUPER_MAGIC => None,
-        kind if is_memory(kind) => Some(Storage::Memory),
-        _ => Some(Storage::Disk),
-    }
+    storage_of(&statfs(path).ok()?)
 }
 
 /// Whether a file system keeps what is written in memory alone.
 pub(crate) fn in_memory(directory: impl AsFd) -> bool {
-    fstatfs(directory).is_ok_and(|found| is_memory(found.filesystem_type()))
+    fstatfs(directory).is_ok_and(|found| storage_of(&found) == Some(Storage::Memory))
 }
 
-/// tmpfs or ramfs; nix has no name for the second.
-fn is_memory(kind: FsType) -> bool {
+/// tmpfs and ramfs (nix has no name for the second) are memory; NFS is no place.
+#[cfg(target_os = "linux")]
+fn storage_of(found: &Statfs) -> Option<Storage> {
+    storage_of_kind(found.filesystem_type())
+}
+
+#[cfg(target_os = "linux")]
+fn storage_of_kind(kind: nix::sys::statfs::FsType) -> Option<Storage> {
+    use nix::sys::statfs::{NFS_SUPER_MAGIC, TMPFS_MAGIC};
     const RAMFS_MAGIC: i64 = 0x8584_58f6;
     #[allow(
         clippy::useless_conversion,
         reason = "the type of f_type differs by platform"
     )]
     let number = i64::from(kind.0);
-    kind == statfs::TMPFS_MAGIC || number == RAMFS_MAGIC
+    match kind {
+        NFS_SUPER_MAGIC => None,
+        TMPFS_MAGIC => Some(Storage::Memory),
+        _ if number == RAMFS_MAGIC => Some(Storage::Memory),
+        _ => Some(Storage::Disk),
+    }
+}
+
+/// By the names that the system gives.
+#[cfg(not(target_os = "linux"))]
+fn storage_of(found: &Statfs) -> Option<Storage> {
+    match found.filesystem_type_name() {
+        "nfs" | "smbfs" | "afpfs" | "webdav" => None,
+        "tmpfs" => Some(Storage::Memory),
+        _ => Some(Storage::Disk),
+    }
 }
 
 /// An open directory that only we can write to and read.
@@ -317,6 +335,16 @@ mod tests {
         assert!(PrivateDir::in_shared(place.path(), "ours").is_err());
         std::fs::set_permissions(place.path(), PermissionsExt::from_mode(0o1777)).expect("sticky");
         assert!(PrivateDir::in_shared(place.path(), "ours").is_ok());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_network_file_system_is_no_place() {
+        use nix::sys::statfs::{EXT4_SUPER_MAGIC, FsType, NFS_SUPER_MAGIC, TMPFS_MAGIC};
+        assert_eq!(storage_of_kind(NFS_SUPER_MAGIC), None);
+        assert_eq!(storage_of_kind(TMPFS_MAGIC), Some(Storage::Memory));
+        assert_eq!(storage_of_kind(FsType(0x8584_58f6)), Some(Storage::Memory));
+        assert_eq!(storage_of_kind(EXT4_SUPER_MAGIC), Some(Storage::Disk));
     }
 
     #[test]

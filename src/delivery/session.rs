@@ -22,7 +22,7 @@ use nix::unistd::geteuid;
 use zeroize::Zeroizing;
 
 use super::gate::Gate;
-use super::private::{Place, PrivateDir};
+use super::private::{Place, PrivateDir, Storage};
 use super::{DeliveryError, shred, words};
 use crate::failpoint;
 use crate::render::RenderError;
@@ -59,6 +59,7 @@ pub(super) type DirectoryLock = Flock<OwnedFd>;
 pub struct SessionDir {
     base: PrivateDir,
     parts: Option<Parts>,
+    storage: Storage,
     /// Descriptors that are held for the removal: it must not fail because the process has no more.
     reserve: [Option<OwnedFd>; 3],
 }
@@ -125,7 +126,7 @@ impl SessionDir {
         }
         parts
             .profiles
-            .write("profiles.yml", contents.profiles_yml.as_bytes())?;
+            .write(PROFILES_YML, contents.profiles_yml.as_bytes())?;
         Ok(delivered)
     }
 
@@ -167,6 +168,7 @@ impl SessionDir {
         match made() {
             Ok((parts, reserve)) => Ok(Self {
                 base,
+                storage: place.storage,
                 parts: Some(parts),
                 reserve,
             }),
@@ -217,6 +219,11 @@ impl SessionDir {
         Gate::on(&parts.profiles, reads)
     }
 
+    /// Where what is written ends up.
+    pub fn storage(&self) -> Storage {
+        self.storage
+    }
+
     /// The directory for DBT_PROFILES_DIR.
     pub fn profiles_dir(&self) -> &Path {
         self.parts
@@ -224,6 +231,12 @@ impl SessionDir {
             .expect("there until it is removed")
             .profiles
             .path()
+    }
+
+    /// Leaves the directory to the janitor, whose descriptors hold its locks from now on.
+    pub fn leave(mut self) {
+        // Dropped, they would not only be closed: a lock that is given up is given up for all descriptors of its file.
+        std::mem::forget(self.parts.take());
     }
 
     /// Shreds the contents and removes the directory.
@@ -323,7 +336,8 @@ impl From<io::Error> for Refusal {
 
 #[cfg(test)]
 mod tests {
-    use super::super::private::Storage;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn place(scratch: &tempfile::TempDir) -> Place {
@@ -419,6 +433,23 @@ mod tests {
             refusal.contains("missing: no such file or directory"),
             "{refusal}"
         );
+    }
+
+    #[test]
+    fn a_directory_of_our_name_that_others_may_enter_is_passed_over() {
+        let (planted, scratch) = (
+            tempfile::tempdir().expect("a scratch directory"),
+            tempfile::tempdir().expect("a scratch directory"),
+        );
+        let foreign = planted.path().join(base_name());
+        std::fs::create_dir(&foreign).expect("planted");
+        std::fs::set_permissions(&foreign, PermissionsExt::from_mode(0o755)).expect("opened");
+        let places = [place(&planted), place(&scratch)];
+        let session =
+            SessionDir::deliver(&places, "s1", false, &quiet, &|_| Ok(contents(Vec::new())))
+                .expect("delivered");
+        assert!(session.profiles_dir().starts_with(scratch.path()));
+        assert_eq!(std::fs::read_dir(&foreign).expect("listed").count(), 0);
     }
 
     #[test]

@@ -187,12 +187,12 @@ fn plain(found: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsString;
     use std::path::Path;
 
     use super::*;
     use crate::config::Config;
-    use crate::dbt::{Context, Need, Selection};
+    use crate::dbt::jinja::Vars;
+    use crate::dbt::{Context, Engine, Need};
     use crate::plan::plan;
     use crate::plan::tests::command;
     use crate::variables::Variables;
@@ -231,9 +231,8 @@ mod tests {
             variables: &variables,
             cwd: cwd.path(),
         };
-        let words: [OsString; 0] = [];
         let rendering =
-            Rendering::of(&words, &Selection::default(), &context).expect("a rendering");
+            Rendering::of(&Engine::default(), Vars::default(), &context).expect("a rendering");
         check(&resolved, &plan, &rendering).map_err(|error| (error.kind(), error.to_string()))
     }
 

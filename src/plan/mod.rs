@@ -105,6 +105,8 @@ pub struct Session {
     pub server: Server,
     /// The login.
     pub auth: Auth,
+    /// Whether a crash of the command may leave a core file, which would hold the credential.
+    pub child_core_dumps: bool,
 }
 
 /// What a command needs from Vault.
@@ -363,6 +365,7 @@ fn session(
     }
     let (server, auth) = reach(environment, variables)?;
     Ok(Session {
+        child_core_dumps: environment.child_core_dumps,
         server: server.clone(),
         auth: auth.clone(),
     })
@@ -521,8 +524,8 @@ fn requests(auth: &Auth, secrets: &[LentSecret], wrapped: bool) -> Vec<Request> 
             ask("PUT", "sys/wrapping/lookup");
             ask("PUT", "sys/wrapping/unwrap");
         }
-        // Reading takes no TTL; where the engine's own differs, one renewal gives what is wanted.
-        if secret.ttl.is_some() {
+        // Where the request takes no TTL and the engine's own differs, one renewal gives what is wanted.
+        if secret.ttl.is_some() && !secret.asks_for_ttl() {
             ask("PUT", "sys/leases/renew");
         }
     }

@@ -25,20 +25,28 @@ pub(super) fn least(auth: &Auth, secrets: &[LentSecret]) -> String {
     for (path, capabilities) in &capabilities {
         block(&mut policy, path, capabilities);
     }
-    let mut leases: Vec<String> = secrets
-        .iter()
-        .filter(|secret| secret.may_lease())
-        .map(|secret| format!("\"{}/*\"", secret.request.path))
-        .collect();
-    leases.sort();
-    leases.dedup();
+    let leases = |is_meant: fn(&LentSecret) -> bool| {
+        let of = |secret: &LentSecret| format!("\"{}/*\"", secret.request.path);
+        let mut leases: Vec<String> = secrets
+            .iter()
+            .filter(|secret| is_meant(secret))
+            .map(of)
+            .collect();
+        leases.sort();
+        leases.dedup();
+        leases
+    };
     // A run that is longer than two thirds of its lease renews it.
-    for (path, parameter) in [
-        ("sys/leases/renew", "increment"),
-        ("sys/leases/revoke", "sync"),
+    for (path, parameter, leases) in [
+        (
+            "sys/leases/renew",
+            "increment",
+            leases(LentSecret::may_renew),
+        ),
+        ("sys/leases/revoke", "sync", leases(LentSecret::may_lease)),
     ] {
         if leases.is_empty() {
-            break;
+            continue;
         }
         separate(&mut policy);
         // Writing to a String cannot fail.

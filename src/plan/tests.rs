@@ -85,7 +85,10 @@ pub(super) fn command(need: Need, target: &str, named: bool, output: &[(&str, &s
         }),
         usage: None,
         profile_reads: None,
+        written: Vec::new(),
         threads_count: false,
+        vars: crate::dbt::jinja::Vars::default(),
+        deciding_files: Vec::new(),
         engine: crate::dbt::Engine::of_version("1.12.0"),
     }
 }
@@ -148,11 +151,13 @@ fn a_lease_is_planned_with_requests_in_order_and_the_least_policy() {
     },
     {
       "name": "fixed",
-      "path": "database/static-creds/dbt"
+      "path": "database/static-creds/dbt",
+      "ends": "not revocable: ends at its next rotation"
     },
     {
       "name": "tls",
-      "path": "pki/issue/dbt"
+      "path": "pki/issue/dbt",
+      "ends": "not revocable unless its role has `generate_lease`: ends by its time alone"
     }
   ],
   "delivery": "env",
@@ -222,7 +227,7 @@ path "pki/issue/dbt" {
 path "sys/leases/renew" {
   capabilities = ["update"]
   allowed_parameters = {
-    "lease_id" = ["database/creds/dbt-prod/*", "pki/issue/dbt/*"]
+    "lease_id" = ["database/creds/dbt-prod/*"]
     "increment" = []
   }
 }
@@ -603,7 +608,8 @@ environment: production, protected (from /p/dbt-lease.yml:12)
 lease: needed
 login: approle at auth/machines, role dbt (role id from the variable DBT_ROLE_ID, wrapped secret id from /run/wrapped)
 vault: https://vault.example.com:8200
-secrets: warehouse: database/creds/dbt-prod | fixed: database/static-creds/dbt | tls: pki/issue/dbt
+secrets: warehouse: database/creds/dbt-prod | fixed: database/static-creds/dbt (not revocable: ends at its next rotation) | \
+         tls: pki/issue/dbt (not revocable unless its role has `generate_lease`: ends by its time alone)
 delivery: env: in variables alone
 requests: PUT sys/wrapping/lookup | PUT sys/wrapping/unwrap | POST auth/machines/login | GET database/creds/dbt-prod | \
          GET database/static-creds/dbt | POST pki/issue/dbt | PUT sys/leases/revoke | PUT sys/leases/revoke | \

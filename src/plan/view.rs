@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{Lease, Plan};
+use crate::config::engines::EnginePath;
 use crate::config::{Auth, Delivery, Lent, LentSecret};
 use crate::dbt::Profile;
 
@@ -36,6 +37,9 @@ pub struct SecretView {
     pub name: String,
     /// The API path below `/v1/`.
     pub path: String,
+    /// What ends it, where no revocation does; the key is absent elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ends: Option<&'static str>,
 }
 
 /// `delivery` of the JSON.
@@ -98,6 +102,14 @@ impl SecretView {
         Self {
             name: secret.request.name.clone(),
             path: secret.request.path.clone(),
+            ends: secret.request.known.and_then(EnginePath::ends),
+        }
+    }
+
+    fn row(&self) -> String {
+        match self.ends {
+            Some(ends) => format!("{}: {} ({ends})", self.name, self.path),
+            None => format!("{}: {}", self.name, self.path),
         }
     }
 }
@@ -181,15 +193,11 @@ impl Plan {
         if let Some(address) = self.sources.get("address") {
             rows.push(("vault", vec![address.clone()]));
         }
-        let secrets = self
-            .secrets
-            .iter()
-            .flatten()
-            .map(|secret| format!("{}: {}", secret.name, secret.path));
+        let secrets = self.secrets.iter().flatten().map(SecretView::row);
         rows.push(("secrets", secrets.collect()));
         for other in &self.others {
             let secrets = other.secrets.iter();
-            let secrets = secrets.map(|secret| format!("{}: {}", secret.name, secret.path));
+            let secrets = secrets.map(SecretView::row);
             let lines = std::iter::once(format!("{}, target {}", other.profile, other.target));
             rows.push(("also", lines.chain(secrets).collect()));
         }

@@ -20,6 +20,7 @@ use serde::Serialize;
 
 use crate::failpoint;
 use crate::variables::{DBT_LEASE_AUDIT_FILE, Variables};
+use crate::vault::lease::Revocation;
 
 /// The format's version, in each line. It grows when a field changes its meaning or goes; new fields do not count.
 pub const VERSION: u32 = 1;
@@ -46,6 +47,8 @@ pub enum Kind<'a> {
     Lent(Lent<'a>),
     /// The child has ended (or never started), and everything was taken back as far as it could be.
     Ended(Ended<'a>),
+    /// What an ended session could not have revoked was tried again, by a later session or `sweep`.
+    LookedAgain(LookedAgain<'a>),
 }
 
 /// Who borrowed what, where and for what.
@@ -71,6 +74,8 @@ pub struct Lent<'a> {
     pub protected: bool,
     /// Vault's address.
     pub address: &'a str,
+    /// `vault` or `openbao`, where the token's form tells.
+    pub product: Option<&'a str>,
     /// Vault's namespace.
     pub namespace: Option<&'a str>,
     /// The login.
@@ -103,6 +108,12 @@ pub struct LentSecret<'a> {
     pub lease_id: Option<&'a str>,
     /// The lease's duration as Vault said it, seconds.
     pub lease_seconds: Option<u64>,
+    /// What the lease's revocation does to the credential, where it is not sure to end it: `unsure`, `nothing`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revocation: Option<Revocation>,
+    /// When a credential without a lease ends; nothing ends it before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ends: Option<String>,
     /// The database user, where the secret has a `username`.
     pub database_user: Option<&'a str>,
 }
@@ -120,8 +131,49 @@ pub struct Ended<'a> {
     pub directory: String,
     /// What became of each lease, in the order of `lent`.
     pub leases: Vec<TakenBack<'a>>,
+    /// The paths of what came without a lease: it cannot be revoked. A janitor does not know of them.
+    pub without_lease: &'a [String],
     /// What became of the token: `revoked`, `kept` (the user's own), `expires`, or why it was not revoked.
     pub token: String,
+    /// The search for what was lent in the files that the command wrote; none where nothing was run, or the session was killed.
+    pub search: Option<Search<'a>>,
+}
+
+/// What became of leases that were left open at their session's end.
+#[derive(Debug, Serialize)]
+pub struct LookedAgain<'a> {
+    /// The environment.
+    pub environment: &'a str,
+    /// What became of each lease that was open.
+    pub leases: Vec<TakenBack<'a>>,
+}
+
+/// The search for what was lent in the files that the command wrote.
+#[derive(Debug, Default, Serialize)]
+pub struct Search<'a> {
+    /// `nothing` (was found), `found`, `incomplete`, `skipped`
+    pub result: &'static str,
+    /// How many files were read.
+    pub files: usize,
+    /// How many bytes.
+    pub bytes: u64,
+    /// Why not everything was looked at.
+    pub why: Option<&'a str>,
+    /// Where it was found.
+    pub found: Vec<Found<'a>>,
+}
+
+/// A secret in a file; never its value.
+#[derive(Debug, Serialize)]
+pub struct Found<'a> {
+    /// The file.
+    pub file: &'a Path,
+    /// Where in it, bytes.
+    pub offset: u64,
+    /// Whose value: `warehouse.password`.
+    pub secret: &'a str,
+    /// In which form.
+    pub form: &'static str,
 }
 
 /// What became of one lease.
@@ -135,6 +187,19 @@ pub struct TakenBack<'a> {
     pub proof: String,
     /// When it ends at the latest, where it is not known to be gone.
     pub lives_until: Option<String>,
+    /// What `--verify` saw; none without it.
+    pub verified: Option<Verified>,
+}
+
+/// What a second look saw.
+#[derive(Debug, Serialize)]
+pub struct Verified {
+    /// `lookup`, `login`
+    pub by: &'static str,
+    /// `gone`, `still_there`, `not_known`
+    pub result: &'static str,
+    /// By what that is known, or why it is not.
+    pub why: String,
 }
 
 /// Why there can be no record.
@@ -290,6 +355,7 @@ impl Record {
         failpoint::passed(match kind {
             Kind::Lent(_) => "recording_lent",
             Kind::Ended(_) => "recording_ended",
+            Kind::LookedAgain(_) => "recording_look",
         })?;
         let event = Event {
             version: VERSION,
@@ -380,8 +446,11 @@ mod tests {
                 result: "revoked",
                 proof: "sync revocation".to_owned(),
                 lives_until: None,
+                verified: None,
             }],
+            without_lease: &[],
             token: "revoked".to_owned(),
+            search: None,
         })
     }
 

@@ -4,9 +4,10 @@
 use std::io;
 use std::time::Duration;
 
-use super::audit::{Ended, TakenBack, stamp};
-use crate::vault::lease::Lease;
-use crate::vault::take_back::{Returned, TakeBack, Taken, TokenEnd};
+use super::audit::{self, Ended, TakenBack, stamp};
+use crate::vault::lease::{Lease, LeaseId};
+use crate::vault::take_back::{Outcome, Returned, TakeBack, Taken, TokenEnd, Verified, Way};
+use crate::verify::search::{Found, Searched};
 
 /// What became of everything that was borrowed.
 pub struct Back {
@@ -20,12 +21,53 @@ pub struct Back {
     pub broken_off: bool,
     /// The leases that nobody waited for.
     pub abandoned: Vec<Lease>,
+    /// The paths of secrets that came without a lease, and so cannot be taken back: stored ones, static roles, cloud tokens.
+    pub without_lease: Vec<String>,
+    /// Whether our secrets stand in what the command wrote; none where nothing was run, or by a janitor.
+    pub looked: Option<Looked>,
+}
+
+/// The search for our own secrets.
+#[derive(Debug)]
+pub enum Looked {
+    /// It was made.
+    Through(Searched),
+    /// It was not, for this reason.
+    Skipped(&'static str),
 }
 
 impl Back {
     /// Whether nothing was borrowed at all.
     pub fn is_nothing(&self) -> bool {
         self.directory.is_none() && self.returned.is_none() && !self.broken_off
+    }
+
+    /// Takes in what a second look saw of leases that were taken back.
+    pub fn verify(&mut self, seen: Vec<(LeaseId, Verified)>) {
+        for (lease, verified) in seen {
+            let mut leases = self.returned.iter_mut().flat_map(|back| &mut back.leases);
+            if let Some(taken) = leases.find(|taken| taken.lease.id == lease) {
+                taken.verified = Some(verified);
+            }
+        }
+    }
+
+    /// What was found of our secrets.
+    pub fn found(&self) -> &[Found] {
+        match &self.looked {
+            Some(Looked::Through(searched)) => &searched.found,
+            Some(Looked::Skipped(_)) | None => &[],
+        }
+    }
+
+    /// Whether something was found.
+    pub fn has_found(&self) -> bool {
+        !self.found().is_empty()
+    }
+
+    /// Whether a second look saw something that should be gone.
+    pub fn still_there(&self) -> bool {
+        self.returned.as_ref().is_some_and(TakeBack::still_there)
     }
 
     /// Whether Vault said of every lease that it is gone, and nothing else is left.
@@ -48,6 +90,7 @@ impl Back {
                 result,
                 proof,
                 lives_until: lives_until(taken),
+                verified: taken.verified.as_ref().map(seen),
             });
         }
         for lease in &self.abandoned {
@@ -56,6 +99,7 @@ impl Back {
                 result: "unknown",
                 proof: "broken off by a signal".to_owned(),
                 lives_until: Some(stamp(lease.expires())),
+                verified: None,
             });
         }
         Ended {
@@ -68,6 +112,8 @@ impl Back {
                 Some(Err(error)) => format!("not removed: {error}"),
             },
             leases,
+            without_lease: &self.without_lease,
+            search: self.looked.as_ref().map(searched),
             token: match self.returned.as_ref().map(|back| &back.token) {
                 None => "unknown".to_owned(),
                 Some(TokenEnd::Revoked) => "revoked".to_owned(),
@@ -77,6 +123,52 @@ impl Back {
                 Some(TokenEnd::Failed { why, .. }) => format!("not revoked: {why}"),
             },
         }
+    }
+}
+
+fn seen(verified: &Verified) -> audit::Verified {
+    let (result, why) = match &verified.outcome {
+        Outcome::Gone(how) => ("gone", how),
+        Outcome::StillThere(how) => ("still_there", how),
+        Outcome::NotKnown(why) => ("not_known", why),
+    };
+    audit::Verified {
+        by: match verified.way {
+            Way::Lookup => "lookup",
+            Way::Login => "login",
+        },
+        result,
+        why: why.clone(),
+    }
+}
+
+fn searched(looked: &Looked) -> audit::Search<'_> {
+    match looked {
+        Looked::Skipped(why) => audit::Search {
+            result: "skipped",
+            why: Some(why),
+            ..audit::Search::default()
+        },
+        Looked::Through(searched) => audit::Search {
+            result: match (searched.found.is_empty(), &searched.missed) {
+                (false, _) => "found",
+                (true, None) => "nothing",
+                (true, Some(_)) => "incomplete",
+            },
+            files: searched.files,
+            bytes: searched.bytes,
+            why: searched.missed.as_deref(),
+            found: searched
+                .found
+                .iter()
+                .map(|found| audit::Found {
+                    file: &found.file,
+                    offset: found.offset,
+                    secret: &found.secret,
+                    form: found.form,
+                })
+                .collect(),
+        },
     }
 }
 
@@ -91,6 +183,7 @@ pub fn outcome(returned: &Returned) -> (&'static str, String) {
             "revoked",
             "Vault revoked it with sync and answered 204".to_owned(),
         ),
+        Returned::NotRevocable { why } => ("not_revocable", (*why).to_owned()),
         Returned::EndedWithToken { why, .. } => ("ended_with_token", why.clone()),
         Returned::Shortened { why, .. } => ("shortened", why.clone()),
         Returned::Queued { why, .. } => ("queued", why.clone()),

@@ -1,5 +1,4 @@
-//! Dead sessions: on record as `lent`, not as `ended`, and claimed by no living process. So is a session that has ended, for the leases
-//! that Vault did not take back then: as long as they may live.
+//! Dead sessions: on record as `lent`, not as `ended`, and claimed by no living process.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -10,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use serde::Deserialize;
 
 use super::audit::Record;
-use crate::vault::lease::{Lease, LeaseId};
+use crate::vault::lease::{Lease, LeaseId, Revocation};
 
 /// How much of a record a session looks through in passing, bytes from its end: some thousand sessions.
 pub const IN_PASSING: u64 = 1 << 20;
@@ -32,14 +31,16 @@ pub struct Dead {
     pub namespace: Option<String>,
     /// Its leases.
     pub leases: Vec<Lease>,
+    /// Its token's accessor, where the token was its own.
+    pub accessor: Option<String>,
 }
 
 /// The fields of an event that count here. Unknown ones are passed over: the format may grow.
 #[derive(Deserialize)]
-struct Line {
-    time: String,
-    session: String,
-    event: String,
+pub(super) struct Line {
+    pub(super) time: String,
+    pub(super) session: String,
+    pub(super) event: String,
     #[serde(default)]
     environment: String,
     #[serde(default)]
@@ -49,28 +50,25 @@ struct Line {
     #[serde(default)]
     host: Option<String>,
     #[serde(default)]
-    secrets: Vec<Secret>,
+    login: Option<Login>,
     #[serde(default)]
-    leases: Vec<TakenBack>,
+    secrets: Vec<Secret>,
+    /// Of `ended` and `looked_again`.
+    #[serde(default)]
+    pub(super) leases: Vec<TakenBack>,
 }
 
 #[derive(Deserialize)]
-struct TakenBack {
-    lease_id: String,
-    result: String,
-    lives_until: Option<String>,
+struct Login {
+    method: String,
+    accessor: Option<String>,
 }
 
-impl TakenBack {
-    /// Whether another try may still end it: what ended with its token, or was shortened, has its end.
-    fn is_open(&self) -> bool {
-        let until = self
-            .lives_until
-            .as_deref()
-            .and_then(|time| humantime::parse_rfc3339(time).ok());
-        ["failed", "queued", "unknown"].contains(&self.result.as_str())
-            && until.is_some_and(|until| until > SystemTime::now())
-    }
+/// What became of a lease.
+#[derive(Deserialize)]
+pub(super) struct TakenBack {
+    pub(super) lease_id: String,
+    pub(super) result: String,
 }
 
 #[derive(Deserialize)]
@@ -78,6 +76,8 @@ struct Secret {
     path: String,
     lease_id: Option<String>,
     lease_seconds: Option<u64>,
+    #[serde(default)]
+    revocation: Revocation,
 }
 
 impl Record {
@@ -103,6 +103,27 @@ impl Record {
     }
 
     fn not_ended(&self, within: u64) -> io::Result<Vec<Dead>> {
+        let mut lent = BTreeMap::new();
+        self.each_line(within, |event, is_here| match event.event.as_str() {
+            "lent" if is_here => {
+                if let Some(dead) = of(event) {
+                    lent.insert(dead.session.clone(), dead);
+                }
+            }
+            "ended" => drop(lent.remove(&event.session)),
+            _ => {}
+        })?;
+        let mut lent: Vec<Dead> = lent.into_values().collect();
+        lent.sort_by_key(|dead| dead.lent);
+        Ok(lent)
+    }
+
+    /// Each line of the last `within` bytes that can be read, and whether it names this host.
+    pub(super) fn each_line(
+        &self,
+        within: u64,
+        mut take: impl FnMut(Line, bool),
+    ) -> io::Result<()> {
         // Through the path, since a shared descriptor shares its offset; but only if it is still the same file.
         let mut file = File::open(self.path())?;
         let length = file.metadata()?.len();
@@ -116,47 +137,20 @@ impl Record {
         let here = nix::unistd::gethostname()
             .ok()
             .and_then(|name| name.into_string().ok());
-        let mut lent = BTreeMap::new();
         loop {
             line.clear();
             if reader.read_until(b'\n', &mut line)? == 0 {
-                break;
+                return Ok(());
             }
-            let Ok(event) = serde_json::from_slice::<Line>(&line) else {
-                continue;
-            };
-            match event.event.as_str() {
-                "lent" if event.host == here => {
-                    if let Some(dead) = of(event) {
-                        lent.insert(dead.session.clone(), dead);
-                    }
-                }
-                "ended" => {
-                    let Some(dead) = lent.get_mut(&event.session) else {
-                        continue;
-                    };
-                    dead.leases.retain(|lease| {
-                        let of_it = |back: &&TakenBack| back.lease_id == lease.id.expose();
-                        event
-                            .leases
-                            .iter()
-                            .find(of_it)
-                            .is_some_and(TakenBack::is_open)
-                    });
-                    if dead.leases.is_empty() {
-                        lent.remove(&event.session);
-                    }
-                }
-                _ => {}
+            if let Ok(event) = serde_json::from_slice::<Line>(&line) {
+                let is_here = event.host == here;
+                take(event, is_here);
             }
         }
-        let mut lent: Vec<Dead> = lent.into_values().collect();
-        lent.sort_by_key(|dead| dead.lent);
-        Ok(lent)
     }
 }
 
-fn of(event: Line) -> Option<Dead> {
+pub(super) fn of(event: Line) -> Option<Dead> {
     let lent = humantime::parse_rfc3339(&event.time).ok()?;
     let leases = event.secrets.into_iter().filter_map(|secret| {
         Some(Lease {
@@ -166,9 +160,13 @@ fn of(event: Line) -> Option<Dead> {
             duration: Duration::from_secs(secret.lease_seconds.unwrap_or(0)),
             // Tried where revocation is forbidden; Vault says so where it cannot be.
             renewable: true,
+            revocation: secret.revocation,
         })
     });
+    // The user's own token is not ours to end.
+    let login = event.login.filter(|login| login.method != "token");
     Some(Dead {
+        accessor: login.and_then(|login| login.accessor),
         leases: leases.collect(),
         session: event.session,
         lent,
@@ -225,43 +223,6 @@ mod tests {
                 .expect("read");
             assert!(found.is_empty(), "{found:?}");
         }
-    }
-
-    #[test]
-    fn what_vault_did_not_take_back_at_the_end_is_looked_at_again_while_it_lives() {
-        let home = tempfile::tempdir().expect("a scratch directory");
-        let ended = |result: &str, until: &str| {
-            let lease = format!(
-                r#","leases":[{{"lease_id":"database/creds/x/1","result":"{result}","lives_until":{until}}}]}}"#
-            );
-            ENDED.trim_end_matches('}').to_owned() + &lease
-        };
-        let (past, future) = (
-            "\"2026-11-24T10:30:30.000Z\"",
-            "\"2999-01-01T00:00:00.000Z\"",
-        );
-        for (result, until, expected) in [
-            ("failed", future, 1),
-            ("queued", future, 1),
-            ("unknown", future, 1),
-            ("failed", past, 0),
-            ("failed", "null", 0),
-            ("ended_with_token", future, 0),
-            ("revoked", "null", 0),
-        ] {
-            let lines = [LENT.to_owned(), ended(result, until)];
-            let lines = lines.each_ref().map(String::as_str);
-            let found = record(&home, &lines).dead(IN_PASSING, |_| true);
-            assert_eq!(found.expect("read").len(), expected, "{result} {until}");
-        }
-        let lines = [
-            LENT.to_owned(),
-            ended("failed", future),
-            ended("revoked", "null"),
-        ];
-        let lines = lines.each_ref().map(String::as_str);
-        let found = record(&home, &lines).dead(IN_PASSING, |_| true);
-        assert!(found.expect("read").is_empty(), "taken back since");
     }
 
     #[test]

@@ -31,6 +31,9 @@ pub fn check(profile: &Profile, output: &Node, around: &Around<'_>) -> Result<()
         return Ok(());
     };
     let checker = Checker { profile, around };
+    let adapter = profile.adapter.as_deref().unwrap_or_default();
+    let required = required(adapter);
+    let optional = if adapter == "postgres" { POSTGRES } else { &[] };
     for (key, value) in &keys.0 {
         let path = key.text().unwrap_or("?");
         let at = place(profile, key);
@@ -42,8 +45,10 @@ pub fn check(profile: &Profile, output: &Node, around: &Around<'_>) -> Result<()
         if path == "threads" && around.threads_count {
             expect(path, Wanted::Int, found, &at)?;
         }
-        if profile.adapter.as_deref() == Some("postgres")
-            && let Some((_, wanted)) = POSTGRES.iter().find(|(names, _)| names.contains(&path))
+        if let Some((_, wanted)) = required
+            .iter()
+            .chain(optional)
+            .find(|(names, _)| names.contains(&path))
         {
             expect(path, *wanted, found, &at)?;
         }
@@ -52,8 +57,9 @@ pub fn check(profile: &Profile, output: &Node, around: &Around<'_>) -> Result<()
         return Ok(());
     }
     spellings(profile, output)?;
-    if !around.is_lent && profile.adapter.as_deref() == Some("postgres") {
-        for (names, _) in &POSTGRES[..REQUIRED] {
+    // A lease may bring them.
+    if !around.is_lent {
+        for (names, _) in required {
             if names.iter().all(|name| keys.get(name).is_none()) {
                 return Err(RenderError::KeyMissing {
                     key: names[0],
@@ -74,13 +80,13 @@ pub fn spellings(profile: &Profile, output: &Node) -> Result<(), RenderError> {
     let (Some(adapter), Some(keys)) = (profile.adapter.as_deref(), output.map()) else {
         return Ok(());
     };
-    let known = adapters::credentials(adapter).unwrap_or_default();
-    let of_table = known.iter().flat_map(|credential| credential.iter());
     let database: &[&str] = match adapter {
-        "postgres" => &["database", "dbname"],
+        "postgres" | "redshift" | "risingwave" => &["database", "dbname"],
+        "trino" | "athena" => &["database", "catalog"],
+        "bigquery" => &["schema", "dataset"],
         _ => &[],
     };
-    for names in of_table.map(|(_, names)| *names).chain([database]) {
+    for names in adapters::spellings(adapter).chain([database]) {
         let mut used = keys
             .0
             .iter()
@@ -109,14 +115,48 @@ pub enum Wanted {
     BoolOrNull,
 }
 
-/// dbt-postgres 1.10's credentials: each key with its alias.
-const POSTGRES: &[(&[&str], Wanted)] = &[
-    (&["host"], Wanted::Text),
-    (&["port"], Wanted::Int),
-    (&["database", "dbname"], Wanted::Text),
-    (&["schema"], Wanted::Text),
-    (&["user"], Wanted::Text),
-    (&["password", "pass"], Wanted::Text),
+/// A key with its alias.
+type Key = (&'static [&'static str], Wanted);
+
+const SCHEMA: Key = (&["schema"], Wanted::Text);
+const HOST: Key = (&["host"], Wanted::Text);
+const PORT: Key = (&["port"], Wanted::Int);
+const DBNAME: Key = (&["database", "dbname"], Wanted::Text);
+
+/// The keys that an adapter's credentials must have, in all of its releases for dbt 1.9 to 1.12. What their code checks
+/// beyond types is theirs.
+fn required(adapter: &str) -> &'static [Key] {
+    match adapter {
+        "postgres" | "risingwave" => &[
+            HOST,
+            PORT,
+            DBNAME,
+            SCHEMA,
+            (&["user"], Wanted::Text),
+            (&["password", "pass"], Wanted::Text),
+        ],
+        "redshift" => &[HOST, PORT, DBNAME, SCHEMA],
+        "snowflake" => &[
+            (&["account"], Wanted::Text),
+            (&["database"], Wanted::Text),
+            SCHEMA,
+        ],
+        "bigquery" => &[
+            (&["method"], Wanted::Text),
+            (&["schema", "dataset"], Wanted::Text),
+        ],
+        "trino" => &[HOST, PORT, (&["database", "catalog"], Wanted::Text), SCHEMA],
+        "athena" => &[
+            (&["database", "catalog"], Wanted::Text),
+            SCHEMA,
+            (&["region_name"], Wanted::Text),
+        ],
+        _ => &[],
+    }
+}
+
+/// The other keys of dbt-postgres 1.10.
+const POSTGRES: &[Key] = &[
     (&["connect_timeout"], Wanted::Int),
     (&["role"], Wanted::TextOrNull),
     (&["search_path"], Wanted::TextOrNull),
@@ -129,8 +169,6 @@ const POSTGRES: &[(&[&str], Wanted)] = &[
     (&["autocommit"], Wanted::BoolOrNull),
     (&["retries"], Wanted::Int),
 ];
-/// So many of them, from the first, must be there. dbt wants `user` and `password` too, which a lease may bring.
-const REQUIRED: usize = 4;
 
 /// A rendered value's kind.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -255,5 +293,68 @@ fn of_float(value: f64) -> Found {
         Found::Int
     } else {
         Found::Float
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::{Around, check};
+    use crate::dbt::jinja::Vars;
+    use crate::dbt::{Context, Engine, Profile, Rendering, yaml};
+    use crate::variables::Variables;
+
+    fn checked(adapter: &str, output: &str, is_lent: bool) -> Result<(), String> {
+        let profile = Profile {
+            file: "profiles.yml".into(),
+            name: "p".to_owned(),
+            target: "t".to_owned(),
+            output: yaml::load(output.as_bytes()).expect("YAML"),
+            config: None,
+            adapter: Some(adapter.to_owned()),
+        };
+        let variables = Variables::default();
+        let context = Context {
+            variables: &variables,
+            cwd: Path::new("/"),
+        };
+        let rendering =
+            Rendering::of(&Engine::default(), Vars::default(), &context).expect("a rendering");
+        let around = Around {
+            rendering: &rendering,
+            later: &BTreeSet::new(),
+            threads_count: true,
+            is_lent,
+        };
+        check(&profile, &profile.output, &around).map_err(|error| error.to_string())
+    }
+
+    /// Measured with the adapters' own credentials of dbt 1.9 and 1.12.
+    #[test]
+    fn an_output_without_a_key_that_its_adapter_needs_is_refused_unless_something_is_lent() {
+        for (adapter, whole) in [
+            (
+                "postgres",
+                "host: h\nport: 1\ndbname: d\nschema: s\nuser: u\npass: p\n",
+            ),
+            ("redshift", "host: h\nport: 1\ndatabase: d\nschema: s\n"),
+            ("bigquery", "method: oauth\ndataset: d\n"),
+            ("snowflake", "account: a\ndatabase: d\nschema: s\n"),
+            ("trino", "host: h\nport: 1\ncatalog: c\nschema: s\n"),
+            ("athena", "database: d\nschema: s\nregion_name: r\n"),
+        ] {
+            assert_eq!(checked(adapter, whole, false), Ok(()), "{adapter}");
+            for line in whole.lines() {
+                let rest = whole.replace(&format!("{line}\n"), "");
+                assert!(checked(adapter, &rest, false).is_err(), "{adapter}: {line}");
+                assert_eq!(checked(adapter, &rest, true), Ok(()), "{adapter}: {line}");
+                let (key, _) = line.split_once(": ").expect("a key");
+                let listed = format!("{rest}{key}: [a list]\n");
+                assert!(checked(adapter, &listed, true).is_err(), "{adapter}: {key}");
+            }
+        }
+        assert_eq!(checked("duckdb", "path: x\n", false), Ok(()));
     }
 }

@@ -3,8 +3,12 @@
 
 pub mod adapters;
 pub mod check;
+mod filters;
+pub mod secret_keys;
 pub mod secrets;
+mod short_form;
 pub mod template;
+mod unfit;
 pub mod vault_values;
 pub mod view;
 
@@ -18,10 +22,12 @@ use crate::dbt::yaml::{self, Mapping, Node, Value};
 use crate::dbt::{Profile, Rendering};
 use crate::place::{Place, Spot};
 use crate::secret::Secret;
-use adapters::FieldKeys;
+use crate::vault::fields;
+use adapters::Form;
 use check::Wanted;
 use secrets::{Field, Secrets};
 use template::Template;
+pub use unfit::Unfit;
 use vault_values::{Filled, mentions_vault};
 
 /// Why an output cannot be made.
@@ -66,17 +72,34 @@ pub enum RenderError {
         "the output has no `type:` that is plain text, so it is not known which keys take the credential"
     )]
     NoAdapter,
+    /// A template of dbt-lease.yml uses a filter that there is not.
+    #[error("the template at `{place}` in dbt-lease.yml cannot be used: {why}")]
+    UnknownFilter {
+        /// The key.
+        place: String,
+        /// Which.
+        why: String,
+    },
     /// The secret lacks the fields that the adapter's keys take.
-    #[error("the secret `{secret}` does not fit `type: {adapter}`: it takes {}; Vault gave {}", list(.wanted), list(.known))]
-    Unfit {
-        /// The secret.
-        secret: String,
-        /// `type:` of the output.
-        adapter: String,
-        /// The fields that it takes.
-        wanted: Vec<String>,
-        /// The fields that there are.
-        known: Vec<String>,
+    #[error("{0}")]
+    Unfit(Box<Unfit>),
+    /// A field is not what the adapter's key can be made of.
+    #[error("`{key}` takes a mapping, and `{field}` is not base64 of a JSON one")]
+    NoMapping {
+        /// The secret and its field.
+        field: String,
+        /// The key of the output.
+        key: &'static str,
+    },
+    /// The output says another way to log in than the credential is for.
+    #[error(
+        "the output's `{key}:` in profiles.yml says another way to log in than the leased credential is for; that one wants `{key}: {wanted}`"
+    )]
+    OtherWay {
+        /// The key.
+        key: &'static str,
+        /// What it must say.
+        wanted: &'static str,
     },
     /// The output has a key under two spellings; dbt refuses it.
     #[error(
@@ -179,6 +202,9 @@ impl RenderError {
 
     /// Whether no answer of Vault's could cure it: then it is found with placeholders too, before anything is lent.
     pub fn is_certain(&self) -> bool {
+        if let Self::Unfit(unfit) = self {
+            return unfit.path.is_some();
+        }
         matches!(
             self,
             Self::UnknownSecret { .. }
@@ -187,6 +213,8 @@ impl RenderError {
                 | Self::TwoSpellings { .. }
                 | Self::NoMap { .. }
                 | Self::VaultInEnvDelivery
+                | Self::UnknownFilter { .. }
+                | Self::OtherWay { .. }
         )
     }
 
@@ -211,7 +239,9 @@ impl RenderError {
             Self::UnknownSecret { .. } => "unknown_secret",
             Self::UnknownField { .. } => "unknown_field",
             Self::UnknownAdapter { .. } | Self::NoAdapter => "unknown_adapter",
-            Self::Unfit { .. } => "unfit_secret",
+            Self::UnknownFilter { .. } => "unknown_filter",
+            Self::Unfit(_) | Self::NoMapping { .. } => "unfit_secret",
+            Self::OtherWay { .. } => "other_way",
             Self::TwoSpellings { .. } => "two_spellings",
             Self::NoMap { .. } => "no_map",
             Self::VaultValue { .. } | Self::VaultInEnvDelivery => "vault_value",
@@ -224,7 +254,18 @@ impl RenderError {
     /// What to do next.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::UnknownAdapter { .. } | Self::NoAdapter | Self::Unfit { .. } => Some(
+            Self::Unfit(unfit) => Some(unfit.hint()),
+            Self::NoMapping { .. } => Some(
+                "its engine's role must give Google's JSON key (`key_type: TYPE_GOOGLE_CREDENTIALS_FILE`)".to_owned(),
+            ),
+            Self::OtherWay { key, wanted } => Some(format!(
+                "write `{key}: {wanted}` in the output, or leave it out; another way to log in has its keys set by `fields:` in dbt-lease.yml"
+            )),
+            Self::UnknownFilter { .. } => Some(format!(
+                "filters: {}, and minijinja's own",
+                filters::NAMES.join(", ")
+            )),
+            Self::UnknownAdapter { .. } | Self::NoAdapter => Some(
                 "say which keys take which fields, in the long form of the target in dbt-lease.yml:\n\
                  \x20   fields: {user: \"{{ vault.warehouse.username }}\", password: \"{{ vault.warehouse.password }}\"}"
                     .to_owned(),
@@ -245,7 +286,9 @@ impl RenderError {
             Self::KeyType { wanted: Wanted::Text, found: "a whole number" | "a truth value" | "a number with a fraction", .. } => {
                 Some("put the value in quotes".to_owned())
             }
-            Self::KeyMissing { key, .. } => Some(format!("add `{key}:` to the output")),
+            Self::KeyMissing { key, .. } => Some(format!(
+                "add `{key}:` to the output, or let a dbt-lease.yml lend the target what it lacks"
+            )),
             Self::Template { .. } | Self::UnknownSecret { .. } | Self::UnknownField { .. } | Self::NoMap { .. } | Self::Dbt { .. } | Self::KeyType { .. } => None,
         }
     }
@@ -282,7 +325,7 @@ pub fn output(
         leased,
     };
     if lent.fields.is_empty() && lent.env.is_empty() && made.leased.is_empty() {
-        made.set_adapter_keys(profile, secrets)?;
+        short_form::set(&mut made, profile, secrets, files)?;
     }
     for (path, value) in &lent.fields {
         let place = format!("fields.{path}");
@@ -293,15 +336,10 @@ pub fn output(
         let template = Template::parse(&place, text)?;
         let field = evaluated(&template, &place, path, secrets)?;
         let value = match (as_file, files, field) {
-            (true, Some(directory), field) => {
-                // One path for one key, whatever the run.
-                let name = path.replace('/', "_");
-                let at = directory.join(&name).to_string_lossy().into_owned();
-                made.files.push((name, field.text()));
-                literal(Secret::new(at))
-            }
-            (_, _, Field::Text(secret)) => literal(secret),
+            (true, Some(directory), field) => made.file(directory, path, field.text()),
+            (_, _, Field::Text(secret)) => text_node(secret),
             (_, _, Field::Plain(text)) => plain(&text),
+            (_, _, Field::Tree(tree)) => node_of(&tree),
         };
         made.set(path, value, template.sources().join(", "))?;
     }
@@ -335,70 +373,55 @@ fn evaluated(
     {
         return template.evaluate(place, &numbers);
     }
-    template
-        .evaluate(place, secrets)
-        .or_else(|error| template.evaluate(place, &numbers).map_err(|_| error))
+    match template.evaluate(place, secrets) {
+        // What a filter makes of a placeholder is no matter.
+        Err(error) if !error.is_certain() => Ok(template
+            .evaluate(place, &numbers)
+            .unwrap_or_else(|_| Field::Text(Secret::new(secrets::PLACEHOLDER.to_owned())))),
+        evaluated => evaluated,
+    }
 }
 
 impl Output {
-    fn set_adapter_keys(
-        &mut self,
-        profile: &Profile,
-        secrets: &Secrets,
-    ) -> Result<(), RenderError> {
-        let adapter = profile.adapter.as_deref().ok_or(RenderError::NoAdapter)?;
-        let credentials =
-            adapters::credentials(adapter).ok_or_else(|| RenderError::UnknownAdapter {
-                adapter: adapter.to_owned(),
-            })?;
-        // The configuration sees to it that there is one secret here.
-        let name = secrets
-            .names()
-            .first()
-            .map(|name| (*name).to_owned())
-            .unwrap_or_default();
-        let fits = |credential: &&&[FieldKeys]| {
-            credential
-                .iter()
-                .all(|(field, _)| secrets.has(&name, field))
-        };
-        let credential = credentials
-            .iter()
-            .find(fits)
-            .ok_or_else(|| RenderError::Unfit {
-                secret: name.clone(),
-                adapter: adapter.to_owned(),
-                wanted: credentials[0]
-                    .iter()
-                    .map(|(field, _)| (*field).to_owned())
-                    .collect(),
-                known: match secrets {
-                    Secrets::Leased(all) => all
-                        .get(&name)
-                        .map(|fields| fields.keys().cloned().collect())
-                        .unwrap_or_default(),
-                    Secrets::Placeholders(_) | Secrets::NumberPlaceholders(_) => Vec::new(),
-                },
-            })?;
-        for (field, keys) in *credential {
-            let key = spelling(self.node.map(), keys)?;
-            let value = match secrets.field(&name, field)? {
-                Field::Text(secret) => literal(secret),
-                Field::Plain(text) => plain(&text),
-            };
-            self.set(key, value, format!("{name}.{field}"))?;
-        }
+    fn set(&mut self, path: &str, value: Rc<Node>, from: String) -> Result<(), RenderError> {
+        self.put(path, value)?;
+        self.leased.push((path.to_owned(), from));
         Ok(())
     }
 
-    fn set(&mut self, path: &str, value: Rc<Node>, from: String) -> Result<(), RenderError> {
+    /// Sets a key to what is no secret.
+    fn put(&mut self, path: &str, value: Rc<Node>) -> Result<(), RenderError> {
         let parts: Vec<&str> = path.split('.').collect();
         self.node = with(&self.node, &parts, value).map_err(|part| RenderError::NoMap {
             path: path.to_owned(),
             part: part.trim_end_matches('.').to_owned(),
         })?;
-        self.leased.push((path.to_owned(), from));
         Ok(())
+    }
+
+    /// A file that a key names; the key's value is its path, one for one key, whatever the run.
+    fn file(&mut self, directory: &Path, key: &str, text: Secret) -> Rc<Node> {
+        let name = key.replace('/', "_");
+        let at = directory.join(&name).to_string_lossy().into_owned();
+        self.files.push((name, text));
+        text_node(Secret::new(at))
+    }
+}
+
+/// The value at a key path.
+fn value_at<'n>(node: &'n Node, path: &str) -> Option<&'n Node> {
+    let (key, rest) = match path.split_once('.') {
+        Some((key, rest)) => (key, Some(rest)),
+        None => (path, None),
+    };
+    let inner = match &node.value {
+        Value::Map(mapping) => mapping.get(key)?,
+        Value::List(items) => items.get(key.parse::<usize>().ok()?)?,
+        _ => return None,
+    };
+    match rest {
+        Some(rest) => value_at(inner, rest),
+        None => Some(inner),
     }
 }
 
@@ -408,34 +431,53 @@ fn with(node: &Node, path: &[&str], value: Rc<Node>) -> Result<Rc<Node>, String>
     let Some((key, rest)) = path.split_first() else {
         return Ok(value);
     };
-    let mut mapping = match &node.value {
-        Value::Map(mapping) => mapping.clone(),
-        Value::Null => Mapping::default(),
+    let missing = Rc::new(Node::of(Value::Null));
+    let inner = |of: Option<&Rc<Node>>| {
+        if rest.is_empty() {
+            return Ok(Rc::clone(&value));
+        }
+        with(of.unwrap_or(&missing), rest, Rc::clone(&value))
+            .map_err(|below| format!("{key}.{below}"))
+    };
+    // A number is an item's place in a list; the place behind the last is a new item's.
+    let place = key.parse::<usize>();
+    let made = match (&node.value, place) {
+        (Value::List(items), Ok(place)) if place <= items.len() => {
+            let mut items = items.clone();
+            let item = inner(items.get(place))?;
+            if place == items.len() {
+                items.push(item);
+            } else {
+                items[place] = item;
+            }
+            Value::List(items)
+        }
+        (Value::Null, Ok(0)) => Value::List(vec![inner(None)?]),
+        (Value::Map(mapping), _) => {
+            let mut mapping = mapping.clone();
+            let item = inner(mapping.get(key))?;
+            mapping.set(key, item);
+            Value::Map(mapping)
+        }
+        (Value::Null, _) => {
+            let mut mapping = Mapping::default();
+            mapping.set(key, inner(None)?);
+            Value::Map(mapping)
+        }
         _ => return Err(String::new()),
     };
-    let missing = Rc::new(Node::of(Value::Null));
-    let inner = mapping.get(key).unwrap_or(&missing);
-    let inner = if rest.is_empty() {
-        value
-    } else {
-        with(inner, rest, value).map_err(|below| format!("{key}.{below}"))?
-    };
-    mapping.set(key, inner);
     Ok(Rc::new(Node {
-        value: Value::Map(mapping),
+        value: made,
         mark: node.mark,
     }))
 }
 
 /// The spelling that the output already uses, else the canonical one.
-fn spelling(
-    output: Option<&Mapping>,
-    keys: &'static [&'static str],
-) -> Result<&'static str, RenderError> {
+fn spelling(output: &Node, keys: &'static [&'static str]) -> Result<&'static str, RenderError> {
     let used: Vec<&'static str> = keys
         .iter()
         .copied()
-        .filter(|key| output.is_some_and(|output| output.get(key).is_some()))
+        .filter(|key| value_at(output, key).is_some())
         .collect();
     match used.as_slice() {
         [] => Ok(keys[0]),
@@ -448,7 +490,25 @@ fn spelling(
     }
 }
 
-fn literal(secret: Secret) -> Rc<Node> {
+/// A value of Vault's with its type, all of its texts as they are.
+fn node_of(value: &fields::Field) -> Rc<Node> {
+    Rc::new(Node::of(match value {
+        fields::Field::Null => Value::Null,
+        fields::Field::Bool(value) => Value::Bool(*value),
+        fields::Field::Number(_) => return plain(&value.expose_json().to_string()),
+        fields::Field::Text(text) => return text_node(text.clone()),
+        fields::Field::List(items) => Value::List(items.iter().map(node_of).collect()),
+        fields::Field::Map(entries) => {
+            let mut mapping = Mapping::default();
+            for (key, value) in entries.iter() {
+                mapping.set(key, node_of(value));
+            }
+            Value::Map(mapping)
+        }
+    }))
+}
+
+fn text_node(secret: Secret) -> Rc<Node> {
     Rc::new(Node::of(Value::Literal(Zeroizing::new(
         secret.expose().to_owned(),
     ))))
@@ -477,10 +537,19 @@ fn plain(text: &str) -> Rc<Node> {
 }
 
 /// Whether a key of the output names a file of ours.
-pub fn wants_files(lent: &Lent) -> bool {
-    lent.fields
+pub fn wants_files(profile: &Profile, lent: &Lent, secrets: &Secrets) -> bool {
+    let by_fields = lent
+        .fields
         .iter()
-        .any(|(_, value)| matches!(value, FieldValue::File(_)))
+        .any(|(_, value)| matches!(value, FieldValue::File(_)));
+    let by_short_form = || {
+        lent.fields.is_empty()
+            && lent.env.is_empty()
+            && short_form::credential(profile, secrets).is_ok_and(|(credential, _)| {
+                credential.takes.iter().any(|take| take.form == Form::File)
+            })
+    };
+    by_fields || by_short_form()
 }
 
 /// The bridge's variables.
@@ -489,7 +558,8 @@ pub fn bridge(lent: &Lent, secrets: &Secrets) -> Result<Vec<(String, Secret)>, R
         .iter()
         .map(|variable| {
             let place = format!("env.{}", variable.name);
-            let value = Template::parse(&place, &variable.template)?.evaluate(&place, secrets)?;
+            let template = Template::parse(&place, &variable.template)?;
+            let value = evaluated(&template, &place, &variable.name, secrets)?;
             Ok((variable.name.clone(), value.text()))
         })
         .collect()
@@ -508,7 +578,7 @@ pub fn profiles_yml(profiles: Vec<(&Profile, Rc<Node>)>) -> Result<Zeroizing<Str
     let mut config = None;
     for (profile, output) in profiles {
         let chosen = map(vec![
-            ("target", literal(Secret::new(profile.target.clone()))),
+            ("target", text_node(Secret::new(profile.target.clone()))),
             ("outputs", map(vec![(&profile.target, output)])),
         ]);
         entries.push((profile.name.as_str(), chosen));
@@ -526,7 +596,8 @@ pub fn profiles_yml(profiles: Vec<(&Profile, Rc<Node>)>) -> Result<Zeroizing<Str
 mod tests {
     use super::*;
     use crate::config::{LentSecret, Operation, Place, SecretRequest, Shape};
-    use crate::dbt::{Context, Selection};
+    use crate::dbt::jinja::Vars;
+    use crate::dbt::{Context, Engine};
     use crate::variables::Variables;
 
     /// What `dbt ls` gets of a profiles.yml and of `fields:`.
@@ -538,6 +609,8 @@ mod tests {
                     path: "database/creds/x".to_owned(),
                     operation: Operation::Read,
                     shape: Shape::Plain,
+                    query: Vec::new(),
+                    known: None,
                 },
                 ttl: None,
                 engine: None,
@@ -563,7 +636,8 @@ mod tests {
             variables: &variables,
             cwd: Path::new("/"),
         };
-        let rendering = Rendering::of(&[], &Selection::default(), &context).expect("a rendering");
+        let rendering =
+            Rendering::of(&Engine::default(), Vars::default(), &context).expect("a rendering");
         let secrets = Secrets::placeholders(&lent);
         let made = super::output(&profile, &lent, &secrets, &rendering, None).expect("an output");
         profiles_yml(vec![(&profile, made.node)])

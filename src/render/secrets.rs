@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::config;
+use crate::config::engines::EnginePath;
 use crate::render::RenderError;
 use crate::secret::Secret;
 use crate::vault::{fields, secret};
@@ -14,6 +15,8 @@ pub enum Field {
     Text(Secret),
     /// A number or a truth value, as JSON writes it.
     Plain(String),
+    /// A mapping or a list that a template made.
+    Tree(fields::Field),
 }
 
 impl Field {
@@ -22,6 +25,7 @@ impl Field {
         match self {
             Self::Text(secret) => secret.clone(),
             Self::Plain(text) => Secret::new(text.clone()),
+            Self::Tree(tree) => Secret::new(tree.expose_json().to_string()),
         }
     }
 }
@@ -32,9 +36,20 @@ pub enum Secrets {
     /// What Vault gave.
     Leased(BTreeMap<String, BTreeMap<String, Field>>),
     /// What stands in their place for a dbt command that does not connect, and for `render`: every field is [`PLACEHOLDER`].
-    Placeholders(Vec<String>),
+    Placeholders(Vec<Placeholder>),
     /// The same where a number is wanted: every field is 0.
-    NumberPlaceholders(Vec<String>),
+    NumberPlaceholders(Vec<Placeholder>),
+}
+
+/// A secret that is not asked for.
+#[derive(Clone, Debug)]
+pub struct Placeholder {
+    /// Its name.
+    name: String,
+    /// Its path.
+    path: String,
+    /// What is known of what it would hold.
+    known: Option<&'static EnginePath>,
 }
 
 /// What stands for a secret that was not asked for. Constant, so that it does not cost dbt its parse cache from run to run.
@@ -68,7 +83,11 @@ impl Secrets {
         Self::Placeholders(
             lent.secrets
                 .iter()
-                .map(|secret| secret.request.name.clone())
+                .map(|secret| Placeholder {
+                    name: secret.request.name.clone(),
+                    path: secret.request.path.clone(),
+                    known: secret.request.known,
+                })
                 .collect(),
         )
     }
@@ -89,10 +108,10 @@ impl Secrets {
                         known: fields.keys().cloned().collect(),
                     })
             }
-            Self::Placeholders(names) if names.iter().any(|name| name == secret) => {
+            Self::Placeholders(known) if known.iter().any(|known| known.name == secret) => {
                 Ok(Field::Text(Secret::new(PLACEHOLDER.to_owned())))
             }
-            Self::NumberPlaceholders(names) if names.iter().any(|name| name == secret) => {
+            Self::NumberPlaceholders(known) if known.iter().any(|known| known.name == secret) => {
                 Ok(Field::Plain("0".to_owned()))
             }
             Self::Placeholders(_) | Self::NumberPlaceholders(_) => Err(self.unknown_secret(secret)),
@@ -107,15 +126,59 @@ impl Secrets {
         }
     }
 
-    /// Whether a secret has a field; a placeholder has every field.
+    /// Whether a secret may have a field. A placeholder has what its engine may answer, or any field where that is not known.
     pub fn has(&self, secret: &str, field: &str) -> bool {
         match self {
             Self::Leased(secrets) => secrets
                 .get(secret)
                 .is_some_and(|fields| fields.contains_key(field)),
-            Self::Placeholders(names) | Self::NumberPlaceholders(names) => {
-                names.iter().any(|name| name == secret)
+            Self::Placeholders(known) | Self::NumberPlaceholders(known) => {
+                known.iter().any(|placeholder| {
+                    let fields = placeholder.known.map_or(&[][..], |known| known.fields);
+                    placeholder.name == secret && (fields.is_empty() || fields.contains(&field))
+                })
             }
+        }
+    }
+
+    /// Whether a secret has a field for certain.
+    pub fn surely_has(&self, secret: &str, field: &str) -> bool {
+        match self {
+            Self::Leased(_) => self.has(secret, field),
+            Self::Placeholders(known) | Self::NumberPlaceholders(known) => {
+                known.iter().any(|placeholder| {
+                    let surely = placeholder.known.map_or(&[][..], |known| known.surely);
+                    placeholder.name == secret && surely.contains(&field)
+                })
+            }
+        }
+    }
+
+    /// The fields of a secret, or what its engine may answer: for messages.
+    pub fn fields_of(&self, secret: &str) -> Vec<String> {
+        let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        match self {
+            Self::Leased(secrets) => secrets
+                .get(secret)
+                .map(|fields| fields.keys().cloned().collect())
+                .unwrap_or_default(),
+            Self::Placeholders(known) | Self::NumberPlaceholders(known) => known
+                .iter()
+                .find(|placeholder| placeholder.name == secret)
+                .and_then(|placeholder| placeholder.known)
+                .map(|known| named(known.fields))
+                .unwrap_or_default(),
+        }
+    }
+
+    /// The path of a secret that is not asked for; none of one that is there.
+    pub fn path_of(&self, secret: &str) -> Option<&str> {
+        match self {
+            Self::Leased(_) => None,
+            Self::Placeholders(known) | Self::NumberPlaceholders(known) => known
+                .iter()
+                .find(|placeholder| placeholder.name == secret)
+                .map(|placeholder| placeholder.path.as_str()),
         }
     }
 
@@ -123,8 +186,8 @@ impl Secrets {
     pub fn names(&self) -> Vec<&str> {
         match self {
             Self::Leased(secrets) => secrets.keys().map(String::as_str).collect(),
-            Self::Placeholders(names) | Self::NumberPlaceholders(names) => {
-                names.iter().map(String::as_str).collect()
+            Self::Placeholders(known) | Self::NumberPlaceholders(known) => {
+                known.iter().map(|known| known.name.as_str()).collect()
             }
         }
     }

@@ -129,7 +129,7 @@ fn walk(
 
 fn as_python_has_it(field: Field) -> jinja::Value {
     match field {
-        Field::Text(secret) => jinja::Value::text(secret.expose()),
+        Field::Text(_) | Field::Tree(_) => jinja::Value::text(field.text().expose()),
         Field::Plain(text) => match text.as_str() {
             "true" => jinja::Value::Bool(true),
             "false" => jinja::Value::Bool(false),

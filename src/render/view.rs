@@ -6,6 +6,7 @@ use crate::dbt::Rendering;
 use crate::dbt::jinja::{self, JinjaError};
 use crate::dbt::yaml::{Node, Value};
 use crate::render::RenderError;
+use crate::render::secret_keys::is_masked;
 
 /// A rendered output.
 pub struct View {
@@ -164,7 +165,7 @@ impl Viewer<'_> {
     }
 
     fn int(&mut self, digits: &str, path: &str) -> Json {
-        if !self.reveal && is_secret_key(path) {
+        if !self.reveal && is_masked(path) {
             return Json::String(MASK.to_owned());
         }
         let number = digits
@@ -181,7 +182,7 @@ impl Viewer<'_> {
     }
 
     fn float(&mut self, value: f64, path: &str) -> Json {
-        if !self.reveal && is_secret_key(path) {
+        if !self.reveal && is_masked(path) {
             return Json::String(MASK.to_owned());
         }
         Number::from_f64(value)
@@ -196,27 +197,13 @@ impl Viewer<'_> {
     }
 
     fn shown(&self, path: &str, text: &str, secret: bool) -> Json {
-        let hidden = !self.reveal && (secret || is_secret_key(path));
+        let hidden = !self.reveal && (secret || is_masked(path));
         Json::String(if hidden {
             MASK.to_owned()
         } else {
             text.to_owned()
         })
     }
-}
-
-/// Whether a key's value is to be masked: the adapters' secret keys and whatever is named like one. Paths of key files are no secrets, and
-/// are masked all the same: a name does not tell.
-fn is_secret_key(path: &str) -> bool {
-    // `sk`, `sts`: maxcompute's short names; `pat`: dremio's; `keytab`, `UID` are names, not values.
-    const WHOLE: [&str; 4] = ["pat", "sk", "sts", "ak"];
-    path.split('.').any(|part| {
-        let name = part.to_lowercase();
-        ["pass", "secret", "token", "key", "pwd", "credential"]
-            .iter()
-            .any(|word| name.contains(word))
-            || WHOLE.contains(&name.as_str())
-    })
 }
 
 /// A key as JSON has it: Python's json.dumps writes numbers, truth values and None as texts.
@@ -229,29 +216,5 @@ fn key_text(key: &Node) -> Option<String> {
         Value::Null => Some("null".to_owned()),
         Value::Timestamp(text) => Some(text.clone()),
         _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_secret_key;
-
-    #[test]
-    fn keys_named_like_secrets_are_masked_and_others_are_not() {
-        for key in [
-            "password",
-            "pass",
-            "PWD",
-            "private_key_passphrase",
-            "token",
-            "client_secret",
-            "keyfile_json.private_key",
-            "secrets.0.x",
-        ] {
-            assert!(is_secret_key(key), "{key}");
-        }
-        for key in ["user", "host", "port", "schema", "threads", "sslmode"] {
-            assert!(!is_secret_key(key), "{key}");
-        }
     }
 }

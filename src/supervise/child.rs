@@ -233,6 +233,7 @@ impl Child {
                 Err(error) => return Err(start_error(program, error)),
             }
         };
+        give_back_free_memory();
         #[expect(
             clippy::cast_possible_wrap,
             reason = "pid_t is an i32; std hands it out as u32"
@@ -338,7 +339,7 @@ impl Child {
             // SAFETY: `found` outlives the call.
             let asked = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut found, options) };
             // SAFETY: waitid has filled it in, or left it zero.
-            let pid = unsafe { found.si_pid() };
+            let pid = unsafe { signals::sender(&raw const found) };
             // The child's own status is taken where it is waited for.
             if asked != 0 || pid == 0 || pid == self.pid.as_raw() {
                 return;
@@ -385,6 +386,15 @@ fn is_echo_of_a_parent(received: Received) -> bool {
         .find_map(|line| line.strip_prefix("SigIgn:"))
         .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
     ignored.is_some_and(|mask| mask & (1 << (received.signal as i32 - 1)) != 0)
+}
+
+/// What the way to here needed and has freed goes back to the system: waiting may take hours. 64 kB measured.
+fn give_back_free_memory() {
+    // SAFETY: it takes a number, and changes nothing that is in use.
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 fn start_error(program: &OsStr, error: io::Error) -> StartError {

@@ -84,8 +84,8 @@ pub struct Course {
     asked: Option<Asked>,
     /// The end under way in which each step is sent in its time.
     ending: Option<Ending>,
-    /// The last signal that a process sent.
-    last: Option<(Received, Instant)>,
+    /// The last signal of each kind that a process sent.
+    last: Vec<(Received, Instant)>,
 }
 
 /// An end that began with a translated signal.
@@ -112,7 +112,7 @@ impl Course {
             interrupted: None,
             asked: None,
             ending: None,
-            last: None,
+            last: Vec::new(),
         }
     }
 
@@ -128,11 +128,13 @@ impl Course {
         if !received.from_kernel {
             let same = self
                 .last
-                .is_some_and(|(last, at)| last == received && now.duration_since(at) < ECHO);
+                .iter()
+                .any(|(last, at)| *last == received && now.duration_since(*at) < ECHO);
             if same && !self.shares_group && is_echo() {
                 return None;
             }
-            self.last = Some((received, now));
+            self.last.retain(|(last, _)| last.signal != signal);
+            self.last.push((received, now));
         }
         let is_translated = self.translates
             && !received.from_kernel
@@ -382,6 +384,12 @@ mod tests {
             assert_eq!(pass(2, false), Some(signal));
             assert_eq!(pass(1003, true), Some(signal));
         }
+        // Two signals' handlers run in the reverse of their order.
+        let mut course = Course::new(false, false);
+        let mut pass = |signal| course.received(by_process(signal), start, || true);
+        assert_eq!(pass(Signal::SIGTERM), Some(Signal::SIGTERM));
+        assert_eq!(pass(Signal::SIGCONT), Some(Signal::SIGCONT));
+        assert_eq!(pass(Signal::SIGTERM), None);
     }
 
     #[test]

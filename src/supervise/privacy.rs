@@ -18,3 +18,9 @@ pub fn withdraw_memory() {
         let _ = setrlimit(Resource::RLIMIT_CORE, 0, hard);
     }
 }
+
+/// From here on neither this process nor what it starts can leave a core file. A kernel that hands cores to a program
+/// (`core_pattern` with a pipe) asks no limit.
+pub fn forbid_core_dumps() {
+    let _ = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0);
+}

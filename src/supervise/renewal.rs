@@ -10,6 +10,9 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
+use crate::vault::error::VaultError;
+use crate::vault::renew;
+
 /// The longest sleep: after a suspension the timer is late by as much as the machine slept, and no more than this.
 const TICK: Duration = Duration::from_secs(30);
 /// The shortest time between two tries.
@@ -39,6 +42,8 @@ pub struct Life {
     /// What is asked for at each renewal: what the first grant gave.
     increment: Duration,
     state: State,
+    /// Why the last try has failed, since the last that worked.
+    trouble: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +81,10 @@ pub enum Event {
         ends_in: Duration,
     },
     /// It has ended while it was in use.
-    Ended,
+    Ended {
+        /// Why it was not renewed, where a try has failed.
+        why: Option<String>,
+    },
 }
 
 /// Why a renewal failed.
@@ -86,6 +94,29 @@ pub enum Trouble {
     Passing(String),
     /// The server has decided.
     Final(String),
+}
+
+impl From<VaultError> for Trouble {
+    fn from(error: VaultError) -> Self {
+        let hint = error
+            .hint()
+            .map(|hint| format!(" ({hint})"))
+            .unwrap_or_default();
+        let why = format!("{error}{hint}");
+        if renew::is_final(&error) {
+            Self::Final(why)
+        } else {
+            Self::Passing(why)
+        }
+    }
+}
+
+/// A number from 0 to 1 that runs which were started together do not share.
+pub fn jitter() -> f64 {
+    let mut byte = [0];
+    // Without random bytes there is no jitter, and nothing else is lost.
+    let _ = getrandom::fill(&mut byte);
+    f64::from(byte[0]) / 255.0
 }
 
 impl Life {
@@ -104,12 +135,18 @@ impl Life {
             lasts,
             increment: lasts,
             state,
+            trouble: None,
         }
     }
 
     /// When it ends unless it is renewed.
     pub fn ends(&self) -> Duration {
         self.from + self.lasts
+    }
+
+    /// Whether it is renewed, as far as is known now.
+    pub fn is_renewed(&self) -> bool {
+        matches!(self.state, State::Renewed { .. })
     }
 
     /// When it was granted, and for how long.
@@ -151,6 +188,7 @@ impl Life {
     ) -> Option<Event> {
         let had_failed = matches!(self.state, State::Renewed { failures: 1.., .. });
         (self.from, self.lasts) = (sent, lasts);
+        self.trouble = None;
         // A renewal that gives a tenth less than was asked for has met the max_ttl: further ones would give less and less.
         if lasts < self.increment - self.increment / 10 {
             self.state = State::Fixed;
@@ -168,6 +206,8 @@ impl Life {
     /// A renewal failed. Told once, not at each try.
     pub fn failed(&mut self, trouble: Trouble, now: Duration) -> Option<Event> {
         let ends_in = self.ends().saturating_sub(now);
+        let (Trouble::Passing(why) | Trouble::Final(why)) = &trouble;
+        self.trouble = Some(why.clone());
         match (trouble, &self.state) {
             (Trouble::Final(why), _) => {
                 self.state = State::Fixed;
@@ -193,7 +233,9 @@ impl Life {
             return None;
         }
         self.state = State::Ended;
-        Some(Event::Ended)
+        Some(Event::Ended {
+            why: self.trouble.take(),
+        })
     }
 }
 
@@ -231,8 +273,16 @@ pub async fn keep(
         let attempt = {
             let lives = lives.borrow();
             let life = &lives[number];
+            // Another one's end is said when it comes, whatever is tried then.
+            let first_end = lives
+                .iter()
+                .filter(|life| life.due().is_some())
+                .map(Life::ends)
+                .min();
+            let until_then = first_end.map_or(LONGEST_TRY, |end| end.saturating_sub(now));
+            let patience = life.patience(now).min(until_then.max(SHORTEST));
             life.wants_renewal(now)
-                .then(|| (life.increment(), life.patience(now)))
+                .then(|| (life.increment(), patience))
         };
         let event = match attempt {
             None => lives.borrow_mut()[number].end(now),
@@ -278,7 +328,7 @@ mod tests {
         assert_eq!(life.due(), Some(S(60)));
         assert!(!life.wants_renewal(S(50)));
         assert_eq!(life.end(S(59)), None);
-        assert_eq!(life.end(S(60)), Some(Event::Ended));
+        assert_eq!(life.end(S(60)), Some(Event::Ended { why: None }));
         assert_eq!((life.end(S(61)), life.due()), (None, None));
     }
 
@@ -316,10 +366,43 @@ mod tests {
     }
 
     #[test]
+    fn an_end_says_why_the_last_try_failed_unless_one_has_worked_since() {
+        let mut life = Life::new(S(0), S(60), true, 0.0);
+        life.failed(Trouble::Passing("sealed".to_owned()), S(40));
+        let mut other = life.clone();
+        let why = Some("sealed".to_owned());
+        assert_eq!(life.end(S(60)), Some(Event::Ended { why }));
+        other.renewed(S(45), S(5), S(46), 0.0);
+        assert_eq!(other.end(S(60)), Some(Event::Ended { why: None }));
+    }
+
+    #[test]
+    fn a_slow_try_does_not_hold_back_another_one_s_end() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .expect("a runtime");
+        // At 40 s the first one is due, and the second has two seconds left.
+        let lives = RefCell::new(vec![
+            Life::new(S(0), S(60), true, 0.0),
+            Life::new(S(0), S(42), false, 0.0),
+        ]);
+        let allowed = std::cell::Cell::new(Duration::ZERO);
+        let renew = async |_: usize, _: Duration, within: Duration| {
+            allowed.set(within);
+            std::future::pending().await
+        };
+        let keeping = keep(&lives, || S(40), || 0.0, renew, |_, _| {});
+        let some_time = Duration::from_millis(20);
+        let _ = runtime.block_on(async { tokio::time::timeout(some_time, keeping).await });
+        assert_eq!(allowed.get(), S(2));
+    }
+
+    #[test]
     fn what_cannot_be_renewed_has_its_end_told() {
         let mut life = Life::new(S(0), S(60), false, 0.0);
         assert_eq!(life.due(), Some(S(60)));
-        assert_eq!(life.end(S(75)), Some(Event::Ended));
+        assert_eq!(life.end(S(75)), Some(Event::Ended { why: None }));
     }
 
     proptest! {
@@ -340,7 +423,7 @@ mod tests {
                 prop_assert!(due <= life.ends());
                 now = now.max(due);
                 if !life.wants_renewal(now) {
-                    if life.end(now) == Some(Event::Ended) { ends += 1; }
+                    if life.end(now).is_some() { ends += 1; }
                     continue;
                 }
                 if let Some(last) = last_try {

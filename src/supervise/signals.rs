@@ -28,7 +28,7 @@ static MARK: AtomicU32 = AtomicU32::new(0);
 /// before we have cleaned up: a timer that outlives exec (`perl -e 'alarm 60; exec …'`), a limit on the size of files.
 ///
 /// SIGTSTP is not here: where no child runs, ^Z stops us as it stops anybody.
-const WATCHED: [Signal; 17] = [
+const WATCHED: &[Signal] = &[
     Signal::SIGINT,
     Signal::SIGQUIT,
     Signal::SIGTERM,
@@ -44,6 +44,7 @@ const WATCHED: [Signal; 17] = [
     Signal::SIGVTALRM,
     Signal::SIGPROF,
     Signal::SIGIO,
+    #[cfg(target_os = "linux")]
     Signal::SIGPWR,
     Signal::SIGXCPU,
     Signal::SIGXFSZ,
@@ -94,11 +95,11 @@ impl Signals {
     ///
     /// Must be called inside the tokio runtime.
     pub fn install() -> io::Result<Self> {
-        let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+        let (reader, writer) = pipe()?;
         WRITER.store(writer.as_raw_fd(), Ordering::SeqCst);
         OWNER.store(Pid::this().as_raw(), Ordering::SeqCst);
         let mut replaced = Vec::with_capacity(WATCHED.len());
-        for signal in WATCHED {
+        for &signal in WATCHED {
             if let Some(before) = watch(signal)? {
                 replaced.push((signal, before));
             }
@@ -187,6 +188,24 @@ pub fn came_after_the_mark() -> bool {
     NOTED.load(Ordering::SeqCst) != MARK.load(Ordering::SeqCst)
 }
 
+/// A pipe that nobody waits at, closed at exec.
+#[cfg(target_os = "linux")]
+fn pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
+    nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
+}
+
+/// The same in more steps: there is no thread yet that could start a program between them.
+#[cfg(not(target_os = "linux"))]
+fn pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
+    use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+    let (reader, writer) = nix::unistd::pipe()?;
+    for end in [&reader, &writer] {
+        fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+        fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    }
+    Ok((reader, writer))
+}
+
 /// Installs the handler; the action that was there, or `None` where the signal was ignored and stays so.
 fn watch(signal: Signal) -> io::Result<Option<SigAction>> {
     let action = SigAction::new(
@@ -243,11 +262,11 @@ extern "C" fn note(signal: libc::c_int, info: *mut libc::siginfo_t, _context: *m
     Errno::set_raw(errno);
 }
 
-/// The process that sent a signal.
+/// The process that a siginfo is about.
 ///
 /// # Safety
-/// `info` is valid, and a process sent the signal.
-unsafe fn sender(info: *mut libc::siginfo_t) -> i32 {
+/// `info` is valid, and it is about what a process has sent, or how one has ended.
+pub(super) unsafe fn sender(info: *const libc::siginfo_t) -> i32 {
     // SAFETY: the caller's promise.
     #[cfg(target_os = "linux")]
     unsafe {

@@ -13,6 +13,9 @@ pub fn of_file(config: &Config) -> String {
         row("file", &config.file.display().to_string()),
         row("hash", &config.fingerprint),
     ];
+    for (at, file) in config.extends.iter().enumerate() {
+        rows.insert(1 + at, row("extends", &file.display().to_string()));
+    }
     for environment in &config.environments {
         let protected = if environment.protected {
             ", protected"

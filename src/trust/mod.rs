@@ -44,6 +44,7 @@ pub fn check(
     }
     if borrows {
         let deciding = std::iter::once(config.file.as_path())
+            .chain(config.extends.iter().map(PathBuf::as_path))
             .chain(plan.profiles_file.as_deref())
             .chain(files.iter().map(PathBuf::as_path));
         for file in deciding {
@@ -62,7 +63,9 @@ pub fn check_logins(config: &Config, variables: &Variables) -> Result<(), TrustE
     if word.any {
         return Ok(());
     }
-    owners::check(&config.file)?;
+    for file in std::iter::once(&config.file).chain(&config.extends) {
+        owners::check(file)?;
+    }
     demand_the_word(config, word, variables, || {
         vec!["log in to the Vaults that it names".to_owned()]
     })

@@ -98,6 +98,8 @@ pub(crate) struct Reply {
     pub(crate) code: u16,
     pub(crate) body: Zeroizing<Vec<u8>>,
     pub(crate) attempts: u32,
+    /// Whether the answer to an earlier try was lost.
+    pub(crate) after_loss: bool,
     /// What other addresses said before.
     pub(crate) elsewhere: Vec<String>,
     pub(crate) retry_after: Option<Duration>,
@@ -141,6 +143,7 @@ impl Reply {
             code,
             body,
             attempts: 1,
+            after_loss: false,
             elsewhere: Vec::new(),
             retry_after,
             location,

@@ -137,17 +137,22 @@ impl Client {
                 }
             }
             tries.attempts += 1;
-            tries.round += 1;
+            tries.round.asked += 1;
             let outcome = self.attempt(call, &way, &url, token.as_ref()).await?;
             let mut asked = None;
             let mut again = true;
+            let mut astray = false;
             match &outcome {
                 Ok(reply) if (300..400).contains(&reply.code) && reply.location.is_some() => {
-                    self.follow(call, &way, &url, reply, tries.redirected)?;
-                    tries.redirected = true;
-                    tries.attempts -= 1;
-                    tries.round -= 1;
-                    continue;
+                    if !self.follow(call, &way, &url, reply, &tries.round)? {
+                        // It points to a leader that does not lead: where another node leads is known in a moment.
+                        astray = true;
+                    } else {
+                        tries.round.redirected = true;
+                        tries.attempts -= 1;
+                        tries.round.asked -= 1;
+                        continue;
+                    }
                 }
                 Ok(reply) => {
                     asked = reply.retry_after;
@@ -155,29 +160,40 @@ impl Client {
                 }
                 Err(Failure::Lost(_)) if call.repeat == Repeat::Always && !tries.lost => {
                     tries.lost = true;
-                    tries.round -= 1;
+                    tries.round.asked -= 1;
                     continue;
                 }
                 Err(Failure::Lost(_)) if call.repeat == Repeat::Always => {}
                 Err(failure) => again = failure.is_before_request(),
             }
-            let nodes_own = is_this_node_alone(&outcome, call.repeat);
-            if nodes_own && tries.round < self.ways.count() && in_time(call, Duration::ZERO) {
-                tries.elsewhere.push(told(&way, &outcome));
+            let nodes_own = astray || is_this_node_alone(&outcome, call.repeat);
+            if nodes_own {
+                tries.round.failed.extend(way.route.origin());
+            }
+            if nodes_own && tries.round.asked < self.ways.count() && in_time(call, Duration::ZERO) {
+                tries.round.elsewhere.push(told(&way, &outcome));
+                tries.round.redirected = false;
                 self.ways.advance();
                 continue;
             }
             let wait = pause(tries.retries + 1, asked);
             let may_wait = in_time(call, wait) && asked.is_none_or(|asked| asked <= self.timeout);
             if !again || tries.retries >= self.max_retries || !may_wait {
+                if let (true, Ok(reply)) = (astray, &outcome) {
+                    return Err(not_followed(
+                        call,
+                        &way,
+                        reply,
+                        "what it names does not answer",
+                    ));
+                }
                 return self.conclude(call, &way, outcome, tries);
             }
             if nodes_own {
                 self.ways.advance();
             }
             tries.retries += 1;
-            tries.round = 0;
-            tries.elsewhere.clear();
+            tries.round = Round::default();
             self.wait(wait).await;
         }
     }
@@ -238,6 +254,7 @@ impl Client {
             errors,
             from_vault: listed.is_some(),
             attempts: reply.attempts,
+            after_loss: reply.after_loss,
             elsewhere: reply.elsewhere.clone(),
             wait: reply.retry_after.filter(|wait| *wait > self.timeout),
         }))
@@ -253,7 +270,8 @@ impl Client {
         match outcome {
             Ok(mut reply) => {
                 reply.attempts = tries.attempts;
-                reply.elsewhere = tries.elsewhere;
+                reply.after_loss = tries.lost;
+                reply.elsewhere = tries.round.elsewhere;
                 Ok(reply)
             }
             Err(Failure::TooLarge) => Err(VaultError::TooLarge {
@@ -268,7 +286,7 @@ impl Client {
                     .proxy
                     .as_ref()
                     .map(|proxy| (proxy.shown(), proxy.said.clone())),
-                elsewhere: tries.elsewhere,
+                elsewhere: tries.round.elsewhere,
             }))),
         }
     }
@@ -321,27 +339,19 @@ impl Client {
         })
     }
 
-    /// Goes the way that a redirect points to, if we go there.
+    /// Goes the way that a redirect points to, if we go there; false where it leads to an address that just failed.
     fn follow(
         &self,
         call: &Call<'_>,
         way: &Way,
         from: &Url,
         reply: &Reply,
-        redirected: bool,
-    ) -> Result<(), VaultError> {
+        round: &Round,
+    ) -> Result<bool, VaultError> {
         let location = reply.location.as_deref().unwrap_or_default();
-        let refuse = |why| VaultError::Redirected {
-            asked: Box::new(asked_by(way, call)),
-            code: reply.code,
-            to: words::tame(location, &call.hidden()),
-            why,
-        };
+        let refuse = |why| not_followed(call, way, reply, why);
         if !self.follows {
             return Err(refuse("`disable_redirects` is set"));
-        }
-        if redirected {
-            return Err(refuse("it is the second redirect"));
         }
         if !matches!(reply.code, 307 | 308) {
             return Err(refuse("Vault redirects with 307 only"));
@@ -364,8 +374,14 @@ impl Client {
             return Err(refuse("it leads from https to http"));
         }
         let origin = to.origin().ascii_serialization();
+        if round.failed.contains(&origin) {
+            return Ok(false);
+        }
+        if round.redirected {
+            return Err(refuse("it is the second redirect"));
+        }
         if self.ways.take_listed(&origin) {
-            return Ok(());
+            return Ok(true);
         }
         if here.scheme() != "https" {
             return Err(refuse("without TLS nobody has proven to be Vault"));
@@ -378,7 +394,8 @@ impl Client {
         }
         let below = to.path().strip_suffix(&format!("/v1/{}", call.path));
         self.ways
-            .take_new(&format!("{origin}{}", below.unwrap_or_default()))
+            .take_new(&format!("{origin}{}", below.unwrap_or_default()))?;
+        Ok(true)
     }
 }
 
@@ -389,11 +406,22 @@ struct Tries {
     attempts: u32,
     /// Pauses.
     retries: u32,
-    /// Addresses asked since the last pause.
-    round: usize,
-    redirected: bool,
+    /// Whether an answer was lost.
     lost: bool,
-    /// What the other addresses said since the last pause.
+    /// What happened since the last pause.
+    round: Round,
+}
+
+/// One time round all addresses.
+#[derive(Default)]
+struct Round {
+    /// How many were asked.
+    asked: usize,
+    /// Whether one of them pointed to another.
+    redirected: bool,
+    /// Those that cannot do it.
+    failed: Vec<String>,
+    /// What they said.
     elsewhere: Vec<String>,
 }
 
@@ -420,6 +448,18 @@ fn told(way: &Way, outcome: &Result<Reply, Failure>) -> String {
     match outcome {
         Ok(reply) => format!("{} answered {}", way.route.address(), reply.code),
         Err(failure) => format!("{}: {}", way.route.address(), failure.cause()),
+    }
+}
+
+fn not_followed(call: &Call<'_>, way: &Way, reply: &Reply, why: &'static str) -> VaultError {
+    VaultError::Redirected {
+        asked: Box::new(asked_by(way, call)),
+        code: reply.code,
+        to: words::tame(
+            reply.location.as_deref().unwrap_or_default(),
+            &call.hidden(),
+        ),
+        why,
     }
 }
 

@@ -475,3 +475,52 @@ async fn a_quota_of_leases_is_told_from_one_of_requests() {
     );
     assert_eq!(error.kind(), "vault_rate_limited");
 }
+
+#[tokio::test]
+async fn a_standby_that_points_to_a_dead_leader_is_asked_again_when_there_may_be_another() {
+    let dead = nobody();
+    let leader = Stub::start([Answer(credentials())]);
+    let leads = address(&leader);
+    let standby = Stub::start([redirect(&dead), redirect(&dead), redirect(&leads)]);
+    let server = Server {
+        max_retries: 1,
+        ..at(&[dead.clone(), address(&standby), leads])
+    };
+    let (client, pauses) = client(&server);
+    ask(&client).await.expect("the new leader answers");
+    // Dead, standby (which points to it: not gone twice), then the third, which leads already.
+    assert_eq!((standby.requests().len(), leader.requests().len()), (1, 1));
+    assert!(pauses.borrow().is_empty());
+
+    let standby = Stub::start([redirect(&dead), redirect(&dead)]);
+    let server = Server {
+        max_retries: 1,
+        ..at(&[dead, address(&standby)])
+    };
+    let (client, pauses) = super::stub::client(&server);
+    let error = ask(&client).await.expect_err("nobody leads");
+    assert!(
+        error
+            .to_string()
+            .ends_with("which is not followed: what it names does not answer"),
+        "{error}"
+    );
+    assert_eq!((standby.requests().len(), pauses.borrow().len()), (2, 1));
+}
+
+#[tokio::test]
+async fn a_token_whose_end_was_not_answered_is_gone_where_it_may_no_more_what_it_could() {
+    use super::take_back::{TokenEnd, take_back};
+    let denied = || Answer(refusal(403, "permission denied"));
+    for (last, proven) in [(denied(), true), (Answer(super::stub::no_content()), false)] {
+        let done = Answer(super::stub::no_content());
+        let stub = Stub::start([Answer(credentials()), done, Close, denied(), last]);
+        let (client, _) = client(&at(&[address(&stub)]));
+        let own = token(true);
+        let lent = read(&client, &own, &warehouse()).await.expect("an answer");
+        let lease = lent.lease.expect("a lease");
+        let back = take_back(&client, &own, vec![lease], Duration::from_secs(10)).await;
+        assert_eq!(back.token == TokenEnd::Revoked, proven, "{:?}", back.token);
+        assert_eq!(stub.requests().len(), 5);
+    }
+}

@@ -246,6 +246,8 @@ pub enum Wanted {
     },
     /// The end of our token.
     RevokeToken,
+    /// The end of a killed session's token.
+    RevokeAccessor,
 }
 
 impl Wanted {
@@ -277,6 +279,9 @@ impl Wanted {
             Self::RevokeToken => {
                 Some(r#"path "auth/token/revoke-self" { capabilities = ["update"] }"#.to_owned())
             }
+            Self::RevokeAccessor => Some(
+                r#"path "auth/token/revoke-accessor" { capabilities = ["update"] }"#.to_owned(),
+            ),
             Self::LookupToken => {
                 Some(r#"path "auth/token/lookup-self" { capabilities = ["read"] }"#.to_owned())
             }
@@ -310,6 +315,7 @@ impl fmt::Display for Wanted {
             Self::RenewToken => formatter.write_str("renew the session's token"),
             Self::LookupLease { path } => write!(formatter, "look up the lease of `{path}`"),
             Self::RevokeToken => formatter.write_str("revoke the session's token"),
+            Self::RevokeAccessor => formatter.write_str("revoke the killed session's token"),
         }
     }
 }
@@ -348,6 +354,8 @@ pub struct Refusal {
     pub attempts: u32,
     /// What the other addresses said, where there are any.
     pub elsewhere: Vec<String>,
+    /// Whether the answer to an earlier try was lost: it may have done what was asked.
+    pub after_loss: bool,
     /// How long the server asks to wait, where that is why we gave up.
     pub wait: Option<std::time::Duration>,
 }

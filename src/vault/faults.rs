@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::auth::{Token, TokenKind, login};
 use super::error::{Cause, VaultError};
-use super::lease::{Lease, LeaseId};
+use super::lease::{Lease, LeaseId, Revocation};
 use super::secret::read;
 use super::stub::Step::{Answer, AnswerThenClose, Close, Endless, Hang};
 use super::stub::{Stub, client, credentials, json, no_content, refusal, token, warehouse};
@@ -35,6 +35,7 @@ fn lease() -> Lease {
         issued: SystemTime::now(),
         duration: Duration::from_secs(900),
         renewable: true,
+        revocation: Revocation::Ends,
     }
 }
 

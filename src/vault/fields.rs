@@ -135,6 +135,16 @@ impl Field {
     }
 }
 
+impl FromIterator<(String, Field)> for Fields {
+    fn from_iter<I: IntoIterator<Item = (String, Field)>>(entries: I) -> Self {
+        let mut fields = Self::default();
+        for (name, value) in entries {
+            fields.set(name, value);
+        }
+        fields
+    }
+}
+
 /// Names only.
 impl fmt::Debug for Fields {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

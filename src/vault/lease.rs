@@ -15,6 +15,8 @@ use super::client::Client;
 use super::error::{VaultError, Wanted};
 use crate::secret::Secret;
 
+pub use crate::config::engines::Revocation;
+
 /// A lease's id. Whoever has it and any token of the default policy can end the lease, so it shows only in the record.
 #[derive(Clone, PartialEq, Eq)]
 pub struct LeaseId(String);
@@ -50,6 +52,8 @@ pub struct Lease {
     pub duration: Duration,
     /// Whether it can be prolonged.
     pub renewable: bool,
+    /// What its revocation does to the credential.
+    pub revocation: Revocation,
 }
 
 impl Lease {
@@ -57,22 +61,6 @@ impl Lease {
     pub fn expires(&self) -> SystemTime {
         self.issued + self.duration
     }
-}
-
-/// Ends one lease and waits until its engine has done so: `Ok` is the server's word that the database user is gone.
-///
-/// # Errors
-/// What the client gives; 403 where the policy lacks it, 400 where the engine (the database) refuses.
-pub async fn revoke(client: &Client, token: &Token, lease: &Lease) -> Result<(), VaultError> {
-    revoke_by(client, &token.value, lease, true, None).await
-}
-
-/// Ends our token, and with it, somewhat later, every lease that it still has.
-///
-/// # Errors
-/// What the client gives; 400 for a batch token.
-pub async fn revoke_self(client: &Client, token: &Token) -> Result<(), VaultError> {
-    revoke_self_by(client, token, None).await
 }
 
 /// Whether Vault still knows the lease.
@@ -161,13 +149,39 @@ pub(super) async fn revoke_by(
     client.demand(&call).await.map(drop)
 }
 
-pub(super) async fn revoke_self_by(
+/// Ends our token, and with it, somewhat later, every lease that it still has.
+///
+/// # Errors
+/// What the client gives; 400 for a batch token.
+pub async fn revoke_self(
     client: &Client,
     token: &Token,
     deadline: Option<Instant>,
 ) -> Result<(), VaultError> {
     let mut call = Call::new(Wanted::RevokeToken, Method::POST, "auth/token/revoke-self")
         .with_token(&token.value);
+    call.deadline = deadline;
+    client.demand(&call).await.map(drop)
+}
+
+/// Ends another session's token by its accessor.
+///
+/// # Errors
+/// What the client gives; 403 where the policy lacks it, 400 or 404 where there is no such token any more.
+pub async fn revoke_accessor(
+    client: &Client,
+    token: &Token,
+    accessor: &str,
+    deadline: Option<Instant>,
+) -> Result<(), VaultError> {
+    let body = BTreeMap::from([("accessor", accessor)]);
+    let mut call = Call::new(
+        Wanted::RevokeAccessor,
+        Method::POST,
+        "auth/token/revoke-accessor",
+    )
+    .with_token(&token.value)
+    .with_body(&body);
     call.deadline = deadline;
     client.demand(&call).await.map(drop)
 }

@@ -11,8 +11,9 @@ use super::call::{Call, Repeat, Reply};
 use super::client::Client;
 use super::error::{Missing, VaultError, Wanted};
 use super::fields::{Field, Fields};
-use super::lease::{Lease, LeaseId};
+use super::lease::{Lease, LeaseId, Revocation};
 use super::words;
+use crate::config::engines::End;
 use crate::config::{Operation, SecretRequest, Shape};
 
 /// A secret as Vault lent it.
@@ -33,6 +34,8 @@ pub struct Lent {
     /// How long a static role's password still stands (`data.ttl`), from the request on: after that it is rotated, and
     /// connections opened later fail.
     pub rotates_in: Option<Duration>,
+    /// When a credential without a lease ends, where its engine tells: nothing ends it before.
+    pub ends: Option<SystemTime>,
 }
 
 /// Reads one secret, by one request.
@@ -59,6 +62,11 @@ pub async fn read(
         Operation::Write(data) => Call::new(wanted, Method::POST, &request.path).with_body(data),
     }
     .with_token(&token.value);
+    call.query = request
+        .query
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
     call.repeat = if token.own && token.kind == TokenKind::Service && !write {
         Repeat::Always
     } else {
@@ -81,7 +89,7 @@ pub async fn read(
         return Err(missing(Missing::Empty));
     }
     let answer = client.parse(&call, &reply)?;
-    let lease = lease(&answer, request, issued);
+    let mut lease = lease(&answer, request, issued);
     let hidden: Vec<&str> = std::iter::once(token.value.expose())
         .chain(lease.as_ref().map(|lease| lease.id.expose()))
         .collect();
@@ -118,6 +126,17 @@ pub async fn read(
         })
         .flatten()
         .map(Duration::from_secs);
+    let mut ends = None;
+    if let Some(known) = request.known {
+        let has_session = ["session_token", "security_token"]
+            .iter()
+            .any(|name| !matches!(fields.get(name), None | Some(Field::Null)));
+        match &mut lease {
+            Some(lease) => lease.revocation = known.revocation(has_session),
+            None if known.end != End::Nothing => ends = end_of(&fields, issued),
+            None => {}
+        }
+    }
     Ok(Lent {
         name: request.name.clone(),
         path: request.path.clone(),
@@ -126,7 +145,20 @@ pub async fn read(
         request_id: answer.request_id.filter(|id| !id.is_empty()),
         warnings,
         rotates_in,
+        ends,
     })
+}
+
+/// The end that an engine tells in the credential itself: a moment (Google's tokens, certificates), or seconds from now.
+fn end_of(fields: &Fields, issued: SystemTime) -> Option<SystemTime> {
+    let whole = |name| fields.get(name).and_then(Field::whole);
+    let moment = whole("expires_at_seconds")
+        .or_else(|| whole("expiration"))
+        .map(Duration::from_secs);
+    match moment {
+        Some(moment) => SystemTime::UNIX_EPOCH.checked_add(moment),
+        None => issued.checked_add(whole("ttl").map(Duration::from_secs)?),
+    }
 }
 
 /// A 404 says nothing, or (KV version 2) tells of a version that was deleted, or of a path in version 1's form.
@@ -173,5 +205,6 @@ fn lease(answer: &Answer, request: &SecretRequest, issued: SystemTime) -> Option
         issued,
         duration: Duration::from_secs(answer.lease_duration.unwrap_or(0)),
         renewable: answer.renewable.unwrap_or(false),
+        revocation: Revocation::Ends,
     })
 }

@@ -201,5 +201,7 @@ pub(crate) fn warehouse() -> SecretRequest {
         path: "database/creds/dbt-prod".to_owned(),
         operation: Operation::Read,
         shape: Shape::Plain,
+        query: Vec::new(),
+        known: None,
     }
 }

@@ -10,11 +10,12 @@ use zeroize::Zeroizing;
 
 use super::error::VaultError;
 use crate::config::{ClientPem, Server};
+use crate::crypto;
 
-/// ring becomes the process's provider: reqwest without one of its own asks rustls for the default. A second call, or
-/// somebody else's provider, changes nothing.
+/// The built-in cryptography becomes the process's provider: reqwest without one of its own asks rustls for the default. A second
+/// call, or somebody else's provider, changes nothing.
 pub(crate) fn install_provider() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    let _ = crypto::provider().install_default();
 }
 
 /// The authorities that a server's certificate may stem from: the file, else the text, else the directory, else the machine's own

@@ -774,7 +774,7 @@ fn random_line(random: &mut Random, commands: &[Command]) -> Vec<String> {
         let option = || {
             let all: Vec<&str> = commands
                 .iter()
-                .flat_map(|command| command.options)
+                .flat_map(|command| command.options.iter())
                 .flat_map(|option| option.opts.iter().chain(option.off))
                 .copied()
                 .collect();

@@ -1,5 +1,6 @@
 //! What dbt-lease reads and writes, compared with the real PyYAML and dbt.
 
+mod bridge;
 mod dotenv;
 mod expressions;
 mod invocation;

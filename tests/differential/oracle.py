@@ -143,6 +143,50 @@ def profile(request):
     return answer
 
 
+@answers("edits")
+def edits(request):
+    """What PyYAML's own scanner finds changed from `old` to `new`: the new texts of scalars, and everything else as `other`."""
+    import re
+
+    import yaml
+
+    def tokens(text):
+        return list(yaml.scan(text, Loader=yaml.SafeLoader))
+
+    old, new = (request[name].removeprefix("\ufeff") for name in ("old", "new"))
+    texts, other = [], []
+    if len(tokens(old)) != len(tokens(new)):
+        return {"texts": [], "other": ["another number of tokens"]}
+    end_old = end_new = 0
+    was_block = False
+    for before, after in zip(tokens(old), tokens(new)):
+        between_old, between_new = old[end_old : before.start_mark.index], new[end_new : after.start_mark.index]
+        if was_block:
+            # A block scalar's token ends where the next begins, and holds the comment behind its `|`.
+            between_new = re.sub(r"^[ \t]*(#[^\n]*)?\r?\n", "", between_new)
+            same = between_new.endswith(between_old) and not between_new[: len(between_new) - len(between_old)].strip()
+        else:
+            same = between_old == between_new
+        if not same:
+            other.append(f"between tokens, before line {before.start_mark.line + 1}")
+        written_old = old[before.start_mark.index : before.end_mark.index]
+        written_new = new[after.start_mark.index : after.end_mark.index]
+        was_block = False
+        if written_old != written_new:
+            replaceable = isinstance(before, (yaml.ScalarToken, yaml.AliasToken))
+            if replaceable and isinstance(after, yaml.ScalarToken):
+                texts.append(after.value)
+                was_block = getattr(before, "style", None) in ("|", ">")
+            else:
+                other.append(f"a token on line {before.start_mark.line + 1}")
+        end_old, end_new = before.end_mark.index, after.end_mark.index
+    if old[end_old:] != new[end_new:] and not was_block:
+        other.append("the end")
+    if request["old"].startswith("\ufeff") != request["new"].startswith("\ufeff"):
+        other.append("the byte order mark")
+    return {"texts": texts, "other": other}
+
+
 KINDS.update(resolution.KINDS)
 
 

@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use crate::support::{Lab, Running, files_below, wait_until};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::support::{Lab, Running, files_below, ran, wait_until};
 
 /// A macro that runs until the test makes a table.
 const WAIT: &str = "
@@ -119,4 +121,72 @@ fn gated_runs_end_as_ungated_ones_do() {
         );
     }
     lab.assert_nothing_left();
+}
+
+#[expect(clippy::print_stdout, reason = "a failing test says how")]
+/// Starts dbt so often through the gate, several at a time, as busy as the machine then is; how many failed where one without a gate
+/// would not have.
+fn starts_that_fail_by_the_gate(starts: usize, at_once: usize) -> usize {
+    const COMMANDS: [&[&str]; 4] = [
+        &["debug"],
+        &["show", "--inline", "select 1"],
+        &["debug", "--connection"],
+        &["compile"],
+    ];
+    let lab = Lab::new();
+    let next = AtomicUsize::new(0);
+    let (failures, shredded) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let work = |worker: usize| {
+        // Each worker has its own project, so that dbts do not step on each other's files.
+        let project = lab.home.directory().join(format!("project-{worker}"));
+        let mut copy = std::process::Command::new("cp");
+        let copied = copy.arg("-r").arg(&lab.project).arg(&project).status();
+        assert!(copied.expect("cp starts").success());
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= starts {
+                return;
+            }
+            let words = COMMANDS[number % COMMANDS.len()];
+            let started = |gate: &str| {
+                let mut command = lab.command(&["-v", "exec", "--gate", gate, "--", "dbt"]);
+                command
+                    .args(words)
+                    .args(["--target", "prod"])
+                    .current_dir(&project);
+                ran(command.output().expect("the tool starts"))
+            };
+            let gated = started("auto");
+            if gated.stderr.contains("and it is shredded") {
+                shredded.fetch_add(1, Ordering::Relaxed);
+            }
+            if gated.code != Some(0) && started("off").code == Some(0) {
+                failures.fetch_add(1, Ordering::Relaxed);
+                let words = words.join(" ");
+                println!("`dbt {words}`:\n{}\n{}", gated.stdout, gated.stderr);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for worker in 0..at_once {
+            scope.spawn(move || work(worker));
+        }
+    });
+    lab.assert_nothing_left();
+    assert_ne!(shredded.into_inner(), 0, "there was no gate");
+    failures.into_inner()
+}
+
+#[test]
+fn six_starts_at_a_time_do_not_fail_by_the_gate() {
+    assert_eq!(starts_that_fail_by_the_gate(6, 3), 0);
+}
+
+#[test]
+#[ignore = "an hour on two cores: `just gate-starts`"]
+fn a_thousand_starts_under_load_do_not_fail_by_the_gate() {
+    let starts = std::env::var("DBT_LEASE_TEST_STARTS")
+        .ok()
+        .and_then(|number| number.parse().ok());
+    assert_eq!(starts_that_fail_by_the_gate(starts.unwrap_or(1000), 6), 0);
 }

@@ -216,8 +216,8 @@ fn the_next_session_of_the_same_environment_takes_back_what_a_dead_one_left() {
         .success();
     assert_eq!(
         lab.requests().len() - before,
-        5,
-        "one for the dead session's lease"
+        6,
+        "one for the dead session's lease, one for its token"
     );
     assert!(lab.world.database_users().is_empty());
     assert!(lab.world.leases().is_empty());
@@ -231,6 +231,13 @@ fn the_next_session_of_the_same_environment_takes_back_what_a_dead_one_left() {
     assert_eq!(
         swept["leases"][0]["lease_id"],
         dead["secrets"][0]["lease_id"]
+    );
+    // Nothing but a policy over all tokens ends another one's, and this identity has none.
+    let token = swept["token"].as_str().expect("words");
+    assert!(
+        token.starts_with("not revoked, it ends by its time: revoke the killed session's token: ")
+            && token.contains("403"),
+        "{token}"
     );
 
     // And that was that.
@@ -270,6 +277,21 @@ fn sweep_takes_back_what_a_dead_session_left_and_leaves_the_living_alone() {
     assert!(files_below(lab.home.runtime()).is_empty());
     let again = lab.run(&["sweep"]).silent().success();
     assert_eq!(again, "");
+}
+
+#[test]
+fn a_dead_session_s_token_is_ended_where_the_policy_allows_that() {
+    let lab = Lab::new();
+    let gate = Gate::new(&lab);
+    lab.allow("path \"auth/token/revoke-accessor\" { capabilities = [\"update\"] }");
+    kill_both(&lab, &gate);
+    assert_eq!(lab.world.tokens().len(), 1);
+    let _ = lab.run(&["sweep"]).silent().success();
+    lab.assert_nothing_left();
+    assert_eq!(
+        lab.record()[1]["token"],
+        "revoked by its accessor, unless it had ended before"
+    );
 }
 
 #[test]
@@ -457,6 +479,53 @@ fn the_janitor_is_in_a_session_of_its_own_and_shows_nothing() {
 }
 
 #[test]
+fn a_strangers_connection_and_nonsense_get_nothing_from_the_janitor() {
+    use std::io::{Read, Write};
+    use std::os::unix::process::CommandExt;
+    let lab = Lab::new();
+    let gate = Gate::new(&lab);
+    let running = held(&lab, &gate);
+    let files = files_below(lab.home.runtime());
+    let socket = files
+        .iter()
+        .find(|file| file.ends_with("janitor"))
+        .expect("a socket");
+    for nonsense in [
+        &[b'x'; 4096][..],
+        b"\"Statsu\"\n",
+        b"{}\n",
+        b"\"Status\"\"End\"\n",
+    ] {
+        let mut connection = std::os::unix::net::UnixStream::connect(socket).expect("connected");
+        let _ = connection.write_all(nonsense);
+        let mut answer = Vec::new();
+        let _ = connection.read_to_end(&mut answer);
+        assert_eq!(answer, b"");
+    }
+    if nix::unistd::geteuid().is_root() {
+        // Another user does not even see it.
+        let status = std::process::Command::new("/bin/sh")
+            .args(["-c", "test -e \"$0\""])
+            .arg(socket)
+            .current_dir("/")
+            .uid(65534)
+            .status()
+            .expect("sh runs");
+        assert_eq!(status.code(), Some(1));
+    }
+    // And the session goes on.
+    assert!(
+        lab.run(&["status"])
+            .silent()
+            .success()
+            .contains("production")
+    );
+    gate.open();
+    running.end().silent().success();
+    lab.assert_nothing_left();
+}
+
+#[test]
 fn without_a_janitor_nothing_is_lent() {
     let lab = Lab::new();
     let mut refused = 0;
@@ -498,23 +567,4 @@ fn who_asks_again_to_end_gets_that_and_the_janitor_finishes() {
     lab.world.bao().thaw();
     wait_until("the janitor has ended", || has_ended(janitor));
     assert_given_back(&lab, "exit 0");
-}
-
-#[test]
-fn twenty_runs_in_a_row_leave_no_process() {
-    use std::os::unix::process::CommandExt;
-    let lab = Lab::new();
-    let script = "for i in $(seq 20); do \"$0\" exec -t prod -- true || exit 1; done; \
-                  read -r left < /proc/$$/task/$$/children; echo \"left: $left\"";
-    let mut command = lab.in_its_environment("bash");
-    command.args(["-c", script, crate::support::DBT_LEASE]);
-    // Whoever is left becomes a child of the shell.
-    // SAFETY: prctl is a system call and nothing else.
-    unsafe {
-        command
-            .pre_exec(|| nix::sys::prctl::set_child_subreaper(true).map_err(std::io::Error::from));
-    }
-    let output = crate::support::ran(command.output().expect("bash starts")).silent();
-    assert_eq!(output.success(), "left: \n");
-    lab.assert_nothing_left();
 }

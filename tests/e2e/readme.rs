@@ -83,7 +83,15 @@ fn without_escapes(line: &str) -> String {
 #[test]
 fn every_configuration_in_the_documents_loads() {
     let lab = Lab::new();
-    for file in ["README.md", "docs/configuration.md"] {
+    // What one of them extends.
+    let own = lab.project.join("dbt-lease.yml");
+    let shared = lab
+        .project
+        .parent()
+        .expect("a parent")
+        .join("dbt-lease.yml");
+    std::fs::copy(own, shared).expect("copied");
+    for file in ["README.md", "docs/configuration.md", "docs/engines.md"] {
         for block in blocks(file, "yaml") {
             lab.configure(&block);
             let ran = lab.run(&["plan", "--json", "--target", "prod"]);

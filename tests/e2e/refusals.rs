@@ -258,8 +258,6 @@ fn a_mistake_in_dbt_lease_yml_is_shown_with_its_line() {
 fn options_that_are_not_there_yet_say_so() {
     let lab = Lab::new();
     let mut texts = Texts::default();
-    let verify = exec(&["-t", "prod", "--verify", "login"]);
-    texts.compare("--verify", &refused(&lab, lab.run(&verify)));
     let text = refused(&lab, lab.run(&exec(&["-t", "prod", "--delivery", "proxy"])));
     texts.compare("--delivery proxy", &text);
     let text = refused(&lab, lab.run(&exec(&["-t", "prod", "--delivery", "env"])));
@@ -267,8 +265,54 @@ fn options_that_are_not_there_yet_say_so() {
     texts.are_equal();
     // Its variable is read too.
     let ran = lab.run_with(&[("DBT_LEASE_VERIFY", "x")], &exec(&["-t", "prod"]));
-    let _ = ran.code(125).says(&["not there yet"]);
+    let _ = ran
+        .code(125)
+        .says(&["invalid value 'x' for '--verify <VERIFY>'"]);
     assert!(lab.requests().is_empty());
+}
+
+#[test]
+fn usage_errors_are_json_where_messages_are() {
+    let lab = Lab::new();
+    let message = |ran: &Ran| -> serde_json::Value {
+        assert_eq!(ran.stdout, "");
+        assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
+        serde_json::from_str(&ran.stderr).expect("JSON")
+    };
+    let of_exec = lab
+        .run(&[
+            "exec",
+            "--log-format",
+            "json",
+            "--ttl",
+            "soon",
+            "--",
+            "true",
+        ])
+        .code(125);
+    let said = message(&of_exec);
+    assert_eq!(
+        (&said["level"], &said["kind"]),
+        (&"error".into(), &"usage".into())
+    );
+    assert_eq!(
+        said["message"],
+        "invalid value 'soon' for '--ttl <DURATION>': a duration is 90, 45s, 30m, 2h or 1d"
+    );
+    let by_variable = lab
+        .run_with(&[("DBT_LEASE_LOG_FORMAT", "json")], &["exce"])
+        .code(2);
+    let said = message(&by_variable);
+    assert_eq!(said["message"], "unrecognized subcommand 'exce'");
+    assert!(
+        said["hint"]
+            .as_str()
+            .is_some_and(|hint| hint.contains("'exec'")),
+        "{said}"
+    );
+    // What is asked for is no message.
+    let help = lab.run(&["--log-format", "json", "--help"]).success();
+    assert!(help.contains("Usage: dbt-lease"), "{help}");
 }
 
 #[test]
@@ -421,6 +465,19 @@ fn plan_json_has_every_key_of_the_interface() {
     );
     texts.compare("plan of dev", &plan(&[]));
     fs::remove_file(lab.project.join("dbt-lease.yml")).expect("removed");
+    // As dbt does.
+    let refused = lab.run(&["plan", "--json", "--target", "prod"]).code(1);
+    texts.compare(
+        "plan of an output that is not whole",
+        &lab.shown(&refused.stdout),
+    );
+    let file = lab.project.join("profiles.yml");
+    let profiles = fs::read_to_string(&file).expect("profiles.yml");
+    let whole = profiles.replace(
+        "schema: prod\n",
+        "schema: prod\n      user: u\n      password: p\n",
+    );
+    fs::write(&file, whole).expect("written");
     texts.compare("plan without dbt-lease.yml", &plan(&["--target", "prod"]));
     texts.are_equal();
     assert!(lab.requests().is_empty());

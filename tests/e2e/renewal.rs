@@ -1,5 +1,7 @@
 //! Runs that are longer than what was lent for them.
 
+use std::time::{Duration, Instant, SystemTime};
+
 use serde_json::json;
 
 use crate::support::{Gate, Lab, Running, wait_until};
@@ -112,6 +114,113 @@ fn a_lease_that_somebody_revoked_is_told_with_the_server_s_words() {
     gate.open();
     let ran = running.end().code(0).says(&["lease not found"]);
     assert!(!ran.stderr.contains(&lease), "{}", ran.stderr);
+    lab.assert_nothing_left();
+}
+
+/// Where time itself is what is tested.
+fn pass(time: Duration) {
+    std::thread::sleep(time);
+}
+
+#[test]
+#[ignore = "a minute: `just endurance`"]
+fn a_minute_on_a_lease_of_five_seconds_and_a_token_of_ten_is_no_matter() {
+    let lab = short_lived(5, 600, 10);
+    let gate = Gate::new(&lab);
+    let mut running = Running::start(lab.command(&gate.held("echo up")));
+    running.wait_for_line("up");
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(60) {
+        assert_eq!(
+            lab.world.database_users().len(),
+            1,
+            "{:?}",
+            started.elapsed()
+        );
+        pass(Duration::from_secs(1));
+    }
+    gate.open();
+    let _ = running.end().code(0).silent();
+    lab.assert_nothing_left();
+    assert_eq!(lab.record()[1]["leases"][0]["result"], "revoked");
+}
+
+#[test]
+#[ignore = "a minute and a half: `just endurance`"]
+fn a_minute_and_more_on_a_lease_of_sixty_seconds_survives_twenty_seconds_without_a_server() {
+    let lab = short_lived(60, 600, 600);
+    let gate = Gate::new(&lab);
+    let mut running = Running::start(lab.command(&gate.held("echo up")));
+    running.wait_for_line("up");
+    // It is renewed after two thirds, and a tenth of that later at most: in the midst of it.
+    pass(Duration::from_secs(34));
+    lab.world.bao().freeze();
+    pass(Duration::from_secs(20));
+    lab.world.bao().thaw();
+    running.wait_for_words("is renewed again");
+    pass(Duration::from_secs(20));
+    assert_eq!(
+        lab.world.database_users().len(),
+        1,
+        "its first life is over"
+    );
+    gate.open();
+    let _ = running
+        .end()
+        .code(0)
+        .says(&["It is tried again; otherwise it ends in"]);
+    lab.assert_nothing_left();
+}
+
+#[test]
+#[ignore = "measures a second: `just endurance`"]
+fn the_loss_is_said_within_a_second_of_the_lease_s_end_and_why() {
+    let lab = short_lived(5, 600, 600);
+    let gate = Gate::new(&lab);
+    let mut running = Running::start(lab.command(&gate.held("echo up")));
+    running.wait_for_line("up");
+    lab.world.bao().freeze();
+    let lent = lab.record()[0]["time"].as_str().expect("a time").to_owned();
+    running.wait_for_words("has ended while the command runs");
+    let said = SystemTime::now();
+    lab.world.bao().thaw();
+    // The record's line comes after the answer.
+    let from = humantime::parse_rfc3339(&lent).expect("a time");
+    let late = said
+        .duration_since(from + Duration::from_secs(5))
+        .unwrap_or_default();
+    assert!(late < Duration::from_secs(1), "{late:?}");
+    running.wait_for_words("It could not be renewed: renew the lease");
+    gate.open();
+    let _ = running.end().code(0);
+    lab.assert_nothing_left();
+}
+
+#[test]
+#[ignore = "half a minute: `just endurance`"]
+fn with_a_max_ttl_of_twenty_seconds_it_is_told_in_time_what_happens_next() {
+    let lab = short_lived(8, 20, 600);
+    let gate = Gate::new(&lab);
+    let mut running = Running::start(lab.command(&gate.held("echo up")));
+    running.wait_for_line("up");
+    let started = Instant::now();
+    running.wait_for_words("raise the role's max_ttl");
+    assert!(
+        started.elapsed() < Duration::from_secs(19),
+        "{:?}",
+        started.elapsed()
+    );
+    assert_eq!(
+        lab.world.database_users().len(),
+        1,
+        "told while it still lives"
+    );
+    running.wait_for_words("has ended while the command runs");
+    gate.open();
+    let _ = running.end().code(0).says(&[
+        "has met its max_ttl and cannot be renewed beyond it: it ends in",
+        "the command goes on; what it connects to after that time is refused",
+    ]);
     lab.assert_nothing_left();
 }
 

@@ -211,6 +211,107 @@ fn a_namespace_is_asked_in() {
 }
 
 #[test]
+fn a_namespace_in_a_namespace_is_asked_in_by_header_or_by_path() {
+    let lab = Lab::new();
+    let bao = lab.world.bao();
+    let root = bao.root_token().to_owned();
+    let within = |namespace: &str, method: &str, path: &str, body: Value| {
+        let headers = [
+            ("X-Vault-Token", root.as_str()),
+            ("X-Vault-Namespace", namespace),
+        ];
+        let answer = bao.request(method, path, &headers, body);
+        assert!(answer.status < 400, "{path}: {answer:?}");
+        answer.body
+    };
+    bao.api("POST", "sys/namespaces/team", json!({}));
+    within("team", "POST", "sys/namespaces/shop", json!({}));
+    within(
+        "team/shop",
+        "POST",
+        "sys/mounts/pki",
+        json!({"type": "pki"}),
+    );
+    let authority = json!({"common_name": "sandbox", "ttl": "24h"});
+    within("team/shop", "POST", "pki/root/generate/internal", authority);
+    let role = json!({"allow_any_name": true, "enforce_hostnames": false, "generate_lease": true, "max_ttl": "1h", "key_type": "ec", "key_bits": 256});
+    within("team/shop", "POST", "pki/roles/dbt", role);
+    for (namespace, path) in [
+        ("team/shop", "pki/issue/dbt"),
+        ("team", "shop/pki/issue/dbt"),
+    ] {
+        let prod = format!(
+            "{{secrets: {{tls: {{path: {path}, data: {{common_name: dbt}}}}}}, fields: {{user: '{{{{ vault.tls.serial_number }}}}', password: '{{{{ vault.tls.serial_number }}}}', sslkey: {{file: '{{{{ vault.tls.private_key }}}}'}}}}}}"
+        );
+        configured(&lab, "", APPROLE, &format!("namespace: {namespace}"), &prod);
+        let plan = lab.run(&["plan", "--json", "--target", "prod"]).success();
+        let plan: Value = serde_json::from_str(&plan).expect("JSON");
+        // A lease is named, and ended, in its own namespace, wherever it was asked for.
+        let policy = plan["policy"].as_str().expect("a text");
+        let policy = policy
+            .replace("\"shop/pki/issue/dbt/*\"", "\"pki/issue/dbt/*\"")
+            .replace(
+                "path \"sys/leases/revoke\"",
+                if namespace == "team" {
+                    "path \"shop/sys/leases/revoke\""
+                } else {
+                    "path \"sys/leases/revoke\""
+                },
+            );
+        within(
+            namespace,
+            "POST",
+            "sys/auth/approle",
+            json!({"type": "approle"}),
+        );
+        within(
+            namespace,
+            "PUT",
+            "sys/policies/acl/dbt",
+            json!({"policy": policy}),
+        );
+        let role = json!({"token_policies": ["dbt"], "token_no_default_policy": true});
+        within(namespace, "POST", "auth/approle/role/dbt", role);
+        let role_id = within(
+            namespace,
+            "GET",
+            "auth/approle/role/dbt/role-id",
+            json!(null),
+        );
+        let secret_id = within(
+            namespace,
+            "POST",
+            "auth/approle/role/dbt/secret-id",
+            json!({}),
+        );
+        let ids = [
+            (
+                "JAFFLE_PRODUCTION_ROLE_ID",
+                role_id["data"]["role_id"].as_str().expect("an id"),
+            ),
+            (
+                "JAFFLE_PRODUCTION_SECRET_ID",
+                secret_id["data"]["secret_id"].as_str().expect("an id"),
+            ),
+        ];
+        run(&lab, &ids).silent().success();
+        let events = lab.record();
+        let ended = events.last().expect("an event");
+        assert_eq!(
+            ended["leases"][0]["result"], "revoked",
+            "{namespace}: {ended}"
+        );
+        let headers = [
+            ("X-Vault-Token", root.as_str()),
+            ("X-Vault-Namespace", "team/shop"),
+        ];
+        let left = bao.request("LIST", "sys/leases/lookup/pki/issue/dbt", &headers, None);
+        assert_eq!(left.status, 404, "{left:?}");
+    }
+    lab.assert_nothing_left();
+}
+
+#[test]
 fn kv_of_both_versions_reaches_the_output_without_a_lease() {
     let lab = Lab::new();
     let sample = lab.world.bao().api("GET", "kv/dbt/production", None);

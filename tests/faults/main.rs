@@ -1,7 +1,7 @@
 //! The fault matrix: a session is brought to each of its steps, something fails there, and nothing may be left that nobody knows of.
 //!
-//! `cargo test --test faults` runs a part; with `-- --whole` all cells, and writes docs/faults.md. A word after `--` chooses cells by
-//! their names (`-- 'creds sent'`, `-- 'supervisor KILL'`).
+//! `cargo test --test faults` runs a part; `-- --whole` all cells, and `-- --whole --write` then writes docs/faults.md. A word after `--`
+//! chooses cells by their names (`-- 'creds sent'`, `-- 'supervisor KILL'`).
 //!
 //! A harness of its own: the cells share two servers and run several at a time, and this program is each cell's warden, too.
 
@@ -54,7 +54,8 @@ fn main() -> ExitCode {
     }
     let started = Instant::now();
     let (results, mut wrong) = run(&chosen);
-    if is_whole && wrong.is_empty() && words.is_empty() {
+    let is_asked = arguments.iter().any(|word| word == "--write");
+    if is_whole && is_asked && wrong.is_empty() && words.is_empty() {
         table::write(&results);
     }
     wrong.extend(table::compare().err());

@@ -333,8 +333,7 @@ impl Cell {
             }
             // It has nothing to read until the end.
             Panic if step.has_child() && step != Renewing => outcome(OWN, Session),
-            Kill | Panic if step.has_child() => outcome(OWN, Session).meanwhile(RESTARTED),
-            Kill | Panic if step < ChildSpawned => outcome(OWN, Session).saying(RESTARTED),
+            Kill | Panic if step < ChildExited => outcome(OWN, Session).meanwhile(RESTARTED),
             Kill | Term | Int | Hup | Panic => outcome(OWN, Session),
             Enospc if (LoginAnswered..=Revoking).contains(&step) => killed(Janitor),
             Enospc => return Err("the janitor writes nothing then"),

@@ -12,6 +12,10 @@ use nix::errno::Errno;
 use nix::sys::wait::{WaitStatus, waitpid};
 
 #[expect(clippy::print_stdout, reason = "that is what it is for")]
+#[expect(
+    clippy::zombie_processes,
+    reason = "it waits for all its children at once"
+)]
 pub(crate) fn run(mut arguments: impl Iterator<Item = OsString>) {
     // Without a terminal, whoever runs the tests.
     nix::unistd::setsid().expect("no group's leader");

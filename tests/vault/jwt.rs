@@ -85,7 +85,7 @@ async fn static_keys_jwks_and_discovery_verify_the_same_token() {
         assert!(token.own && token.renewable && !token.is_root);
         assert_eq!(token.identity, [("role".to_owned(), "dbt".to_owned())]);
         let client = client(&server(bao.address()));
-        revoke_self(&client, &token).await.expect("it ends");
+        revoke_self(&client, &token, None).await.expect("it ends");
         let paths: Vec<_> = bao.requests().into_iter().map(|asked| asked.path).collect();
         assert_eq!(paths, ["auth/jwt/login", "auth/token/revoke-self"]);
     }

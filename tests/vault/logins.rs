@@ -96,7 +96,7 @@ async fn approle_reads_its_ids_from_dbt_lease_yml_files_and_variables() {
         );
         assert!(token.accessor.is_some() && token.request_id.is_some());
         assert!(!format!("{token:?}").contains(token.value.expose()));
-        revoke_self(&client, &token)
+        revoke_self(&client, &token, None)
             .await
             .expect("it may end itself");
     }
@@ -306,7 +306,7 @@ async fn a_wrapped_secret_id_is_checked_unwrapped_and_used_once() {
         let token = login(&client, &auth, &set)
             .await
             .expect("nobody touched it");
-        revoke_self(&client, &token)
+        revoke_self(&client, &token, None)
             .await
             .expect("it may end itself");
     }

@@ -99,6 +99,8 @@ fn request(path: &str, operation: Operation, shape: Shape) -> SecretRequest {
         path: path.to_owned(),
         operation,
         shape,
+        query: Vec::new(),
+        known: None,
     }
 }
 

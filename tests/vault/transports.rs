@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
-use dbt_lease::config::Server;
+use dbt_lease::config::{ClientPem, Server};
+use dbt_lease::secret::Secret;
 use dbt_lease::vault::auth::login;
 use dbt_lease::vault::error::VaultError;
 use dbt_lease::vault::secret::read;
@@ -83,7 +84,7 @@ async fn https_needs_an_authority_that_is_trusted_and_the_right_name() {
         ),
         (
             Server {
-                tls_server_name: Some("vault.example".to_owned()),
+                tls_server_name: Some("other.example".to_owned()),
                 ..trusting.clone()
             },
             "the server's certificate is another host's: ",
@@ -286,6 +287,74 @@ async fn a_standbys_redirect_is_followed_once_where_it_proved_who_it_is() {
             hint(&error)
         );
     }
+    assert_eq!(asked(&world).len(), 1);
+}
+
+#[tokio::test]
+async fn certificates_by_value_are_as_good_as_files() {
+    let world = World::on(OpenBao::options().tls(ClientCertificates::Required).start());
+    let certificates = world.bao().certificates();
+    let text = |path: &PathBuf| std::fs::read_to_string(path).expect("PEM");
+    let by_value = Server {
+        ca_pem: Some(text(&certificates.ca)),
+        client_pem: Some(ClientPem {
+            certificate: text(&certificates.client),
+            key: Secret::new(text(&certificates.client_key)),
+        }),
+        ..server(world.bao().tls_address())
+    };
+    try_login(&world, &by_value).await.expect("both are there");
+    for (server, said) in [
+        (
+            Server {
+                ca_pem: Some("none".to_owned()),
+                ..by_value.clone()
+            },
+            "use ca_cert `BAO_CACERT_BYTES, VAULT_CACERT_BYTES`: it holds no certificate in PEM",
+        ),
+        (
+            Server {
+                client_pem: Some(ClientPem {
+                    certificate: text(&certificates.client),
+                    key: Secret::new("hunter2".to_owned()),
+                }),
+                ..by_value
+            },
+            "use client_cert `BAO_CLIENT_CERT_BYTES, BAO_CLIENT_KEY_BYTES`: they hold no certificate with its private key in PEM",
+        ),
+    ] {
+        let error = dbt_lease::vault::client::Client::new(&server, "test-session").expect_err(said);
+        assert_eq!(error.to_string(), said);
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_leads_to_no_host_that_is_not_listed() {
+    let world = World::on(OpenBao::tls());
+    let certificates = world.bao().certificates();
+    let active = world.bao().tls_address().replace("localhost", "127.0.0.1");
+    let standby = redirecting(
+        &certificates.server,
+        &certificates.server_key,
+        format!("{active}/v1/auth/approle/login"),
+    );
+    let alone = Server {
+        ca_cert: Some(certificates.ca.clone()),
+        ..server(format!("https://localhost:{standby}"))
+    };
+    let error = try_login(&world, &alone).await.expect_err("another host");
+    assert!(
+        error
+            .to_string()
+            .ends_with("which is not followed: it leads to a host that is not listed"),
+        "{error}"
+    );
+    assert!(asked(&world).is_empty());
+    let listed = Server {
+        more_addresses: vec![active],
+        ..alone
+    };
+    try_login(&world, &listed).await.expect("it is listed");
     assert_eq!(asked(&world).len(), 1);
 }
 

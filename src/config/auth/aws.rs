@@ -22,7 +22,7 @@ pub struct Aws {
     pub why: String,
 }
 
-const KEYS: Keys = Keys {
+pub(super) const KEYS: Keys = Keys {
     known: &["method", "mount", "role", "server_id", "region", "profile"],
     later: &[],
     elsewhere: &[

@@ -34,7 +34,7 @@ pub use source::{Source, Text};
 
 use super::error::ConfigError;
 use super::path;
-use super::walk::{Cursor, Object, nearest};
+use super::walk::{Cursor, Keys, Object, nearest};
 use crate::variables::Variables;
 
 /// A login method with what it needs; one variant a method.
@@ -344,4 +344,32 @@ fn user_name(object: &Object<'_>, context: &Context<'_>) -> Result<Text, ConfigE
         return Err(cursor.bad("a user's name with `/`", "write the name alone"));
     }
     Ok(Text::Literal(name.to_owned()))
+}
+
+/// What can be written for each method: its name, its keys, and those that must be there. For the schema.
+pub(super) fn shapes() -> [(&'static str, &'static Keys, &'static [&'static str]); 12] {
+    [
+        ("approle", &approle::KEYS, &[]),
+        ("aws", &aws::KEYS, &["role"]),
+        ("cert", &cert::KEYS, &[]),
+        ("command", &command::KEYS, &["command"]),
+        ("generic", &generic::KEYS, &["path"]),
+        ("jwt", &jwt::KEYS, &["role"]),
+        ("kubernetes", &kubernetes::KEYS, &["role"]),
+        ("ldap", &password::KEYS, &["username"]),
+        ("oidc", &oidc::KEYS, &["role"]),
+        ("okta", &okta::KEYS, &["username"]),
+        ("token", &token::KEYS, &[]),
+        ("userpass", &password::KEYS, &["username"]),
+    ]
+}
+
+/// The keys of a source, and of an identity token. For the schema.
+pub(super) fn source_keys() -> [&'static Keys; 2] {
+    [&source::KEYS, &identity::KEYS]
+}
+
+/// The names that an identity token's `from` takes. For the schema.
+pub(super) fn systems() -> Vec<&'static str> {
+    identity::keys()
 }

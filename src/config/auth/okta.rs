@@ -33,7 +33,7 @@ pub enum OktaFactor {
     None,
 }
 
-const KEYS: Keys = Keys {
+pub(super) const KEYS: Keys = Keys {
     known: &["method", "mount", "username", "password", "second_factor"],
     later: &[],
     elsewhere: &[

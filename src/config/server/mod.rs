@@ -69,6 +69,7 @@ pub(super) const VAULT: Keys = Keys {
 pub(super) const ENVIRONMENT: Keys = Keys {
     known: &[
         "protected",
+        "child_core_dumps",
         "auth",
         "targets",
         "address",

@@ -30,6 +30,7 @@ pub(super) const FILTERS: &[&str] = &[
     "trim",
     "truncate",
     "upper",
+    "urlencode",
 ];
 
 /// The tests of [`test`].
@@ -99,6 +100,13 @@ pub(super) fn filter(name: &str, value: Value, arguments: &Arguments) -> Result<
             texts::title(&value.shown()?)
         }
         "truncate" => texts::truncated(value, arguments),
+        "urlencode" => {
+            let [] = bound(arguments, [])?;
+            match value {
+                Value::Str(text, _) => Ok(Value::text(texts::url_quoted(&text))),
+                _ => Err(JinjaError::uncertain("`urlencode` of what is no text")),
+            }
+        }
         "format" => {
             if arguments.is_empty() || arguments.iter().any(|(name, _)| name.is_some()) {
                 return Err(JinjaError::uncertain("`format` of an unusual kind"));

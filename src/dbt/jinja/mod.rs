@@ -37,6 +37,13 @@ pub enum Vars {
     Unknown,
 }
 
+/// No `--vars`.
+impl Default for Vars {
+    fn default() -> Self {
+        Self::Known(Vec::new())
+    }
+}
+
 /// What a template can see.
 pub struct Scope<'a> {
     /// `env_var()`: the environment as dbt has it.

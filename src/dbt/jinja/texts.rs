@@ -113,3 +113,17 @@ pub(super) fn joined(between: &str, items: &[Value]) -> Result<Value, JinjaError
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Value::text(texts.join(between)))
 }
+
+/// Python's `urllib.parse.quote` with `/` left alone, as Jinja's `urlencode` has it for texts.
+pub(super) fn url_quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'.' | b'-' | b'~' | b'/' => {
+                quoted.push(char::from(byte));
+            }
+            other => quoted.push_str(&format!("%{other:02X}")),
+        }
+    }
+    quoted
+}

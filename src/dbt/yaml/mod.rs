@@ -20,6 +20,7 @@ mod number;
 mod quoting;
 mod resolver;
 mod timestamp;
+mod written;
 
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ pub use error::{EmitError, Problem, YamlError};
 pub use keys::last_key;
 pub use loader::{load, load_merging};
 pub use merging::Merging;
+pub use written::{Content, Entry, Kind, Occurrence, Scalar, Style, Written, WrittenNode};
 
 /// Where a node begins: 1-based line and column (columns count characters).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,27 +107,6 @@ impl Mapping {
             )),
         }
     }
-}
-
-/// Where the last key of a path stands (`["targets", "prod"]`), or the item, where a part is an index of a list.
-pub fn mark_of(root: &Node, path: &[&str]) -> Option<Mark> {
-    let mut node = root;
-    let mut mark = root.mark;
-    for part in path {
-        match &node.value {
-            Value::Map(mapping) => {
-                let (key, value) = mapping.entry(part)?;
-                mark = key.mark;
-                node = value;
-            }
-            Value::List(items) => {
-                node = items.get(part.parse::<usize>().ok()?)?;
-                mark = node.mark;
-            }
-            _ => return None,
-        }
-    }
-    Some(mark)
 }
 
 impl Node {

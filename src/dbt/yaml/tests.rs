@@ -8,7 +8,6 @@ use zeroize::Zeroizing;
 
 use super::{
     EmitError, Mapping, Mark, Merging, Node, Value, YamlError, emit, last_key, load, load_merging,
-    mark_of,
 };
 
 fn refused(document: &str) -> YamlError {
@@ -364,28 +363,6 @@ fn files_beyond_any_real_one_are_refused() {
     assert_eq!(
         refused(&format!("{directives}---\na\n")).kind(),
         "yaml_too_deep"
-    );
-}
-
-#[test]
-fn a_path_leads_to_the_mark_of_its_key() {
-    let root =
-        loaded("environments:\n  production:\n    targets:\n      prod: x\n      list: [a, b]\n");
-    let line = |path: &[&str]| mark_of(&root, path).map(|mark| (mark.line, mark.column));
-    assert_eq!(line(&[]), Some((1, 1)));
-    assert_eq!(line(&["environments", "production"]), Some((2, 3)));
-    assert_eq!(
-        line(&["environments", "production", "targets", "prod"]),
-        Some((4, 7))
-    );
-    assert_eq!(
-        line(&["environments", "production", "targets", "list", "1"]),
-        Some((5, 17))
-    );
-    assert_eq!(line(&["environments", "staging"]), None);
-    assert_eq!(
-        line(&["environments", "production", "targets", "prod", "x"]),
-        None
     );
 }
 

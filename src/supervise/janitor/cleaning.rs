@@ -66,6 +66,8 @@ pub(super) fn clean_up(known: Known) -> Proof {
         broken_off: had_token && returned.is_none(),
         returned,
         abandoned,
+        without_lease: Vec::new(),
+        looked: None,
     };
     if !back.is_nothing() || token_coming {
         let result = result.as_deref().unwrap_or(RESULT);

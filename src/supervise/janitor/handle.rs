@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
@@ -233,6 +233,17 @@ impl<'a> Janitor<'a> {
         // With PID 1 everything dies.
         let patience = (Pid::this().as_raw() == 1).then_some(CLEANING);
         self.part(patience);
+    }
+
+    /// Leaves the session to it until then, and does not wait; what was lent lives on.
+    ///
+    /// # Errors
+    /// It is not there any more: nothing may live on without it.
+    pub fn detach(&self, until: SystemTime) -> Result<(), JanitorError> {
+        self.tell(&Message::Detach(until), Vec::new());
+        self.is_there()?;
+        self.part(None);
+        Ok(())
     }
 
     fn part(&self, patience: Option<Duration>) {

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
+use super::detached::Detached;
 use super::protocol::{Introduction, Message, Proof};
 use super::system::Process;
 use crate::record::audit::Record;
@@ -49,6 +50,8 @@ pub(super) struct Command {
 pub(super) enum News {
     /// Nothing.
     Nothing,
+    /// The session lives on without its process.
+    Detached(Detached),
     /// `status` and `end` will be asked here.
     Listen(UnixListener),
     /// The session has ended by itself.
@@ -101,6 +104,9 @@ impl Known {
                         reach,
                     });
                 }
+            }
+            Message::Detach(until) => {
+                return News::Detached(Detached::new(until, self.token.as_ref()));
             }
             Message::Leave(result) => self.result = Some(result),
             Message::Done(proof) => return News::Done(proof),

@@ -11,6 +11,7 @@
 //! | `handle.rs` | the session process's side: start, tell, start again |
 //! | `process.rs` | the janitor's own loop |
 //! | `known.rs` | what it was told so far |
+//! | `detached.rs` | a session that lives on after its process ended in order |
 //! | `cleaning.rs` | what it does when the session process died |
 //! | `stopping.rs` | ending the command: INT, TERM, KILL |
 //! | `serve.rs`, `ask.rs` | `status` and `end`: the janitor's side, and the asking one |
@@ -21,6 +22,7 @@ pub mod handle;
 pub mod protocol;
 
 mod cleaning;
+mod detached;
 mod known;
 mod process;
 mod serve;

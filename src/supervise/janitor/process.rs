@@ -11,11 +11,17 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
 use super::cleaning;
+use super::detached::Detached;
 use super::known::{Known, News};
 use super::serve::Reception;
 use super::stopping::Stopping;
 use super::system;
 use crate::failpoint;
+
+/// The record's word for the end of a session that lived on without a process.
+const ITS_TIME: &str = "ended by its time";
+/// The same where `dbt-lease end` ended it.
+const ASKED: &str = "ended by `dbt-lease end`";
 
 /// Whether this process was started to be the janitor.
 pub fn is_called() -> bool {
@@ -38,20 +44,35 @@ pub fn run() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Waits for the session's last word; `None` where it died without one.
+/// Waits for the session's last word; `None` where there is none, and everything is to be cleaned up: its process died, or it lived on
+/// without one and its time is over.
 fn wait(
     socket: BorrowedFd<'_>,
     known: &mut Known,
     reception: &mut Reception,
 ) -> Option<super::protocol::Proof> {
     let mut stopping: Option<Stopping> = None;
+    let mut detached: Option<Detached> = None;
+    let mut session = Some(socket);
     loop {
+        if let Some(detached) = &mut detached {
+            if detached.is_over() {
+                known.result = Some(ITS_TIME.to_owned());
+                return None;
+            }
+            detached.keep(known);
+        }
         let next = match (&mut stopping, &known.child) {
             (Some(stopping), Some(child)) => stopping.step(child, Instant::now()),
-            _ => None,
+            _ => detached.as_ref().map(Detached::next),
         };
-        if !told_something(socket, reception, next) {
-            if reception.serve(known) && stopping.is_none() {
+        if !told_something(session, reception, next) {
+            let is_asked_to_end = reception.serve(known);
+            if is_asked_to_end && detached.is_some() {
+                known.result = Some(ASKED.to_owned());
+                return None;
+            }
+            if is_asked_to_end && stopping.is_none() {
                 // Before the command runs, the session process ends at a signal as it does at anybody's.
                 if let (None, Some(session)) = (&known.child, &known.session) {
                     session.signal(Signal::SIGTERM, false);
@@ -61,11 +82,16 @@ fn wait(
             continue;
         }
         // What cannot be received is as good as the end: no message will come any more.
-        let (message, descriptors) = system::receive(socket).ok().flatten()?;
+        let Some((message, descriptors)) = system::receive(socket).ok().flatten() else {
+            detached.as_ref()?;
+            session = None;
+            continue;
+        };
         failpoint::reached("told");
         match known.take(&message, descriptors) {
             News::Nothing => {}
             News::Listen(socket) => reception.open(socket),
+            News::Detached(from_now_on) => detached = Some(from_now_on),
             News::Done(proof) => {
                 // Normally all are gone; one that could only half be made is not.
                 let _ = cleaning::remove(&known.coming, &known.directories);
@@ -76,8 +102,13 @@ fn wait(
 }
 
 /// Waits until there is something to do; whether the session process has said something, or died.
-fn told_something(socket: BorrowedFd<'_>, reception: &Reception, until: Option<Instant>) -> bool {
-    let mut waited: Vec<PollFd<'_>> = std::iter::once(socket)
+fn told_something(
+    session: Option<BorrowedFd<'_>>,
+    reception: &Reception,
+    until: Option<Instant>,
+) -> bool {
+    let mut waited: Vec<PollFd<'_>> = session
+        .into_iter()
         .chain(reception.descriptors())
         .map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN))
         .collect();
@@ -85,7 +116,7 @@ fn told_something(socket: BorrowedFd<'_>, reception: &Reception, until: Option<I
         Ok(0) | Err(Errno::EINTR | Errno::EAGAIN) => false,
         // Without poll there is no waiting; receiving then waits, or ends.
         Err(_) => true,
-        Ok(_) => waited[0].any().unwrap_or(true),
+        Ok(_) => session.is_some() && waited[0].any().unwrap_or(true),
     }
 }
 

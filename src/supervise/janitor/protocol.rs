@@ -8,10 +8,11 @@
 //! | `TokenComing` | before the login | |
 //! | `Token`, `Lease` | when the answer is parsed | |
 //! | `Child` | from the child itself before its exec, and after it started | the child (pidfd) |
+//! | `Detach` | when the session is to live on without its process | |
 //! | `Leave` | when a signal, or the time that it left, breaks the giving back off | |
 //! | `Done` | when all is given back | |
 //!
-//! A packet is whole or not at all; the socket's end without `Done` is the session process's death.
+//! A packet is whole or not at all; the socket's end without `Done` or `Detach` is the session process's death.
 #![forbid(unsafe_code)]
 
 use std::path::PathBuf;
@@ -20,11 +21,12 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Server;
+use crate::record::audit::stamp;
 use crate::record::back::Back;
 use crate::secret::Secret;
 use crate::supervise::child::Reach;
 use crate::vault::auth::{Token, TokenKind};
-use crate::vault::lease::{Lease, LeaseId};
+use crate::vault::lease::{Lease, LeaseId, Revocation};
 use crate::vault::take_back::{Returned, TokenEnd};
 
 /// A message.
@@ -52,6 +54,8 @@ pub enum Message {
         /// Who gets the signals that end it.
         reach: Reach,
     },
+    /// The session process ends in order, and the session lives on until then, or until somebody ends it.
+    Detach(SystemTime),
     /// The session process is about to leave the rest to the janitor; how the command ended, or is being ended.
     Leave(String),
     /// All is given back, as far as it could be.
@@ -93,6 +97,7 @@ pub struct TokenTold {
     lifetime: Option<Duration>,
     own: bool,
     batch: bool,
+    renewable: bool,
 }
 
 impl From<&Token> for TokenTold {
@@ -103,12 +108,13 @@ impl From<&Token> for TokenTold {
             lifetime: token.lifetime,
             own: token.own,
             batch: token.kind == TokenKind::Batch,
+            renewable: token.renewable,
         }
     }
 }
 
 impl From<TokenTold> for Token {
-    /// What is needed to give it back; the rest is empty.
+    /// What is needed to keep it and to give it back; the rest is empty.
     fn from(told: TokenTold) -> Self {
         Self {
             value: told.value,
@@ -116,7 +122,7 @@ impl From<TokenTold> for Token {
             policies: Vec::new(),
             issued: told.issued,
             lifetime: told.lifetime,
-            renewable: false,
+            renewable: told.renewable,
             own: told.own,
             is_root: false,
             kind: if told.batch {
@@ -140,6 +146,7 @@ pub struct LeaseTold {
     issued: SystemTime,
     duration: Duration,
     renewable: bool,
+    revocation: Revocation,
 }
 
 impl LeaseTold {
@@ -157,6 +164,7 @@ impl From<&Lease> for LeaseTold {
             issued: lease.issued,
             duration: lease.duration,
             renewable: lease.renewable,
+            revocation: lease.revocation,
         }
     }
 }
@@ -169,6 +177,7 @@ impl From<LeaseTold> for Lease {
             issued: told.issued,
             duration: told.duration,
             renewable: told.renewable,
+            revocation: told.revocation,
         }
     }
 }
@@ -180,6 +189,9 @@ pub struct Proof {
     pub leases: usize,
     /// How many of them Vault said to be revoked.
     pub revoked: usize,
+    /// What ends by its time alone, in words.
+    #[serde(default)]
+    pub by_time: Vec<String>,
     /// What is not known to be gone, in words.
     pub left: Vec<String>,
 }
@@ -196,13 +208,17 @@ impl Proof {
         for taken in back.returned.iter().flat_map(|back| &back.leases) {
             proof.leases += 1;
             let (result, why) = crate::record::back::outcome(&taken.returned);
-            if taken.returned == Returned::Revoked {
-                proof.revoked += 1;
-            } else {
-                proof.left.push(format!(
+            match taken.returned {
+                Returned::Revoked => proof.revoked += 1,
+                Returned::NotRevocable { why } => proof.by_time.push(format!(
+                    "the credential of `{}` is not revoked, and lives until {}: {why}",
+                    taken.lease.path,
+                    stamp(taken.lives_until)
+                )),
+                _ => proof.left.push(format!(
                     "the lease on `{}`: {result}: {why}",
                     taken.lease.path
-                ));
+                )),
             }
         }
         for lease in &back.abandoned {

@@ -1,4 +1,4 @@
-//! A certificate authority of one server's own, a certificate for 127.0.0.1 and localhost, and one for a client.
+//! A certificate authority of one server's own, a certificate for 127.0.0.1, localhost and vault.example, and one for a client.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -14,7 +14,7 @@ use rcgen::{
 pub struct Certificates {
     /// The authority that signed the others.
     pub ca: PathBuf,
-    /// The server's certificate, for 127.0.0.1 and localhost.
+    /// The server's certificate, for 127.0.0.1, localhost, and vault.example (behind a proxy).
     pub server: PathBuf,
     /// Its key.
     pub server_key: PathBuf,
@@ -56,7 +56,7 @@ impl Certificates {
             Ok(path)
         };
         let (server, server_key) = leaf(
-            &["localhost", "127.0.0.1"],
+            &["localhost", "127.0.0.1", "vault.example"],
             ExtendedKeyUsagePurpose::ServerAuth,
         )?;
         let (client, client_key) = leaf(&["dbt-lease"], ExtendedKeyUsagePurpose::ClientAuth)?;

@@ -4,9 +4,11 @@
 //! | --- | --- |
 //! | [`mod@venv`] | dbt, the `bao` server and, where the machine has none, PostgreSQL: a cached Python environment |
 //! | [`watchdog`] | one helper process that ends servers and removes directories, however this process ends |
-//! | [`openbao`] | one OpenBao server: http, https, unix socket; its API and its audit log |
+//! | [`openbao`] | one OpenBao server: http, https, unix socket, or a raft cluster; its API and its audit log |
+//! | [`line`] | a line to a server, or a proxy, that delays, resets and counts |
 //! | [`postgres`] | one PostgreSQL cluster a process, one database a [`World`] |
 //! | [`world`] | both, set up for dbt: roles, policies, identities; and what a test asks afterwards |
+//! | [`program`] | the small programs of this crate that tests run as children |
 //! | [`mod@web`], [`issuer`] | an HTTP server whose answers a test writes; an issuer of identity tokens on it |
 //! | [`provider`] | a certified OpenID provider, and a person with a browser |
 //! | [`aws`] | botocore's signer, moto's STS and IAM |
@@ -20,8 +22,10 @@ mod certificates;
 pub mod home;
 mod http;
 pub mod issuer;
+pub mod line;
 pub mod openbao;
 pub mod postgres;
+pub mod program;
 pub mod provider;
 pub mod venv;
 pub mod watchdog;
@@ -30,6 +34,7 @@ pub mod world;
 
 pub use home::Home;
 pub use issuer::Issuer;
+pub use line::Line;
 pub use openbao::OpenBao;
 pub use postgres::Postgres;
 pub use venv::{Venv, venv};
