@@ -10,9 +10,19 @@ use super::error::BridgeError;
 use super::form::{Form, Lone, Mention, mentions};
 use super::names::{PREFIX, names, renamed};
 use super::uses::{Found, Use};
-use super::{Left, Note, Options, Origin, Variable, literal};
+use super::{Left, Note, Options, Origin, Variable, notes};
 use crate::dbt::yaml::{Content, Kind, Style, Written};
 use crate::render::secret_keys::{self, Role};
+
+const NUMBER: &str =
+    "it is a number, and a secret variable's value is always text; put it in quotes";
+const TRUTH: &str = "YAML reads it as true or false, and a secret variable's value is always text; put it in quotes";
+const REFUSED: &str = "dbt cannot render its template";
+/// Keys that hold a text or nothing, whatever the adapter.
+const PASSWORDS: [&str; 5] = ["password", "pass", "pwd", "PWD", "token"];
+
+/// A shorter text is part of many words.
+const SHORTEST: usize = 4;
 
 /// What is to be done.
 pub(super) struct Decided {
@@ -72,19 +82,27 @@ pub(super) fn decide(
         let is_new = seen.insert(unit);
         match scalar.kind {
             Kind::Text => {}
-            // A truth value is a switch, whatever its name.
             Kind::Number if used.role == Role::Secret => {
                 if is_new {
-                    left.push(decider.left(used, "a number, and a secret variable's value is always text: put it in quotes, if dbt takes text there"));
+                    left.push(decider.left(used, NUMBER));
+                }
+                continue;
+            }
+            // A truth value is a switch, whatever its name sounds like, but where only a password can be.
+            Kind::Bool
+                if used
+                    .path
+                    .last()
+                    .is_some_and(|key| PASSWORDS.contains(&key.as_str())) =>
+            {
+                if is_new {
+                    left.push(decider.left(used, TRUTH));
                 }
                 continue;
             }
             _ => continue,
         }
-        let form = match Form::of(&scalar.text) {
-            Form::Broken if used.is_below_password() => Form::Literal,
-            form => form,
-        };
+        let form = Form::of(&scalar.text);
         if !is_new {
             continue;
         }
@@ -98,8 +116,12 @@ pub(super) fn decide(
                 other,
             });
         }
+        if form.refusal(&scalar.text).is_some() && !used.is_below_password() {
+            left.push(decider.left(used, REFUSED));
+            continue;
+        }
         match form {
-            Form::Literal | Form::Template => new.push((unit, used, Origin::Made)),
+            Form::Literal | Form::Broken | Form::Template => new.push((unit, used, Origin::Made)),
             Form::Vault(expression) => new.push((unit, used, Origin::Vault(expression))),
             Form::Lone(form) => lone.push((unit, used, form)),
             Form::Native { literal: false } => {}
@@ -107,12 +129,6 @@ pub(super) fn decide(
                 used,
                 "a template that makes another type than text of a literal: give the literal by a variable",
             )),
-            Form::Broken => {
-                return Err(BridgeError::Broken {
-                    at: used.place(file),
-                    path: used.dotted(),
-                });
-            }
         }
     }
     for (unit, used, form) in lone {
@@ -378,6 +394,7 @@ impl<'a> Decider<'a> {
         edits.sort_by_key(|edit| edit.span.start);
         let variables = self.variables(uses);
         self.note_kept(uses);
+        self.note_words(uses);
         Decided {
             edits,
             inserted,
@@ -428,6 +445,30 @@ impl<'a> Decider<'a> {
         variables
     }
 
+    /// Users whose names are words that stand elsewhere too: dbt hides a secret variable's value wherever its text comes in a log line.
+    fn note_words(&mut self, uses: &[&Use]) {
+        let words = notes::words(self.written);
+        let mut told = BTreeSet::new();
+        for used in uses.iter().filter(|used| used.role == Role::Identity) {
+            let (Some(fate), Some(scalar)) = (
+                self.fates.get(&self.unit(used)),
+                self.written.scalar(used.node),
+            ) else {
+                continue;
+            };
+            let word = scalar.text.trim();
+            let is_new = fate.origin == Origin::Made && Form::of(word) == Form::Literal;
+            let is_word = word.len() < SHORTEST
+                || "dbt postgres".contains(word)
+                || words.get(word).is_some_and(|count| *count > 1);
+            if is_new && !word.is_empty() && is_word && told.insert(fate.name.clone()) {
+                self.notes.push(Note::Word {
+                    path: used.dotted(),
+                });
+            }
+        }
+    }
+
     /// Names that are no secret ones, and defaults that are gone: each variable once.
     fn note_kept(&mut self, uses: &[&Use]) {
         let (mut open, mut dropped) = (BTreeSet::new(), BTreeSet::new());
@@ -462,48 +503,4 @@ impl<'a> Decider<'a> {
 
 fn template(name: &str) -> String {
     format!("{{{{ env_var('{name}') }}}}")
-}
-
-/// Comments that look like credentials.
-pub(super) fn suspect_comments(text: &str, written: &Written) -> Vec<Note> {
-    let mut scalars: Vec<Range<usize>> = written
-        .nodes()
-        .iter()
-        .filter(|node| matches!(node.content, Content::Scalar(_)))
-        .map(|node| node.span.clone())
-        .collect();
-    scalars.sort_by_key(|span| span.start);
-    let mut notes = Vec::new();
-    let mut next = 0;
-    let mut start = 0;
-    for (number, line) in text.split_inclusive('\n').enumerate() {
-        let end = start + line.len();
-        let mut from = start;
-        while let Some(at) = text[from..end].find('#').map(|at| from + at) {
-            while scalars.get(next).is_some_and(|span| span.end <= at) {
-                next += 1;
-            }
-            if let Some(span) = scalars.get(next).filter(|span| span.contains(&at)) {
-                from = span.end.clamp(at + 1, end);
-                continue;
-            }
-            let begins = text[start..at]
-                .chars()
-                .next_back()
-                .is_none_or(char::is_whitespace);
-            let comment = text[at..end].trim_end();
-            if begins && literal::is_suspect(comment) {
-                notes.push(Note::Comment {
-                    line: number + 1,
-                    span: at..at + comment.len(),
-                });
-            }
-            if begins {
-                break;
-            }
-            from = at + 1;
-        }
-        start = end;
-    }
-    notes
 }

@@ -42,12 +42,14 @@ pub enum BridgeError {
         second: String,
     },
     /// A template of a credential that dbt cannot read.
-    #[error("{}: dbt cannot render `{path}`: its template does not end", at.in_words())]
-    Broken {
+    #[error("{}: dbt cannot render `{path}`: {why}", at.in_words())]
+    Template {
         /// Where the key stands.
         at: Place,
         /// Profile, target, key: dotted.
         path: String,
+        /// dbt's reason; holds no value.
+        why: String,
     },
     /// A credential's anchor is used where no variable can stand.
     #[error("{}: `{path}` shares an anchor (&…) with {other}, which must stay as it is", at.in_words())]
@@ -82,7 +84,7 @@ impl BridgeError {
             Self::Empty { .. } => "empty_profiles_file",
             Self::Unusable { .. } => "bad_profile",
             Self::TwoSpellings { .. } => "two_spellings",
-            Self::Broken { .. } => "template",
+            Self::Template { .. } => "template",
             Self::SharedAnchor { .. } => "shared_anchor",
             Self::TooLarge { .. } => "too_large",
             Self::Unverified => "bug",
@@ -94,7 +96,7 @@ impl BridgeError {
         match self {
             Self::Unusable { at, .. }
             | Self::TwoSpellings { at, .. }
-            | Self::Broken { at, .. }
+            | Self::Template { at, .. }
             | Self::SharedAnchor { at, .. } => vec![Spot::main(at.clone())],
             _ => Vec::new(),
         }
@@ -111,7 +113,7 @@ impl BridgeError {
             Self::TwoSpellings { first, second, .. } => {
                 format!("leave one of `{first}` and `{second}`")
             }
-            Self::Broken { .. } => {
+            Self::Template { .. } => {
                 "close its braces; braces of the value itself go into quotes: `{{ '{{' }}`"
                     .to_owned()
             }

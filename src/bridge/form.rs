@@ -1,6 +1,8 @@
 //! What a credential's text is to dbt: a literal, one lone `env_var(…)`, or a template of another kind.
 #![forbid(unsafe_code)]
 
+use crate::dbt::jinja::{self, JinjaError, LookupOwned, Scope, Secrets, Vars};
+
 /// The form of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Form {
@@ -61,7 +63,7 @@ impl Form {
     pub(super) fn of(text: &str) -> Self {
         let text = text.replace("\r\n", "\n").replace('\r', "\n");
         let text = text.strip_suffix('\n').unwrap_or(&text);
-        if !crate::dbt::jinja::is_template(text) {
+        if !jinja::is_template(text) {
             return Self::Literal;
         }
         if is_broken(text) {
@@ -82,6 +84,37 @@ impl Form {
             return Self::Vault(expression.to_owned());
         }
         Self::Template
+    }
+}
+
+impl Form {
+    /// Why dbt fails to render a text of this form, where that is certain whatever the variables hold. Under a key `password`, dbt then
+    /// takes the text as it is.
+    pub(super) fn refusal(&self, text: &str) -> Option<String> {
+        match self {
+            Self::Broken => Some("its template does not end".to_owned()),
+            Self::Template => {
+                let mentions = mentions(text);
+                let secrets = mentions
+                    .iter()
+                    .filter(|mention| mention.name.starts_with("DBT_ENV_SECRET"));
+                if secrets.count() > 1 {
+                    let why = "two secret variables, or one twice, stand in one value";
+                    return Some(why.to_owned());
+                }
+                let scope = Scope {
+                    env_var: &|_| LookupOwned::Unknown,
+                    secrets: Secrets::Placeholder,
+                    vars: &Vars::Unknown,
+                    vault: None,
+                };
+                match jinja::render(text, &scope) {
+                    Err(JinjaError::Failed { why }) => Some(why),
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
     }
 }
 

@@ -26,6 +26,25 @@ struct Line {
     /// The template; none where dbt-lease does not know which field it is.
     template: Option<String>,
     key: String,
+    /// Whether the file read no such variable before.
+    is_new: bool,
+}
+
+impl Line {
+    /// Why nothing feeds it, where nothing does.
+    fn unfed(&self) -> Option<String> {
+        if self.template.is_some() {
+            return None;
+        }
+        let key = self.key.escape_debug();
+        Some(match bridge_name(&self.name) {
+            BridgeName::Refused(reason) => format!(
+                "{} ({key}), which `env:` may not set, since it {reason}",
+                self.name
+            ),
+            _ => format!("{} ({key})", self.name),
+        })
+    }
 }
 
 /// What is to be done with a dbt-lease.yml.
@@ -33,8 +52,8 @@ struct Line {
 pub struct Leases {
     /// The edits.
     pub edits: Vec<Edit>,
-    /// Targets that stay as they are, each with why.
-    pub skipped: Vec<(String, String)>,
+    /// What is left to the user: a target with what it is.
+    pub notes: Vec<(String, String)>,
 }
 
 /// The edits of a dbt-lease.yml: each target that lends gets the variables that its output reads. `own_profile` is the project's own.
@@ -58,15 +77,8 @@ pub fn edits(
         let Lending::Lent(lent) = &target.lending else {
             continue;
         };
-        let missing = |lines: &[Line]| -> Vec<String> {
-            lines
-                .iter()
-                .filter(|line| line.template.is_none())
-                .map(|line| format!("{} ({})", line.name, line.key))
-                .collect()
-        };
         let name = format!("{}.{}", environment.name, target.key);
-        let mut skip = |why: String| leases.skipped.push((name.clone(), why));
+        let mut note = |why: String| leases.notes.push((name.clone(), why));
         let lines: Vec<Line> = lines(&feed, secret_of(lent))
             .into_iter()
             .filter(|line| lent.env.iter().all(|bridge| bridge.name != line.name))
@@ -75,20 +87,33 @@ pub fn edits(
             continue;
         }
         if !lent.fields.is_empty() {
-            skip("it has `fields:`, which set the keys themselves".to_owned());
+            note(
+                "it has `fields:`, which set the keys themselves, so `env:` is left to you"
+                    .to_owned(),
+            );
             continue;
         }
-        let unknown = missing(&lines);
-        if !unknown.is_empty() {
-            skip(format!(
-                "which secret and field feed {} is not known",
-                unknown.join(", ")
-            ));
+        // What the file read before comes from where it came from; the new ones have nothing that sets them.
+        let unfed: Vec<String> = lines
+            .iter()
+            .filter(|line| line.is_new)
+            .filter_map(Line::unfed)
+            .collect();
+        if !unfed.is_empty() {
+            note(format!("nothing in it feeds {}", unfed.join(", ")));
+        }
+        let fed: Vec<Line> = lines
+            .into_iter()
+            .filter(|line| line.template.is_some())
+            .collect();
+        if fed.is_empty() {
             continue;
         }
-        match place(text, &written, &environment.name, target, &lines) {
+        match place(text, &written, &environment.name, target, &fed) {
             Some(edits) => leases.edits.extend(edits),
-            None => skip("its form is none that can be edited here".to_owned()),
+            None => note(
+                "its form is none that can be edited here, so `env:` is left to you".to_owned(),
+            ),
         }
     }
     leases.edits.sort_by_key(|edit| edit.span.start);
@@ -192,6 +217,7 @@ fn lines(feed: &Feed<'_>, secret: Option<&str>) -> Vec<Line> {
                 name: variable.name.clone(),
                 template,
                 key: variable.key.clone(),
+                is_new: variable.origin != Origin::Kept,
             }),
         }
     }
@@ -401,7 +427,7 @@ mod tests {
         let head = config("");
         (
             new.strip_prefix(&head).expect("the head stays").to_owned(),
-            leases.skipped.len(),
+            leases.notes.len(),
         )
     }
 
@@ -457,20 +483,26 @@ mod tests {
     #[test]
     fn what_is_not_known_is_left_to_people() {
         let passphrase = [
-            variable("prod", "password"),
             variable("prod", "private_key_passphrase"),
+            variable("prod", "password"),
         ];
-        for (old, variables) in [
-            ("      prod: database/creds/x\n", &passphrase[..]),
+        let (new, notes) = edited("      prod: database/creds/x\n", &passphrase);
+        assert!(
+            new.contains("DBT_ENV_SECRET_P_PROD_PASSWORD") && !new.contains("PASSPHRASE"),
+            "{new}"
+        );
+        assert_eq!(notes, 1);
+        for (old, variables, notes) in [
+            ("      prod: database/creds/x\n", &passphrase[..1], 1),
             (
                 "      prod: {secrets: {a: database/creds/x, b: kv/data/y}, fields: {password: \"{{ vault.a.password }}\"}}\n",
-                &passphrase[..1],
+                &passphrase[1..],
+                1,
             ),
+            ("      prod: none\n", &passphrase[..], 0),
         ] {
-            assert_eq!(edited(old, variables), (old.to_owned(), 1));
+            assert_eq!(edited(old, variables), (old.to_owned(), notes));
         }
-        let none = "      prod: none\n";
-        assert_eq!(edited(none, &passphrase), (none.to_owned(), 0));
     }
 
     #[test]

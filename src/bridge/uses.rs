@@ -9,9 +9,9 @@ use super::error::BridgeError;
 use super::form::Form;
 use super::literal;
 use super::names::PREFIX;
+use crate::dbt::jinja;
 use crate::dbt::yaml::{Content, Entry, Kind, Mark, Occurrence, Written};
 use crate::place::Place;
-use crate::render::adapters;
 use crate::render::secret_keys::{self, Role};
 
 /// Values that are looked at, aliases written out. A real file has hundreds.
@@ -67,6 +67,14 @@ impl Use {
     }
 }
 
+/// `type:` of an output, where it is a plain text.
+pub(super) fn adapter(written: &Written, output: usize) -> Option<&str> {
+    let entry = written.entry(output, "type")?;
+    let scalar = written.scalar(entry.value.node)?;
+    let is_plain = scalar.kind == Kind::Text && !jinja::is_template(&scalar.text);
+    is_plain.then_some(scalar.text.as_str())
+}
+
 /// What was found in a file.
 pub(super) struct Found {
     /// What outputs read, in the file's order; a value under several targets has a use for each.
@@ -90,7 +98,7 @@ pub(super) struct Unread {
 /// Walks the file.
 ///
 /// # Errors
-/// dbt could use nothing in it, or refuses a credential's keys.
+/// Aliases unfold beyond all reason.
 pub(super) fn find(file: &Path, written: &Written) -> Result<Found, BridgeError> {
     let mut finder = Finder {
         file,
@@ -127,152 +135,37 @@ struct Output<'a> {
 
 impl<'a> Finder<'a> {
     fn profiles(&mut self) -> Result<(), BridgeError> {
-        let root = self.written.root().node;
-        let mut problem: Option<(Place, String)> = None;
-        let mut usable = false;
-        if !matches!(self.written.node(root).content, Content::Map(_)) {
-            let at = Place::of_line(self.file, Some(self.written.node(root).mark.line));
-            let why = "profiles.yml must be a mapping of profiles".to_owned();
-            return Err(BridgeError::Unusable { at, why });
-        }
         let written = self.written;
-        for profile in written.entries(root) {
+        for profile in written.entries(written.root().node) {
             if profile.name == "config" {
                 continue;
             }
-            match self.profile(&profile)? {
-                None => usable = true,
-                Some(found) => problem = problem.or(Some(found)),
+            if let Some(target) = written.entry(profile.value.node, "target") {
+                self.found.fixed.insert(target.value.node, "`target:`");
+            }
+            let Some(outputs) = written.entry(profile.value.node, "outputs") else {
+                continue;
+            };
+            for target in written.entries(outputs.value.node) {
+                self.output(profile.name, &target)?;
             }
         }
-        match problem {
-            _ if usable => Ok(()),
-            Some((at, why)) => Err(BridgeError::Unusable { at, why }),
-            None => Err(BridgeError::Unusable {
-                at: Place::of_file(self.file),
-                why: "there is no profile in it".to_owned(),
-            }),
-        }
+        Ok(())
     }
 
-    /// Walks a profile; says what dbt refuses in it, where dbt can use none of its outputs.
-    fn profile(&mut self, profile: &Entry<'a>) -> Result<Option<(Place, String)>, BridgeError> {
-        let written = self.written;
-        let name = profile.name;
-        let bad = |key: &Occurrence, text: &str, why: String| {
-            let mark = written.node(key.node).mark;
-            Ok(Some((
-                Place::of_key(self.file, mark.line, mark.column, text),
-                why,
-            )))
-        };
-        let Some(outputs) = written.entry(profile.value.node, "outputs") else {
-            return bad(
-                &profile.key,
-                name,
-                format!("profile `{name}` has no `outputs:`"),
-            );
-        };
-        if !matches!(written.node(outputs.value.node).content, Content::Map(_)) {
-            return bad(
-                &outputs.key,
-                "outputs",
-                "`outputs:` must be a mapping of targets".to_owned(),
-            );
-        }
-        let mut problem = Some((
-            Place::of_file(self.file),
-            format!("profile `{name}` has no target below `outputs:`"),
-        ));
-        let mut usable = false;
-        let targets: Vec<Entry<'a>> = written.entries(outputs.value.node).collect();
-        for target in targets {
-            match self.output(name, &target)? {
-                None => usable = true,
-                Some(found) => problem = Some(found),
-            }
-        }
-        if let Some(target) = written.entry(profile.value.node, "target") {
-            self.found.fixed.insert(target.value.node, "`target:`");
-        }
-        Ok(problem.filter(|_| !usable))
-    }
-
-    fn output(
-        &mut self,
-        profile: &str,
-        target: &Entry<'a>,
-    ) -> Result<Option<(Place, String)>, BridgeError> {
-        let written = self.written;
-        let place = |entry: &Entry<'_>| {
-            let mark = written.node(entry.key.node).mark;
-            Place::of_key(self.file, mark.line, mark.column, entry.name)
-        };
+    fn output(&mut self, profile: &str, target: &Entry<'a>) -> Result<(), BridgeError> {
         let node = target.value.node;
-        let refused = |why: &str| {
-            let why = format!("the output `{}` of profile `{profile}` {why}", target.name);
-            Some((place(target), why))
-        };
-        if !matches!(written.node(node).content, Content::Map(_)) {
-            return Ok(refused("must be a mapping"));
-        }
-        let adapter_entry = written.entry(node, "type");
-        let adapter = adapter_entry
-            .as_ref()
-            .and_then(|entry| written.scalar(entry.value.node))
-            .filter(|scalar| scalar.kind == Kind::Text)
-            .map(|scalar| scalar.text.as_str())
-            .filter(|text| !crate::dbt::jinja::is_template(text));
-        let known = adapter.and_then(adapters::credentials).unwrap_or_default();
-        for names in known
-            .iter()
-            .flat_map(|credential| credential.takes)
-            .map(|take| take.keys)
-        {
-            let mut spelt = written
-                .entries(node)
-                .filter(|entry| names.contains(&entry.name));
-            if let (Some(first), Some(second)) = (spelt.next(), spelt.next()) {
-                return Err(BridgeError::TwoSpellings {
-                    at: place(&second),
-                    first: first.name.to_owned(),
-                    second: second.name.to_owned(),
-                });
-            }
-        }
-        for key in ["type", "threads"] {
-            if let Some(entry) = written.entry(node, key) {
-                let what = if key == "type" {
-                    "`type:`"
-                } else {
-                    "`threads:`"
-                };
+        for (key, what) in [("type", "`type:`"), ("threads", "`threads:`")] {
+            if let Some(entry) = self.written.entry(node, key) {
                 self.found.fixed.insert(entry.value.node, what);
             }
         }
-        // dbt-postgres takes texts alone there; of other adapters it is not known for certain.
-        let number = written.entries(node).find(|entry| {
-            adapter == Some("postgres")
-                && ["user", "password", "pass"].contains(&entry.name)
-                && written
-                    .scalar(entry.value.node)
-                    .is_some_and(|scalar| matches!(scalar.kind, Kind::Number | Kind::Bool))
-        });
-        let problem = match (&adapter_entry, &number) {
-            (None, _) => refused("has no `type:`"),
-            (Some(_), Some(entry)) => Some((
-                place(entry),
-                format!("`{}` must be a text: put it in quotes", entry.name),
-            )),
-            _ => None,
-        };
         let output = Output {
             profile,
             target: target.name,
-            adapter,
+            adapter: adapter(self.written, node),
         };
-        self.map(node, &output, &mut Vec::new())?;
-        Ok(problem)
+        self.map(node, &output, &mut Vec::new())
     }
 
     fn map(

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::arguments::{Bridge as Arguments, Global};
 use super::failure::Failure;
 use super::output;
-use super::replace::Place;
+use super::replace::{self, Place};
 use super::say::Say;
 use super::steps::Surroundings;
 use crate::bridge::{Bridged, Note, Options, Variable, bridge, diff, edit, example, lease};
@@ -174,6 +174,7 @@ impl Plan {
         let mut open = Vec::new();
         let mut dropped = Vec::new();
         let mut lines = Vec::new();
+        let mut words = Vec::new();
         for note in &self.bridged.notes {
             match note {
                 Note::NotSecret { name, path, .. } => {
@@ -182,6 +183,7 @@ impl Plan {
                 Note::DefaultDropped { name, path } => {
                     dropped.push(format!("{name} ({})", path.escape_debug()));
                 }
+                Note::Word { path } => words.push(path.escape_debug().to_string()),
                 Note::Comment { line, .. } => lines.push(line.to_string()),
                 Note::Shared { path, name } => say.warning(
                     &format!(
@@ -207,6 +209,15 @@ impl Plan {
                 None,
             );
         }
+        if !words.is_empty() {
+            say.warning(
+                &format!(
+                    "dbt hides a secret variable's value wherever it logs that text, and these users are words that it logs elsewhere: {}",
+                    list(words)
+                ),
+                Some("`--keep-user` leaves them in profiles.yml; a user that Vault makes is no such word"),
+            );
+        }
         if !lines.is_empty() {
             say.warning(
                 &format!(
@@ -217,10 +228,10 @@ impl Plan {
                 Some("remove them by hand"),
             );
         }
-        for (target, why) in self.lease.iter().flat_map(|(_, _, leases)| &leases.skipped) {
+        for (target, why) in self.lease.iter().flat_map(|(_, _, leases)| &leases.notes) {
             say.warning(
-                &format!("dbt-lease.yml: `{target}` gets no `env:`: {why}"),
-                Some("add the lines by hand; docs/bridge.md has their form"),
+                &format!("dbt-lease.yml: `{}`: {why}", target.escape_debug()),
+                Some("`env: {NAME: \"{{ vault.SECRET.FIELD }}\"}` feeds a variable"),
             );
         }
     }
@@ -291,25 +302,37 @@ impl Plan {
     /// profiles.yml first: a dbt-lease.yml whose `env:` nothing reads would lend nothing.
     fn write(&self, say: &Say) -> Result<(), Failure> {
         // What stands in the way is told before anything is written.
+        let profiles = Standing::of(&self.profiles.path, &self.profiles.bytes)?;
+        let lease = match &self.lease {
+            Some((file, text, leases)) if !leases.edits.is_empty() => Some((
+                Standing::of(file, text.as_bytes())?,
+                edit::applied(text, &leases.edits),
+            )),
+            _ => None,
+        };
         let (path, new) = self.example();
         let place = Place::of(&path)?;
         let old = place.read()?;
         if !self.bridged.edits.is_empty() {
-            written(
-                &self.profiles.path,
-                &self.profiles.bytes,
-                &self.bridged.text,
-            )?;
-            say.note(|| format!("wrote `{}`", self.profiles.path.display()));
+            profiles.write(&self.bridged.text)?;
+            say.warning(
+                &format!(
+                    "the old values of `{}` stand in it no more: {}",
+                    self.profiles.path.display(),
+                    match self.bridged.edits.len() {
+                        1 => "1 was replaced".to_owned(),
+                        count => format!("{count} were replaced"),
+                    }
+                ),
+                Some("give them to the variables, or let Vault make new ones; what was ever in Git must be rotated"),
+            );
         }
-        if let Some((file, text, leases)) = &self.lease
-            && !leases.edits.is_empty()
-        {
-            written(file, text.as_bytes(), &edit::applied(text, &leases.edits))?;
+        if let Some((standing, new)) = lease {
+            standing.write(&new)?;
             say.warning(
                 &format!(
                     "`{}` has changed, and must be trusted again",
-                    file.display()
+                    standing.path.display()
                 ),
                 Some("dbt-lease trust"),
             );
@@ -332,21 +355,30 @@ impl Plan {
     }
 }
 
-/// Replaces a file that was read before.
-fn written(path: &Path, old: &[u8], new: &str) -> Result<(), Failure> {
-    let place = Place::of(path)?;
-    let standing = place.read()?;
-    match standing {
-        Some(standing) if standing.bytes.as_slice() == old => {
-            place.replace(Some(&standing), new.as_bytes(), 0o600)
+/// A file that was read before, and is still the same.
+struct Standing<'a> {
+    path: &'a Path,
+    place: Place,
+    found: replace::Standing,
+}
+
+impl<'a> Standing<'a> {
+    fn of(path: &'a Path, read: &[u8]) -> Result<Self, Failure> {
+        let place = Place::of(path)?;
+        match place.read()? {
+            Some(found) if found.bytes.as_slice() == read => Ok(Self { path, place, found }),
+            _ => Err(Failure::new(
+                "not_written",
+                format!(
+                    "`{}` is not written: it was changed meanwhile",
+                    path.display()
+                ),
+                Some("run it again"),
+            )),
         }
-        _ => Err(Failure::new(
-            "not_written",
-            format!(
-                "`{}` is not written: it was changed meanwhile",
-                path.display()
-            ),
-            Some("run it again"),
-        )),
+    }
+
+    fn write(&self, new: &str) -> Result<(), Failure> {
+        self.place.replace(Some(&self.found), new.as_bytes(), 0o600)
     }
 }

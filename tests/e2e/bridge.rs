@@ -66,6 +66,7 @@ fn the_diff_is_shown_and_nothing_is_written() {
         let shown = run(directory.path(), arguments).code(0).says(&[
             "line 24",
             "`shop.number.password` stays as it is",
+            "these users are words that it logs elsewhere: shop.number.username",
             "CI_PASSWORD",
         ]);
         assert!(
@@ -222,6 +223,14 @@ fn what_dbt_refuses_is_refused_and_no_value_is_quoted() {
             "template",
         ),
         (
+            "p: {outputs: {t: {type: postgres, pass: \"sh0wn{{ env_var('DBT_ENV_SECRET_A') ~ env_var('DBT_ENV_SECRET_B') }}\"}}}\n",
+            "template",
+        ),
+        (
+            "p: {outputs: {t: {type: postgres, pass: \"sh0wn{{ 'x' + 1 }}\"}}}\n",
+            "template",
+        ),
+        (
             "p: {outputs: {t: {type: &a sh0wn, threads: 1, user: x, password: *a}, u: {type: x, password: &b sh0wn, threads: *b}}}\n",
             "shared_anchor",
         ),
@@ -315,4 +324,15 @@ fn a_bridged_project_runs_on_leased_variables() {
         .silent()
         .success();
     lab.assert_nothing_left();
+}
+
+#[test]
+fn the_document_s_example_is_what_bridge_makes() {
+    let blocks = super::readme::blocks("docs/bridge.md", "yaml");
+    let directory = with(&format!("{}\n", blocks[0]));
+    let shown = run(directory.path(), &["bridge"]).success();
+    assert!(shown.ends_with(&format!("{}\n", blocks[2])), "{shown}");
+    let _ = run(directory.path(), &["bridge", "--write"]).code(0);
+    let written = fs::read_to_string(directory.path().join("profiles.yml")).expect("readable");
+    assert_eq!(written, format!("{}\n", blocks[1]));
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::support::{DBT_LEASE, Lab};
 
 /// The blocks of one language in a Markdown file.
-fn blocks(file: &str, language: &str) -> Vec<String> {
+pub(crate) fn blocks(file: &str, language: &str) -> Vec<String> {
     let text =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).expect(file);
     let mut found = Vec::new();
