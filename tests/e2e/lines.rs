@@ -274,9 +274,9 @@ fn a_server_that_dies_at_any_request_and_stays_away_is_an_honest_end() {
                 .expect("it waits");
             let ran = running.end();
             let events = lab.record().split_off(told_before);
-            // Not one try after another: the lost one, at once again, and then the end; no more for what is taken back.
+            // No storm: what was lost is asked at once again, and then it is the end.
             assert!(
-                line.turns() <= PLAIN.len(),
+                line.turns() <= PLAIN.len() + 1,
                 "{lost} {asks}: {}",
                 line.turns()
             );
@@ -466,8 +466,10 @@ fn two_sessions_through_a_caching_proxy_of_vaults_share_neither_token_nor_lease(
         2,
         "one was answered from the cache"
     );
+    // Either may take either line.
+    gate.open();
+    gate.open();
     for session in running {
-        gate.open();
         session.end().silent().success();
     }
     assert_eq!(lab.requests().len(), 2 * PLAIN.len());

@@ -6,18 +6,21 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use dbt_lease::config::{ClientPem, Server};
 use dbt_lease::secret::Secret;
 use dbt_lease::vault::auth::login;
 use dbt_lease::vault::error::VaultError;
 use dbt_lease::vault::secret::read;
+use dbt_lease::vault::take_back::take_back;
 use dbt_lease_sandbox::World;
+use dbt_lease_sandbox::line::{Fate, Line, Message};
 use dbt_lease_sandbox::openbao::{ClientCertificates, OpenBao};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::{approle, asked, client, hint, no_variables, reading, server, text};
+use crate::{approle, asked, client, hint, no_variables, production, reading, server, text};
 
 async fn try_login(world: &World, server: &Server) -> Result<(), VaultError> {
     login(
@@ -396,4 +399,37 @@ fn redirecting(certificate: &PathBuf, key: &PathBuf, location: String) -> u16 {
         }
     });
     port
+}
+
+#[tokio::test]
+async fn one_connection_in_a_hundred_that_is_reset_costs_one_request_in_four_hundred() {
+    let world = World::start();
+    let port = world
+        .bao()
+        .address()
+        .rsplit(':')
+        .next()
+        .and_then(|port| port.parse().ok());
+    let judge = |message: Message| {
+        // The answer to the second request of its connection: a credential that nobody saw.
+        if message.connection == 37 && message.turn == 36 * 4 + 2 && !message.asks {
+            Fate::Reset
+        } else {
+            Fate::Carried
+        }
+    };
+    let line = Line::to(port.expect("a port")).judge(judge).start();
+    let reached = server(format!("http://127.0.0.1:{}", line.port()));
+    for _ in 0..100 {
+        let client = client(&reached);
+        let token = production(&world, &client).await;
+        let lent = read(&client, &token, &reading("database/creds/dbt-prod"))
+            .await
+            .expect("a credential");
+        let leases = lent.lease.into_iter().collect();
+        let back = take_back(&client, &token, leases, Duration::from_secs(30)).await;
+        assert!(back.all_proven(), "{back:?}");
+    }
+    assert_eq!((line.connections(), line.turns()), (101, 401));
+    world.assert_nothing_left();
 }
