@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxys_password_is_not_shown() {
+    fn the_password_of_a_proxy_is_not_shown() {
         let proxy = Proxy::new("http://me:hunter2@proxy:3128", "HTTPS_PROXY");
         assert_eq!(proxy.shown(), "http://…@proxy:3128");
         assert!(!format!("{proxy:?}").contains("hunter2"));
