@@ -181,7 +181,7 @@ fn replaced(
 
 #[cfg(test)]
 mod tests {
-    use super::super::edit::{Edit, Replacement, of_scalar};
+    use super::super::edit::{Edit, Replacement, of_scalar, replaced_bytes};
     use super::diff;
     use crate::dbt::yaml::Style;
 
@@ -206,12 +206,12 @@ mod tests {
 
     #[test]
     fn a_diff_counts_the_lines_of_a_block_that_goes() {
-        let text = "a: |\n  s3cret\n  more\nb: 1";
-        let edits = [edit(text, "|\n  s3cret\n  more", Style::Block)];
-        let shown = diff("p", text, &edits, &[edits[0].span.clone()]);
+        let text = "a: | # c\n  s3cret\n  more\nb: 1";
+        let edits = [edit(text, "| # c\n  s3cret\n  more", Style::Block)];
+        let shown = diff("p", text, &edits, &replaced_bytes(text, &edits));
         assert_eq!(
             shown,
-            "--- p\n+++ p\n@@ -1,4 +1,2 @@\n-a: ********\n-  ********\n-  ********\n+a: \"{{ env_var('X') }}\"\n b: 1\n\\ No newline at end of file\n"
+            "--- p\n+++ p\n@@ -1,4 +1,2 @@\n-a: ******** # c\n-  ********\n-  ********\n+a: \"{{ env_var('X') }}\" # c\n b: 1\n\\ No newline at end of file\n"
         );
     }
 

@@ -47,6 +47,14 @@ pub fn applied(text: &str, edits: &[Edit]) -> String {
     new
 }
 
+/// The bytes that edits replace.
+pub fn replaced_bytes(text: &str, edits: &[Edit]) -> Vec<Range<usize>> {
+    flat(text, edits)
+        .into_iter()
+        .map(|(span, _)| span)
+        .collect()
+}
+
 /// Bytes with what replaces them.
 pub(super) type Change = (Range<usize>, String);
 

@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::edit::{Edit, Replacement};
 use super::{Origin, Variable};
 use crate::config::{BridgeName, Config, Lending, Lent, Target, bridge_name};
-use crate::dbt::yaml::{Content, Entry, Style, Written};
+use crate::dbt::yaml::{Content, Entry, Merging, Style, Written};
 use crate::render::adapters::{self, Form};
 
 /// What a short form's secret is called.
@@ -64,7 +64,7 @@ pub fn edits(
     variables: &[Variable],
 ) -> Leases {
     let mut leases = Leases::default();
-    let Some(written) = Written::of(text.as_bytes()) else {
+    let Some(written) = Written::of(text.as_bytes(), Merging::FirstWins) else {
         return leases;
     };
     for feed in feeds(variables) {

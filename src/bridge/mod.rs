@@ -31,7 +31,7 @@ mod verify;
 
 use std::path::Path;
 
-use crate::dbt::yaml::{self, Written};
+use crate::dbt::yaml::{self, Merging, Written};
 use edit::Edit;
 pub use error::BridgeError;
 
@@ -156,16 +156,23 @@ pub enum Note {
     },
 }
 
-/// Bridges a profiles.yml.
+/// Bridges a profiles.yml. `merging` is how dbt's PyYAML merges (`<<`); where that is not known, either will do, since every literal goes.
 ///
 /// # Errors
 /// What dbt refuses, and what cannot be bridged without changing another value.
-pub fn bridge(file: &Path, bytes: &[u8], options: Options) -> Result<Bridged, BridgeError> {
-    let before = yaml::load(bytes).map_err(|error| BridgeError::Yaml {
+pub fn bridge(
+    file: &Path,
+    bytes: &[u8],
+    merging: Option<Merging>,
+    options: Options,
+) -> Result<Bridged, BridgeError> {
+    let merging = merging.unwrap_or(Merging::FirstWins);
+    let before = yaml::load_merging(bytes, Some(merging)).map_err(|error| BridgeError::Yaml {
         file: file.to_owned(),
         error,
     })?;
-    let (Some(written), Ok(text)) = (Written::of(bytes), std::str::from_utf8(bytes)) else {
+    let (Some(written), Ok(text)) = (Written::of(bytes, merging), std::str::from_utf8(bytes))
+    else {
         return Err(BridgeError::Empty {
             file: file.to_owned(),
         });
@@ -174,7 +181,7 @@ pub fn bridge(file: &Path, bytes: &[u8], options: Options) -> Result<Bridged, Br
     usable::check(file, &written, &found)?;
     let decided = decide::decide(file, &written, &found, options)?;
     let new = edit::applied(text, &decided.edits);
-    verify::verify(&before, new.as_bytes(), &decided.inserted)?;
+    verify::verify(&before, new.as_bytes(), merging, &decided.inserted)?;
     let mut told = decided.notes;
     told.extend(notes::suspect_comments(text, &written));
     Ok(Bridged {
@@ -198,6 +205,7 @@ mod tests {
         bridge(
             Path::new("profiles.yml"),
             text.as_bytes(),
+            None,
             Options::default(),
         )
         .expect("it is bridged")
@@ -223,6 +231,7 @@ mod tests {
         let error = bridge(
             Path::new("profiles.yml"),
             broken.as_bytes(),
+            None,
             Options::default(),
         );
         assert_eq!(error.err().map(|error| error.kind()), Some("template"));
@@ -286,11 +295,11 @@ mod tests {
         fn any_text_is_bridged_or_refused_and_never_a_mistake_of_ours(
             text in "(p:\n  outputs:\n    t:\n      type: x\n)?( {0,8}(password|user|token|key_id|outputs|<<|\"a\"|- |\\? |secrets)?: ?|&a |\\*a|!!str |[\\[\\]{}|>,#'\"-]|x y|\\{\\{ env_var\\('A'(, 'b')?\\) \\}\\}|[0-9]{1,3}|é|\n|\r\n){0,24}"
         ) {
-            match bridge(Path::new("profiles.yml"), text.as_bytes(), Options::default()) {
+            match bridge(Path::new("profiles.yml"), text.as_bytes(), None, Options::default()) {
                 Err(BridgeError::Unverified) => prop_assert!(false, "{text:?}"),
                 Err(_) => {}
                 Ok(made) => {
-                    let again = bridge(Path::new("profiles.yml"), made.text.as_bytes(), Options::default());
+                    let again = bridge(Path::new("profiles.yml"), made.text.as_bytes(), None, Options::default());
                     prop_assert!(again.is_ok_and(|again| again.edits.is_empty()), "{text:?}");
                 }
             }

@@ -132,9 +132,7 @@ impl Checker<'_> {
 
     /// One key under two spellings, which dbt does not take.
     fn spellings(&self, output: usize, adapter: Option<&str>) -> Result<(), BridgeError> {
-        let known = adapter.and_then(adapters::credentials).unwrap_or_default();
-        let takes = known.iter().flat_map(|credential| credential.takes);
-        for names in takes.map(|take| take.keys) {
+        for names in adapter.into_iter().flat_map(adapters::spellings) {
             let entries = self.written.entries(output);
             let mut spelt = entries.filter(|entry| names.contains(&entry.name));
             if let (Some(first), Some(second)) = (spelt.next(), spelt.next()) {

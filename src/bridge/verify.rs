@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::rc::Rc;
 
 use super::error::BridgeError;
-use crate::dbt::yaml::{self, Node, Value};
+use crate::dbt::yaml::{self, Merging, Node, Value};
 
 /// Compares the values of both texts: where they differ, the old is a text and the new is one of the templates that were inserted.
 ///
@@ -14,9 +14,10 @@ use crate::dbt::yaml::{self, Node, Value};
 pub(super) fn verify(
     before: &Rc<Node>,
     after: &[u8],
+    merging: Merging,
     inserted: &BTreeSet<String>,
 ) -> Result<(), BridgeError> {
-    let after = yaml::load(after).map_err(|_| BridgeError::Unverified)?;
+    let after = yaml::load_merging(after, Some(merging)).map_err(|_| BridgeError::Unverified)?;
     let mut comparing = Comparing {
         inserted,
         seen: HashSet::new(),

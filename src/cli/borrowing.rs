@@ -4,7 +4,8 @@
 use std::time::{Duration, SystemTime};
 
 use super::failure::Failure;
-use super::lending::{Borrowed, LAST_ANSWER, Session, Stop, ending_signal};
+use super::giving_back::{LAST_ANSWER, ending_signal};
+use super::session::{Borrowed, Session, Stop};
 use super::terminal::Terminal;
 use crate::failpoint;
 use crate::supervise::janitor::handle::Janitor;

@@ -89,7 +89,7 @@ fn planned(
         rename: arguments.rename,
         keep_user: arguments.keep_user,
     };
-    let bridged = bridge(&profiles.path, &profiles.bytes, options)?;
+    let bridged = bridge(&profiles.path, &profiles.bytes, profiles.merging, options)?;
     let text = String::from_utf8_lossy(&profiles.bytes).into_owned();
     // Half a project is none: its profile is then not known, which only matters for dbt-lease.yml.
     let own_profile = dbt::resolve(&[], &selection, &context)
@@ -260,13 +260,13 @@ impl Plan {
     /// What would be written, as diffs, without an old value.
     fn diffs(&self, cwd: &Path) -> Result<String, Failure> {
         let name = |path: &Path| path.strip_prefix(cwd).unwrap_or(path).display().to_string();
-        let edited = self.bridged.edits.iter().map(|edit| edit.span.clone());
+        let edited = edit::replaced_bytes(&self.text, &self.bridged.edits);
         let lefts = self.bridged.left.iter().map(|left| left.span.clone());
         let comments = self.bridged.notes.iter().filter_map(|note| match note {
             Note::Comment { span, .. } => Some(span.clone()),
             _ => None,
         });
-        let hidden: Vec<Range<usize>> = edited.chain(lefts).chain(comments).collect();
+        let hidden: Vec<Range<usize>> = edited.into_iter().chain(lefts).chain(comments).collect();
         let mut shown = diff::diff(
             &name(&self.profiles.path),
             &self.text,

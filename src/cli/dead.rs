@@ -3,8 +3,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::lending::Session;
 use super::say::Say;
+use super::session::Session;
 use crate::delivery::sweep::Swept;
 use crate::record::again::Again;
 use crate::record::audit::{Ended, Kind, LookedAgain, Record, TakenBack, stamp};

@@ -10,6 +10,7 @@ use super::arguments::{Delivery, Exec, Global};
 use super::failure::Failure;
 use super::lending;
 use super::say::Say;
+use super::session;
 use super::steps::{Surroundings, no_config};
 use crate::config::{self, Config, Lent};
 use crate::dbt::{Need, Profile, Rendering, Resolved};
@@ -203,7 +204,7 @@ fn run_on_placeholders(
     say.note(|| {
         "this command does not connect: it gets placeholders, and nothing is lent".to_owned()
     });
-    lending::sweep(say, variables);
+    session::sweep(say, variables);
     let secrets = Secrets::placeholders(lent);
     let rendering = surroundings.rendering(resolved)?;
     let bridge = render::bridge(lent, &secrets)?;
@@ -218,7 +219,7 @@ fn run_on_placeholders(
         // Before the directory is there: a signal must not leave it behind.
         let signals = watch_signals()?;
         // No secret is in it: the next start's sweep is enough for what a SIGKILL leaves.
-        let directory = deliver(variables, &lending::new_id()?, &material, &|_| {})?;
+        let directory = deliver(variables, &session::new_id()?, &material, &|_| {})?;
         let additions = Additions {
             profiles_dir: Some(directory.profiles_dir()),
             bridge: &bridge,

@@ -1,132 +1,35 @@
 //! A session: log in, read, deliver, run, take back. Whatever happens on the way, what was borrowed is given back.
 #![forbid(unsafe_code)]
 
-use std::ffi::OsString;
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
 use std::task::Poll;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
-use super::arguments::{self, Exec, Verify};
+use super::arguments::{self, Exec};
 use super::disk;
-use super::exec::{Material, Part, Wanted, deliver, in_loop, profile, wait, watch_signals};
+use super::exec::{Material, Wanted, deliver, in_loop, wait, watch_signals};
 use super::failure::Failure;
+use super::giving_back::ending_signal;
 use super::keeping::{Keeper, tell_ends};
 use super::say::Say;
+use super::session::{Borrowed, Session, Stop};
 use super::steps::Surroundings;
-use super::taking_back::report;
 use crate::config::Delivery;
-use crate::dbt::{Profile, Rendering};
-use crate::delivery::environ::{Additions, for_child};
+use crate::delivery::environ::for_child;
 use crate::delivery::gate::Gate;
-use crate::delivery::private::{self, Storage};
+use crate::delivery::private::Storage;
 use crate::delivery::session::SessionDir;
-use crate::delivery::sweep::{self, Swept};
 use crate::failpoint;
-use crate::plan::Further;
 use crate::record::audit::Record;
-use crate::record::back::Back;
 use crate::render::secrets::Secrets;
-use crate::render::{self, RenderError};
+use crate::render::{self};
 use crate::secret::Secret;
-use crate::supervise::child::{Child, End, Purpose, StartError, Started, Waited, signal_name};
+use crate::supervise::child::{Child, End, Purpose, Started, Waited, signal_name};
 use crate::supervise::course::Asked;
-use crate::supervise::janitor::handle::{Janitor, JanitorError, without_variables};
-use crate::supervise::janitor::protocol::{About, Introduction, Proof};
-use crate::supervise::privacy::{forbid_core_dumps, withdraw_memory};
-use crate::supervise::signals::{Signals, asks_to_end};
-use crate::variables::Variables;
-use crate::vault::auth::Token;
+use crate::supervise::janitor::handle::Janitor;
+use crate::supervise::privacy::forbid_core_dumps;
+use crate::supervise::signals::Signals;
 use crate::vault::client::Client;
-use crate::vault::error::VaultError;
-use crate::vault::lease::Lease;
-use crate::vault::secret;
-use crate::vault::take_back::take_back_looking;
-
-/// How long Vault may take to end things after the command ended by itself. After a signal it is what is left of
-/// [`crate::supervise::course::AT_MOST`].
-const PATIENT: Duration = Duration::from_secs(30);
-/// How long a request that a signal finds under way may still take: its answer may hold a lease.
-pub(super) const LAST_ANSWER: Duration = Duration::from_secs(2);
-
-/// What a session is made for.
-pub(super) struct Session<'a> {
-    pub(super) say: &'a Say,
-    pub(super) variables: &'a Variables,
-    pub(super) no_browser: bool,
-    pub(super) rendering: &'a Rendering<'a>,
-    pub(super) id: String,
-    pub(super) wanted: &'a Wanted<'a>,
-    pub(super) profile: &'a Profile,
-    pub(super) environment: &'a str,
-    pub(super) protected: bool,
-    pub(super) selection: Vec<(&'static str, OsString)>,
-    pub(super) swept: Swept,
-    /// `--ttl`
-    pub(super) ttl: Option<Duration>,
-    /// Whether `--gate` is not `off`.
-    pub(super) gated: bool,
-    /// `--verify`
-    pub(super) verify: Option<Verify>,
-    /// `--strict`
-    pub(super) strict: bool,
-}
-
-/// What was borrowed so far: all that must be given back.
-#[derive(Default)]
-pub(super) struct Borrowed {
-    pub(super) token: Option<Token>,
-    pub(super) secrets: Vec<secret::Lent>,
-    pub(super) directory: Option<SessionDir>,
-    pub(super) recorded: bool,
-    /// Whether the command runs on it.
-    in_use: bool,
-}
-
-/// Why the way to the command's end was left early.
-pub(super) enum Stop {
-    Failure(Failure),
-    Signal(Asked),
-}
-
-macro_rules! stops {
-    ($($error:ty),+) => {$(
-        impl From<$error> for Stop {
-            fn from(error: $error) -> Self {
-                Self::Failure(error.into())
-            }
-        }
-    )+};
-}
-
-impl Stop {
-    /// For the record.
-    pub(super) fn in_words(&self) -> String {
-        match self {
-            Self::Signal(asked) => format!("not started: {}", asked.signal),
-            Self::Failure(failure) => format!("not started: {}", failure.kind),
-        }
-    }
-
-    /// When we must be gone, where a signal asked for it.
-    pub(super) fn until(&self) -> Option<Instant> {
-        match self {
-            Self::Signal(asked) => Some(asked.until()),
-            Self::Failure(_) => None,
-        }
-    }
-}
-
-stops!(Failure, VaultError, RenderError, StartError, JanitorError);
-
-/// Removes in passing what killed sessions left.
-pub(super) fn sweep(say: &Say, variables: &Variables) -> Swept {
-    let swept = sweep::sweep(&private::places(variables), false);
-    for path in &swept.removed {
-        say.note(|| format!("removed what a killed session had left: {}", path.display()));
-    }
-    swept
-}
 
 /// Runs the command of `exec` in a session.
 pub(super) fn run(
@@ -153,75 +56,7 @@ pub(super) fn run(
     in_loop(session.run())
 }
 
-impl<'a> Session<'a> {
-    /// A session without any option.
-    pub(super) fn new(
-        say: &'a Say,
-        surroundings: &'a Surroundings,
-        rendering: &'a Rendering<'a>,
-        wanted: &'a Wanted<'a>,
-    ) -> Result<Self, Failure> {
-        Ok(Self {
-            say,
-            variables: &surroundings.variables,
-            rendering,
-            id: new_id()?,
-            wanted,
-            no_browser: false,
-            ttl: None,
-            gated: false,
-            verify: None,
-            strict: false,
-            profile: profile(wanted.resolved)?,
-            environment: wanted.plan.environment.as_deref().unwrap_or_default(),
-            protected: wanted.plan.protected == Some(true),
-            selection: Vec::new(),
-            swept: sweep(say, &surroundings.variables),
-        })
-    }
-}
-
 impl Session<'_> {
-    /// What is to be done before anything is lent.
-    pub(super) fn begin(&self) -> Result<(), Failure> {
-        self.refuse_what_is_certain()?;
-        // From here on secrets lie in our memory. The child's own memory is its affair.
-        withdraw_memory();
-        Ok(())
-    }
-
-    /// What is wrong whatever Vault will answer is said before anything is asked of it.
-    fn refuse_what_is_certain(&self) -> Result<(), Failure> {
-        let lent = self.wanted.lent;
-        let files = Path::new("files");
-        let further = self.wanted.resolved.others.iter().zip(self.wanted.others);
-        let further =
-            further.filter_map(|(other, further)| Some((&other.profile, &further.as_ref()?.lent)));
-        for (profile, lent) in std::iter::once((self.profile, lent)).chain(further) {
-            let secrets = Secrets::placeholders(lent);
-            match render::output(profile, lent, &secrets, self.rendering, Some(files)) {
-                Err(error) if error.is_certain() => return Err(error.into()),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// The further profiles with what Vault gave for them: secrets are read in the order of the profiles.
-    fn others(&self, mut secrets: &[secret::Lent]) -> Vec<Part<'_>> {
-        let further = self.wanted.resolved.others.iter().zip(self.wanted.others);
-        further
-            .map(|(other, further)| Part {
-                profile: &other.profile,
-                lent: further.as_ref().map(|Further { lent, .. }| {
-                    let its_own;
-                    (its_own, secrets) = secrets.split_at(lent.secrets.len());
-                    (lent, Secrets::leased(its_own))
-                }),
-            })
-            .collect()
-    }
-
     /// The command's end, unless it ended well and what followed did not.
     async fn run(&self) -> Result<End, Failure> {
         let signals = watch_signals()?;
@@ -288,36 +123,6 @@ impl Session<'_> {
         }
     }
 
-    /// Puts the end on record, or leaves it to the janitor where that must go on; parts from the janitor, and tells.
-    pub(super) fn close(
-        &self,
-        mut record: Option<Record>,
-        janitor: Janitor<'_>,
-        signals: Signals,
-        back: &Back,
-        (result, started, still_runs): (&str, Instant, bool),
-    ) {
-        let on_record = if (back.broken_off || still_runs) && janitor.is_there().is_ok() {
-            // Who wants us gone gets that; the janitor goes on, and tells the record.
-            janitor.leave(result);
-            back.recorded
-        } else {
-            let on_record = self.record_end(record.as_mut(), back, result, started.elapsed());
-            janitor.done(Proof::of(back));
-            failpoint::reached("done_sent");
-            on_record
-        };
-        // All is done that a signal could disturb. A stderr that nobody reads may hold us up for ever; then a signal ends us.
-        drop(signals);
-        report(
-            self.say,
-            &self.id,
-            record.as_ref().map(Record::path).filter(|_| on_record),
-            back,
-            started.elapsed(),
-        );
-    }
-
     /// Logs in, reads, writes the directory and the record's `lent`; the bridge's variables.
     pub(super) async fn lend(
         &self,
@@ -356,20 +161,6 @@ impl Session<'_> {
         borrowed.recorded = self.record_start(record, borrowed)?;
         failpoint::reached("recorded");
         Ok(bridge)
-    }
-
-    /// What the command gets, or a shell.
-    pub(super) fn additions<'b>(
-        &'b self,
-        borrowed: &'b Borrowed,
-        bridge: &'b [(String, Secret)],
-    ) -> Additions<'b> {
-        Additions {
-            profiles_dir: borrowed.directory.as_ref().map(SessionDir::profiles_dir),
-            session: Some(&self.id),
-            bridge,
-            selection: self.selection.clone(),
-        }
     }
 
     async fn lend_and_run(
@@ -455,26 +246,6 @@ impl Session<'_> {
         Ok(waited?)
     }
 
-    pub(super) fn introduction(&self) -> Introduction {
-        let Wanted {
-            resolved, session, ..
-        } = self.wanted;
-        Introduction {
-            about: About {
-                session: self.id.clone(),
-                project: resolved
-                    .project
-                    .as_ref()
-                    .map(|project| project.name.clone()),
-                profile: self.profile.name.clone(),
-                target: self.profile.target.clone(),
-                environment: self.environment.to_owned(),
-                since: SystemTime::now(),
-            },
-            server: without_variables(&session.server, self.variables),
-        }
-    }
-
     /// The gate of this run: for dbt itself, where the file holds a secret and it is known how often dbt opens it.
     fn gate(&self, directory: Option<&SessionDir>) -> Option<Gate> {
         let reads = self.wanted.resolved.profile_reads?;
@@ -506,81 +277,6 @@ impl Session<'_> {
                 };
                 gate.keep(tell).await
             }
-        }
-    }
-
-    /// Gives everything back, the directory first: that takes microseconds, and cannot hang.
-    pub(super) async fn take_back(
-        &self,
-        client: &Client,
-        signals: &Signals,
-        borrowed: Borrowed,
-        until: Option<Instant>,
-        has_janitor: bool,
-    ) -> Back {
-        let Borrowed {
-            token,
-            secrets,
-            directory,
-            recorded,
-            ..
-        } = borrowed;
-        let directory = directory.map(SessionDir::remove);
-        let without = secrets.iter().filter(|secret| secret.lease.is_none());
-        let without_lease = without.map(|secret| secret.path.clone()).collect();
-        let leases: Vec<Lease> = secrets
-            .into_iter()
-            .filter_map(|secret| secret.lease)
-            .collect();
-        let Some(token) = token else {
-            return Back {
-                directory,
-                returned: None,
-                recorded,
-                broken_off: false,
-                abandoned: Vec::new(),
-                without_lease: Vec::new(),
-                looked: None,
-            };
-        };
-        let known = leases.clone();
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        // The janitor may still get the answer for which there is no time here; without one, what has no answer in time is said.
-        let within = left.filter(|_| !has_janitor).unwrap_or(PATIENT);
-        let mut work = std::pin::pin!(take_back_looking(
-            client,
-            &token,
-            leases,
-            within,
-            self.lookups()
-        ));
-        // The ^C that ended the command may still lie in the pipe: it is not about us.
-        signals.forget_pending();
-        let time_is_over = async {
-            match left {
-                Some(left) if has_janitor => tokio::time::sleep(left).await,
-                _ => std::future::pending().await,
-            }
-        };
-        failpoint::reached("revoking");
-        let returned = tokio::select! {
-            returned = &mut work => Some(returned),
-            () = time_is_over => None,
-            // Whoever asks again wants us gone.
-            _ = ending_signal(signals) => {
-                let last = left.map_or(LAST_ANSWER, |left| left.min(LAST_ANSWER));
-                tokio::time::timeout(last, work).await.ok()
-            }
-        };
-        let broken_off = returned.is_none();
-        Back {
-            directory,
-            returned,
-            recorded,
-            broken_off,
-            abandoned: if broken_off { known } else { Vec::new() },
-            without_lease,
-            looked: None,
         }
     }
 }
@@ -619,38 +315,6 @@ pub(super) async fn unless_it_panics<T>(work: impl Future<Output = T>) -> Option
         }
     })
     .await
-}
-
-/// The next signal that asks us to end.
-pub(super) async fn ending_signal(signals: &Signals) -> Asked {
-    loop {
-        match signals.next().await {
-            Ok(received) if asks_to_end(received.signal) => {
-                return Asked::now(received.signal);
-            }
-            Ok(_) => {}
-            // The pipe is ours and stays open; without it there is nothing to wait for.
-            Err(_) => std::future::pending().await,
-        }
-    }
-}
-
-/// `20261124T101530Z-9f86d081`: readable, sortable, and no other session's.
-pub(super) fn new_id() -> Result<String, Failure> {
-    let mut random = [0; 4];
-    getrandom::fill(&mut random).map_err(|error| {
-        Failure::new(
-            "random",
-            format!("the system gives no random bytes: {error}"),
-            None,
-        )
-    })?;
-    let time: String = humantime::format_rfc3339_seconds(SystemTime::now())
-        .to_string()
-        .chars()
-        .filter(|c| !matches!(c, '-' | ':'))
-        .collect();
-    Ok(format!("{time}-{:08x}", u32::from_be_bytes(random)))
 }
 
 #[cfg(test)]

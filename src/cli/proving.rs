@@ -6,7 +6,8 @@ use std::time::SystemTime;
 
 use super::arguments::Verify;
 use super::failure::Failure;
-use super::lending::{Borrowed, Session, Stop, ending_signal};
+use super::giving_back::ending_signal;
+use super::session::{Borrowed, Session, Stop};
 use crate::record::back::{Back, Looked};
 use crate::supervise::child::{End, Waited};
 use crate::supervise::signals::Signals;

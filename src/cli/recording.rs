@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::failure::Failure;
-use super::lending::{Borrowed, Session};
+use super::session::{Borrowed, Session};
 use crate::record::audit::{self, Kind, Record};
 use crate::record::back::Back;
 use crate::vault::lease::Revocation;

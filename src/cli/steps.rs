@@ -9,9 +9,9 @@ use super::failure::Failure;
 use crate::config::{Config, Lent};
 use crate::dbt::{self, Context, Rendering, Resolved, Selection};
 use crate::plan::{self, Plan};
-use crate::render;
 use crate::render::check::{Around, check, spellings};
 use crate::render::secrets::Secrets;
+use crate::render::{self, RenderError};
 use crate::trust;
 use crate::variables::Variables;
 
@@ -179,12 +179,16 @@ impl Surroundings {
             let secrets = Secrets::placeholders(lent);
             render::output(profile, lent, &secrets, rendering, Some(Path::new("…")))
         });
-        let output = match &made {
-            None => &profile.output,
-            Some(Ok(made)) => &made.node,
+        let made = match made.transpose() {
+            Ok(made) => made,
+            // Nothing that Vault gives from there will fit.
+            Err(error @ (RenderError::Unfit(_) | RenderError::OtherWay { .. })) => {
+                return Err(error.into());
+            }
             // Said by those who need the output.
-            Some(Err(_)) => return Ok(()),
+            Err(_) => return Ok(()),
         };
+        let output = made.as_ref().map_or(&profile.output, |made| &made.node);
         let later = loan
             .iter()
             .flat_map(|lent| &lent.env)

@@ -312,9 +312,9 @@ environments:
         let own = "version: 1\nextends: ../shared.yml\n";
         for (shared, own, words) in [
             (
-                SHARED.replace("protected: true", "protcted: true"),
+                SHARED.replace("protected: true", "protection: true"),
                 own.to_owned(),
-                "PLACE/shared.yml:5: unknown key `protcted`",
+                "PLACE/shared.yml:5: unknown key `protection`",
             ),
             (
                 SHARED.replace("version: 1", "version: 2"),

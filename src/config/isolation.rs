@@ -99,6 +99,19 @@ impl Owned {
             Self::Login(_, Claim::Audience(audience)) => {
                 format!("the identity tokens for the audience `{audience}`")
             }
+            Self::Login(_, Claim::Aws { profile, server_id }) => format!(
+                "the AWS identity of {} for {}",
+                profile
+                    .as_ref()
+                    .map_or("this machine".to_owned(), |name| format!(
+                        "the profile `{name}`"
+                    )),
+                server_id
+                    .as_ref()
+                    .map_or("any server".to_owned(), |id| format!(
+                        "the server id `{id}`"
+                    )),
+            ),
             Self::Login(_, Claim::UserToken) => {
                 "the user's own token (`method: token`, `keep: true`)".to_owned()
             }
@@ -116,6 +129,9 @@ impl Owned {
             Self::Login(_, Claim::Command(..)) => "give each environment a command of its own",
             Self::Login(_, Claim::Audience(_)) => {
                 "give each environment an audience of its own (by default it is ADDRESS/ENVIRONMENT); where the CI system's audience is fixed, one environment at most can use it"
+            }
+            Self::Login(_, Claim::Aws { .. }) => {
+                "give each environment a profile or a server id of its own (`profile:`, `server_id:`)"
             }
             Self::Login(_, Claim::UserToken) => {
                 "one environment at most can use or keep the user's own token; give the others another login"

@@ -81,10 +81,49 @@ fn settings(keys: &Keys, required: &[&str]) -> Value {
 }
 
 fn login() -> Value {
+    let words = || json!({"type": "array", "items": text(), "minItems": 1});
+    let [source, identity] = auth::source_keys();
+    let one = |keys: &'static Keys| {
+        let mut made = object(keys, &[], |key| match key {
+            "command" => words(),
+            "from" => json!({"enum": auth::systems()}),
+            _ => text(),
+        });
+        made["minProperties"] = json!(1);
+        made["maxProperties"] = json!(1);
+        made
+    };
+    let shapes: Vec<Value> = auth::shapes()
+        .into_iter()
+        .map(|(method, keys, required)| {
+            let required: Vec<&str> = ["method"]
+                .into_iter()
+                .chain(required.iter().copied())
+                .collect();
+            object(keys, &required, |key| match (method, key) {
+                (_, "method") => json!({"const": method}),
+                (_, "mount" | "path") => json!({"$ref": "#/$defs/path"}),
+                ("jwt", "token") => said(one(identity), "Where the identity token is, else found"),
+                (_, "token" | "password") => {
+                    said(one(source), "Where it is: it is never written here")
+                }
+                (_, "username") => json!({"anyOf": [text(), one(source)]}),
+                (_, "command" | "secret_id_command") => words(),
+                (_, "keep") => flag(),
+                (_, "port") => json!({"type": "integer", "minimum": 1, "maximum": 65535}),
+                (_, "mode") => json!({"enum": ["browser", "direct", "device"]}),
+                (_, "second_factor") => json!({"enum": ["push", "totp", "google-totp", "none"]}),
+                (_, "data") => json!({"type": "object"}),
+                _ => text(),
+            })
+        })
+        .collect();
+    let methods = auth::shapes().map(|(method, ..)| method);
     json!({
         "type": "object",
         "required": ["method"],
-        "properties": {"method": {"enum": auth::methods()}, "mount": {"$ref": "#/$defs/path"}}
+        "properties": {"method": {"enum": methods}},
+        "oneOf": shapes
     })
 }
 
@@ -194,5 +233,8 @@ mod tests {
         assert_eq!(keys(&defs["environment"]), server::ENVIRONMENT.known);
         assert_eq!(keys(&defs["target"]["anyOf"][2]), target::TARGET.known);
         assert_eq!(keys(&defs["secret"]["anyOf"][1]), target::SECRET.known);
+        for (at, (method, known, _)) in auth::shapes().into_iter().enumerate() {
+            assert_eq!(keys(&defs["auth"]["oneOf"][at]), known.known, "{method}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use super::choices::{Choices, Given};
 use super::error::DbtError;
 use super::program::Program;
+use super::yaml::Merging;
 use super::{Context, Selection, Source, project, resolve};
 
 /// A profiles.yml.
@@ -16,6 +17,8 @@ pub struct WholeProfiles {
     pub path: PathBuf,
     /// Its bytes, which dbt reads as YAML.
     pub bytes: Zeroizing<Vec<u8>>,
+    /// How dbt merges its maps (`<<`), where that is known.
+    pub merging: Option<Merging>,
     /// Why it is this one.
     pub source: Source,
 }
@@ -47,10 +50,13 @@ pub fn whole_profiles(
         });
     }
     let bytes = Zeroizing::new(project::bytes_of(&path)?);
-    project::parsed(&path, &bytes, choices.engine.merging)?;
+    // Where it is not known which map wins, the file is one all the same.
+    let merging = choices.engine.merging;
+    project::parsed(&path, &bytes, merging.or(Some(Merging::FirstWins)))?;
     Ok(WholeProfiles {
         path,
         bytes,
+        merging,
         source: directory.source,
     })
 }

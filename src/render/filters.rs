@@ -285,6 +285,26 @@ mod tests {
         );
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_come_back_through_base64_and_pem(bytes: Vec<u8>) {
+            let way = "x | b64encode | b64decode | der_to_pem('DATA') | pem_to_der | b64encode";
+            let coded = evaluate("x | b64encode", Value::from_bytes(bytes.clone())).expect("coded");
+            proptest::prop_assert_eq!(evaluate(way, Value::from_bytes(bytes)).expect("there and back"), coded);
+        }
+
+        #[test]
+        fn any_text_is_refused_or_read_and_never_told(text: String) {
+            for filter in ["b64decode", "fromjson", "pem_to_der"] {
+                if let Err(error) = evaluate(&format!("x | {filter}"), text.as_str()) {
+                    let told = std::error::Error::source(&error).expect("a problem").to_string();
+                    let said = format!("`{filter}` wants");
+                    proptest::prop_assert!(told.starts_with(&said));
+                }
+            }
+        }
+    }
+
     #[test]
     fn a_refusal_says_what_was_expected_and_nothing_of_the_value() {
         for (expression, value, said) in [

@@ -271,8 +271,8 @@ mod tests {
     fn what_a_filter_cannot_take_is_told_without_its_value() {
         for (text, words) in [
             (
-                "{{ vault.warehouse.username | b64decod }}",
-                "filter b64decod is unknown",
+                "{{ vault.warehouse.username | base64 }}",
+                "filter base64 is unknown",
             ),
             (
                 "{{ vault.warehouse.password | b64decode }}",

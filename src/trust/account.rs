@@ -113,9 +113,15 @@ fn of_target(target: &Target) -> Vec<String> {
                 format!(" {}", serde_json::Value::Object(body.clone())),
             ),
         };
+        let query: String = secret
+            .request
+            .query
+            .iter()
+            .map(|(key, value)| format!(" ({key} {value})"))
+            .collect();
         rows.push(row(
             &format!("    {verb}"),
-            &format!("{}{body}", secret.request.path),
+            &format!("{}{query}{body}", secret.request.path),
         ));
     }
     for bridge in &lent.env {

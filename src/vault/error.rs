@@ -5,7 +5,8 @@ use std::fmt;
 
 use super::hint;
 pub use super::reason::{
-    BrowserProblem, Cause, IdentityProblem, Missing, Place, SourceProblem, Tampering, TlsProblem,
+    AwsProblem, BrowserProblem, Cause, IdentityProblem, Missing, Place, SourceProblem, Tampering,
+    TlsProblem,
 };
 
 /// A failure of the layer that talks to Vault.
@@ -113,9 +114,14 @@ pub enum VaultError {
         /// What was looked for.
         why: String,
     },
-    /// The CI system or cloud that we run in gives no identity token.
-    #[error("get an identity token from {system}: {problem}")]
+    /// There is no AWS identity.
+    #[error("find the AWS identity: {0}")]
+    Aws(AwsProblem),
+    /// The CI system or cloud that we run in gives no identity.
+    #[error("get {what} from {system}: {problem}")]
     Identity {
+        /// `an identity token`, `credentials`.
+        what: &'static str,
         /// `GitHub Actions`, …
         system: &'static str,
         /// Why.
@@ -168,6 +174,7 @@ impl VaultError {
             Self::Browser { .. } => "login_browser",
             Self::NobodyToAsk { .. } => "login_nobody_to_ask",
             Self::NoIdentity { .. } => "login_no_identity",
+            Self::Aws(_) => "login_aws",
             Self::Identity { .. } => "login_identity",
             Self::Source { .. } => "login_source",
             Self::Settings { .. } => "vault_settings",

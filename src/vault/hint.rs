@@ -2,8 +2,8 @@
 #![forbid(unsafe_code)]
 
 use super::error::{
-    BrowserProblem, Cause, IdentityProblem, Missing, Place, Refusal, SourceProblem, Tampering,
-    TlsProblem, Transport, VaultError, Wanted,
+    AwsProblem, BrowserProblem, Cause, IdentityProblem, Missing, Place, Refusal, SourceProblem,
+    Tampering, TlsProblem, Transport, VaultError, Wanted,
 };
 
 /// The cure, where it is known.
@@ -38,6 +38,11 @@ pub(crate) fn of(error: &VaultError) -> Option<String> {
         VaultError::NobodyToAsk { method: "oidc", .. } => Some(
             "a person logs in on a terminal, never in CI; machines log in by another method (`method: jwt`)".to_owned(),
         ),
+        VaultError::NobodyToAsk { what: "the second factor" | "the code", .. } => Some(
+            "a person gives it on a terminal, never in CI; machines log in by another method (`method: jwt`), or by an account that is exempt \
+             (`second_factor: none`)"
+                .to_owned(),
+        ),
         VaultError::NobodyToAsk { what, .. } => Some(format!(
             "{what} is asked for on a terminal alone, and never in CI; elsewhere say where it is: `password: {{file: FILE}}`"
         )),
@@ -47,6 +52,14 @@ pub(crate) fn of(error: &VaultError) -> Option<String> {
                 "let spiffe-helper write the token to a file, and name it: `token: {file: FILE}`"
             } else {
                 "say where it is: `token: {file: FILE}`, `{env: VARIABLE}` or `{command: [PROGRAM, ARGUMENT]}`; people log in by another method (`method: oidc`)"
+            }
+            .to_owned(),
+        ),
+        VaultError::Aws(problem) => Some(
+            match problem {
+                AwsProblem::Nowhere { .. } => "`aws sts get-caller-identity` shows whether this machine has one; a profile is named by `profile:`",
+                AwsProblem::Profile { .. } => "correct it, or name another one: `profile: NAME` (`aws configure list-profiles`)",
+                AwsProblem::BadAnswer { .. } => "is that AWS's own endpoint? (AWS_ENDPOINT_URL_STS, AWS_CONTAINER_CREDENTIALS_FULL_URI)",
             }
             .to_owned(),
         ),
@@ -132,6 +145,16 @@ fn login(
         403 if method == "kubernetes" => Some(format!(
             "the cluster does not accept the token (expired, another cluster's, another audience), or kubernetes is not enabled at `auth/{mount}` (`bao auth list`)"
         )),
+        _ if method == "aws" && refusal.says("server-id") || refusal.says("x-vault-aws-iam-server-id") => Some(format!(
+            "the mount demands another server id: set `server_id:` to `bao read auth/{mount}/config/client` (iam_server_id_header_value)"
+        )),
+        _ if method == "aws" && (refusal.says("does not belong to the role") || refusal.says("does not belong to role") || refusal.says("not authorized")) => Some(format!(
+            "the role is bound to another principal than this machine's: `bound_iam_principal_arn` of {}",
+            role_of()
+        )),
+        _ if method == "aws" && refusal.says("signature") => Some(
+            "AWS does not accept the signature: the access is wrong, expired or revoked, or this machine's clock is (`date`)".to_owned(),
+        ),
         400 if refusal.says("could not be found") || refusal.says("invalid role name") => Some(format!(
             "there is no such role: `bao list auth/{mount}/role`, or correct `role:` in dbt-lease.yml"
         )),
@@ -159,8 +182,8 @@ fn login(
         _ => None,
     };
     match (cure, about) {
-        (Some(cure), Some(about)) => Some(format!("{cure}; the token says of itself: {about}")),
-        (None, Some(about)) => Some(format!("the token says of itself: {about}")),
+        (Some(cure), Some(about)) => Some(format!("{cure}; {about}")),
+        (None, Some(about)) => Some(about.to_owned()),
         (cure, None) => cure,
     }
 }

@@ -228,6 +228,8 @@ pub enum SourceProblem {
         /// Whom dbt-lease.yml names.
         expected: String,
     },
+    /// Not credentials of AWS in the form of `credential_process`.
+    NotCredentials,
     /// Any other trouble of the system.
     Io(String),
 }
@@ -245,6 +247,9 @@ impl fmt::Display for SourceProblem {
             Self::NotAName => formatter.write_str(
                 "it is not a name of letters, digits and `._@-`, and others cannot stand in the login's path",
             ),
+            Self::NotCredentials => formatter.write_str(
+                "it is not JSON with AccessKeyId and SecretAccessKey",
+            ),
             Self::NoProgram => formatter.write_str("there is no such program"),
             Self::Failed { status, said } if said.is_empty() => {
                 write!(formatter, "it failed ({status}) and said nothing")
@@ -256,6 +261,66 @@ impl fmt::Display for SourceProblem {
                 "it is for the audience `{found}`, and `audience:` says `{expected}`: it was not sent"
             ),
             Self::Io(words) => formatter.write_str(words),
+        }
+    }
+}
+
+/// Why there is no AWS identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AwsProblem {
+    /// None was found.
+    Nowhere {
+        /// The profile that was looked at.
+        profile: String,
+        /// The files that it would stand in.
+        files: String,
+        /// Whether everything else was looked at too.
+        elsewhere: bool,
+    },
+    /// A profile that cannot be used.
+    Profile {
+        /// Its name.
+        profile: String,
+        /// What is wrong.
+        problem: String,
+        /// The files that it would stand in.
+        files: String,
+    },
+    /// An answer without credentials.
+    BadAnswer {
+        /// Whose.
+        address: String,
+    },
+}
+
+impl fmt::Display for AwsProblem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nowhere {
+                profile,
+                files,
+                elsewhere,
+            } => {
+                formatter.write_str("no credentials in ")?;
+                if *elsewhere {
+                    formatter.write_str("AWS_ACCESS_KEY_ID, ")?;
+                }
+                write!(formatter, "the profile `{profile}` of {files}")?;
+                if *elsewhere {
+                    formatter.write_str(
+                        ", AWS_WEB_IDENTITY_TOKEN_FILE, the container's and the instance's metadata",
+                    )?;
+                }
+                Ok(())
+            }
+            Self::Profile {
+                profile,
+                problem,
+                files,
+            } => write!(formatter, "the profile `{profile}` of {files}: {problem}"),
+            Self::BadAnswer { address } => {
+                write!(formatter, "the answer of {address} holds no credentials")
+            }
         }
     }
 }

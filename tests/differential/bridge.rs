@@ -42,7 +42,13 @@ fn files(folders: &[&str]) -> Vec<PathBuf> {
 }
 
 fn bridged(document: &str, options: Options) -> Bridged {
-    bridge(Path::new("profiles.yml"), document.as_bytes(), options).expect("it is bridged")
+    bridge(
+        Path::new("profiles.yml"),
+        document.as_bytes(),
+        None,
+        options,
+    )
+    .expect("it is bridged")
 }
 
 /// The leaves of an encoded value by their dotted paths.
@@ -306,7 +312,7 @@ proptest! {
         let document = if merged { document.replace("        pass: ", "        passphrase: ") } else { document };
         let document = if crlf { document.replace('\n', "\r\n") } else { document };
         let loads = ask(&json!({"kind": "targets", "document": document})).get("refused").is_none();
-        let made = bridge(Path::new("profiles.yml"), document.as_bytes(), Options::default());
+        let made = bridge(Path::new("profiles.yml"), document.as_bytes(), None, Options::default());
         if !loads {
             prop_assert!(made.is_err());
             return Ok(());

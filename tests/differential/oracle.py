@@ -158,29 +158,34 @@ def edits(request):
     if len(tokens(old)) != len(tokens(new)):
         return {"texts": [], "other": ["another number of tokens"]}
     end_old = end_new = 0
-    was_block = False
+    # What stood behind the `|` or `>` of a block scalar that was replaced.
+    header = None
     for before, after in zip(tokens(old), tokens(new)):
         between_old, between_new = old[end_old : before.start_mark.index], new[end_new : after.start_mark.index]
-        if was_block:
-            # A block scalar's token ends where the next begins, and holds the comment behind its `|`.
-            between_new = re.sub(r"^[ \t]*(#[^\n]*)?\r?\n", "", between_new)
-            same = between_new.endswith(between_old) and not between_new[: len(between_new) - len(between_old)].strip()
+        if header is not None:
+            # A block scalar's token ends where the next begins.
+            blank = between_new.removeprefix(header)
+            blank = blank[: len(blank) - len(between_old)]
+            same = between_new.startswith(header) and between_new.endswith(between_old) and not blank.strip()
         else:
             same = between_old == between_new
         if not same:
             other.append(f"between tokens, before line {before.start_mark.line + 1}")
         written_old = old[before.start_mark.index : before.end_mark.index]
         written_new = new[after.start_mark.index : after.end_mark.index]
-        was_block = False
+        header = None
         if written_old != written_new:
             replaceable = isinstance(before, (yaml.ScalarToken, yaml.AliasToken))
             if replaceable and isinstance(after, yaml.ScalarToken):
                 texts.append(after.value)
-                was_block = getattr(before, "style", None) in ("|", ">")
+                if after.style != ("'" if getattr(before, "style", None) == "'" else '"'):
+                    other.append(f"the quotes on line {before.start_mark.line + 1}")
+                if getattr(before, "style", None) in ("|", ">"):
+                    header = re.match(r"[|>][-+0-9]*([^\r\n]*)", written_old).group(1)
             else:
                 other.append(f"a token on line {before.start_mark.line + 1}")
         end_old, end_new = before.end_mark.index, after.end_mark.index
-    if old[end_old:] != new[end_new:] and not was_block:
+    if old[end_old:] != new[end_new:] and header is None:
         other.append("the end")
     if request["old"].startswith("\ufeff") != request["new"].startswith("\ufeff"):
         other.append("the byte order mark")

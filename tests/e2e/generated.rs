@@ -62,6 +62,17 @@ fn real_configurations() -> Vec<(PathBuf, String)> {
             if block.contains("version: 1") {
                 found.push((page.clone(), block.to_owned()));
             }
+            // The pages on logins show each alone, beside what else its environment says.
+            let (logins, rest): (Vec<&str>, Vec<&str>) =
+                block.lines().partition(|line| line.starts_with("auth: "));
+            for login in logins {
+                let lines = [&rest[..], &[login, "targets: {}"]].concat();
+                let text = format!(
+                    "version: 1\nenvironments:\n  e:\n    {}\n",
+                    lines.join("\n    ")
+                );
+                found.push((page.clone(), text));
+            }
         }
     }
     let fixture = dbt_lease_sandbox::fixtures().join("jaffle/dbt-lease.yml");
@@ -73,7 +84,7 @@ fn real_configurations() -> Vec<(PathBuf, String)> {
 #[test]
 fn the_schema_takes_every_configuration_of_the_pages() {
     let configurations = real_configurations();
-    assert!(configurations.len() >= 5, "{}", configurations.len());
+    assert!(configurations.len() >= 15, "{}", configurations.len());
     let texts: Vec<String> = configurations
         .iter()
         .map(|(_, text)| text.clone())
@@ -106,6 +117,14 @@ fn the_schema_refuses_what_the_tool_refuses_for_its_shape() {
         (
             &format!("{head}protect: true\n    targets: {{}}"),
             "'protect' was unexpected",
+        ),
+        (
+            "version: 1\nenvironments: {e: {auth: {method: jwt, role: r, audiences: x}, targets: {}}}",
+            "is not valid under any of the given schemas",
+        ),
+        (
+            "version: 1\nenvironments: {e: {auth: {method: userpass, username: a, password: x}, targets: {}}}",
+            "is not valid under any of the given schemas",
         ),
         (
             "version: 1\nenvironments: {e: {auth: {method: tokn}, targets: {}}}",

@@ -217,7 +217,7 @@ fn with_alice() -> Lab {
 }
 
 #[test]
-fn a_password_is_typed_on_the_terminal_unseen_and_stdin_stays_the_childs() {
+fn a_password_is_typed_on_the_terminal_unseen_and_stdin_is_left_to_the_child() {
     let lab = with_alice();
     let pty = nix::pty::openpty(None, None).expect("a pseudo-terminal");
     let end = || Stdio::from(pty.slave.as_fd().try_clone_to_owned().expect("duplicated"));

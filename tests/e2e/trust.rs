@@ -633,3 +633,31 @@ fn our_own_and_vaults_variables_are_never_taken_from_a_dotenv() {
     );
     attacker.assert_nobody_came();
 }
+
+#[test]
+fn what_a_file_extends_is_trusted_with_it_and_asks_again_when_it_changes() {
+    let lab = Lab::new();
+    let shared = lab
+        .project
+        .parent()
+        .expect("a parent")
+        .join("dbt-lease.yml");
+    std::fs::copy(lab.project.join("dbt-lease.yml"), &shared).expect("copied");
+    lab.configure("version: 1\nextends: ../dbt-lease.yml\n");
+    refused(&lab, "not_trusted");
+    let shown = run_untold(&lab, &["trust", "--yes"]).success();
+    assert!(shown.contains(&shared.display().to_string()), "{shown}");
+    assert!(shown.contains("database/creds/dbt-prod"), "{shown}");
+    assert_eq!(run_untold(&lab, &EXEC).silent().success(), "started\n");
+
+    let text = std::fs::read_to_string(&shared).expect("read");
+    std::fs::write(&shared, text.replace("dbt-staging", "dbt-other")).expect("written");
+    refused(&lab, "not_trusted");
+    let _ = run_untold(&lab, &["trust", "--yes"]).success();
+    assert_eq!(run_untold(&lab, &EXEC).silent().success(), "started\n");
+
+    set_mode(&shared, 0o646);
+    let said = refused(&lab, "foreign_file");
+    assert!(said.contains(&shared.display().to_string()), "{said}");
+    lab.assert_nothing_left();
+}

@@ -2,10 +2,13 @@
 //! are tested beside the code, against a stub (src/vault/faults.rs).
 #![forbid(unsafe_code)]
 
+mod aws;
+mod faulty;
 mod jwt;
 mod logins;
 mod methods;
 mod oidc;
+mod okta;
 mod secrets;
 mod take_backs;
 mod transports;

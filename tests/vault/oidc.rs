@@ -267,6 +267,41 @@ async fn a_code_to_type_is_told_and_a_slow_provider_is_asked_less_often() {
     );
 }
 
+/// A server could give anything as an address; a browser would run it.
+#[tokio::test]
+async fn what_is_no_web_address_is_not_opened() {
+    for url in [
+        "javascript:alert(1)",
+        "file:///etc/passwd",
+        "-x",
+        "data:text/html,x",
+    ] {
+        let answer = json!({"data": {"auth_url": url}});
+        let vault = Web::start(move |_| Reply::json(&answer));
+        let text = format!(
+            "version: 1\nvault: {{address: '{}'}}\nenvironments: {{production: {{auth: {{method: oidc, role: dbt, mode: direct}}, targets: {{}}}}}}",
+            vault.address()
+        );
+        let config = Config::parse(Path::new("/p/dbt-lease.yml"), &text, &no_variables())
+            .unwrap_or_else(|error| panic!("{error}"));
+        let auth = config.environments[0].auth.as_ref().expect("a login");
+        let person = Tells::default();
+        let variables = no_variables();
+        let around = Surroundings {
+            variables: &variables,
+            person: &person,
+        };
+        let error = login(&client(&server(vault.address())), auth, around)
+            .await
+            .expect_err("no web address");
+        assert_eq!(
+            error.to_string(),
+            "log in by oidc at `auth/oidc`: Vault's answer holds no address that a browser could open"
+        );
+        assert_eq!(*person.0.borrow(), [""; 0]);
+    }
+}
+
 fn nonce(body: &str) -> String {
     let body: serde_json::Value = serde_json::from_str(body).expect("JSON");
     body["client_nonce"].as_str().expect("a nonce").to_owned()

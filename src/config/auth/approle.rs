@@ -46,7 +46,7 @@ pub enum SecretId {
     WrappedVariable(String),
 }
 
-const KEYS: Keys = Keys {
+pub(super) const KEYS: Keys = Keys {
     known: &[
         "method",
         "mount",

@@ -20,7 +20,7 @@ pub struct Cert {
     pub key: PathBuf,
 }
 
-const KEYS: Keys = Keys {
+pub(super) const KEYS: Keys = Keys {
     known: &["method", "mount", "name"],
     later: &[],
     elsewhere: &[

@@ -13,7 +13,7 @@ pub struct Printed {
     pub command: Source,
 }
 
-const KEYS: Keys = Keys {
+pub(super) const KEYS: Keys = Keys {
     known: &["method", "command"],
     later: &[],
     elsewhere: &[

@@ -27,7 +27,7 @@ pub enum Datum {
     Read(Source),
 }
 
-const KEYS: Keys = Keys {
+pub(super) const KEYS: Keys = Keys {
     known: &["method", "path", "data"],
     later: &[],
     elsewhere: &[

@@ -58,7 +58,7 @@ pub enum System {
     Google,
 }
 
-const KEYS: Keys = Keys {
+pub(super) const KEYS: Keys = Keys {
     known: &["from", "file", "env", "command"],
     later: &[],
     elsewhere: &[(
@@ -117,6 +117,11 @@ pub(super) fn read(
             why: WHY.to_owned(),
         }),
     }
+}
+
+/// The names that `from:` takes.
+pub(super) fn keys() -> Vec<&'static str> {
+    SYSTEMS.into_iter().map(System::key).collect()
 }
 
 /// What this machine has, where dbt-lease.yml says nothing.
@@ -229,7 +234,6 @@ impl IdentityToken {
 
 impl System {
     fn read(cursor: &Cursor<'_>) -> Result<Self, ConfigError> {
-        let keys = || SYSTEMS.into_iter().map(Self::key);
         let text = cursor.text("the name of a CI system or cloud")?;
         if let Some(system) = SYSTEMS.into_iter().find(|system| system.key() == text) {
             return Ok(system);
@@ -238,8 +242,8 @@ impl System {
             let hint = "let spiffe-helper write the token to a file: `token: {file: FILE}`; or `token: {command: [spire-agent, api, fetch, jwt, …]}` with a program that prints the token alone";
             return Err(cursor.bad("the Workload API itself is not spoken here", hint));
         }
-        let known = format!("known: {}", keys().collect::<Vec<_>>().join(", "));
-        let hint = match nearest(text, keys()) {
+        let known = format!("known: {}", keys().join(", "));
+        let hint = match nearest(text, keys().into_iter()) {
             Some(near) => format!("did you mean `{near}`? {known}"),
             None => known,
         };

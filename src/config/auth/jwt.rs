@@ -21,7 +21,7 @@ pub struct Jwt {
     pub token: IdentityToken,
 }
 
-const KEYS: Keys = Keys {
+pub(super) const KEYS: Keys = Keys {
     known: &["method", "mount", "role", "audience", "token"],
     later: &[],
     elsewhere: &[

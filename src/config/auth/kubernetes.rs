@@ -20,7 +20,7 @@ pub struct Kubernetes {
     pub token: Source,
 }
 
-const KEYS: Keys = Keys {
+pub(super) const KEYS: Keys = Keys {
     known: &["method", "mount", "role", "token"],
     later: &[],
     elsewhere: &[

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod approle;
+mod aws;
 mod cert;
 mod command;
 mod generic;
@@ -9,6 +10,7 @@ mod identity;
 mod jwt;
 mod kubernetes;
 mod oidc;
+mod okta;
 mod password;
 mod source;
 #[cfg(test)]
@@ -18,6 +20,7 @@ mod token;
 use std::path::{Path, PathBuf};
 
 pub use approle::{AppRole, RoleId, SecretId};
+pub use aws::Aws;
 pub use cert::Cert;
 pub use command::Printed;
 pub use generic::{Datum, Generic};
@@ -25,12 +28,13 @@ pub use identity::{How, IdentityToken, System};
 pub use jwt::Jwt;
 pub use kubernetes::Kubernetes;
 pub use oidc::{Oidc, OidcMode};
+pub use okta::{Okta, OktaFactor};
 pub use password::{Password, PasswordKind};
 pub use source::{Source, Text};
 
 use super::error::ConfigError;
 use super::path;
-use super::walk::{Cursor, Object, nearest};
+use super::walk::{Cursor, Keys, Object, nearest};
 use crate::variables::Variables;
 
 /// A login method with what it needs; one variant a method.
@@ -38,6 +42,8 @@ use crate::variables::Variables;
 pub enum Auth {
     /// `method: approle`
     AppRole(AppRole),
+    /// `method: aws`
+    Aws(Aws),
     /// `method: cert`
     Cert(Cert),
     /// `method: command`
@@ -50,6 +56,8 @@ pub enum Auth {
     Kubernetes(Kubernetes),
     /// `method: oidc`
     Oidc(Oidc),
+    /// `method: okta`
+    Okta(Okta),
     /// `method: userpass`, `method: ldap`
     Password(Password),
     /// `method: token`
@@ -57,8 +65,9 @@ pub enum Auth {
 }
 
 /// What works.
-const METHODS: [&str; 10] = [
+const METHODS: [&str; 12] = [
     "approle",
+    "aws",
     "cert",
     "command",
     "generic",
@@ -66,11 +75,12 @@ const METHODS: [&str; 10] = [
     "kubernetes",
     "ldap",
     "oidc",
+    "okta",
     "token",
     "userpass",
 ];
 /// What the design names.
-const LATER_METHODS: [&str; 6] = ["okta", "aws", "azure", "gcp", "github", "kerberos"];
+const LATER_METHODS: [&str; 4] = ["azure", "gcp", "github", "kerberos"];
 
 /// What a login is read in.
 pub(super) struct Context<'a> {
@@ -99,6 +109,13 @@ pub(super) enum Claim {
     Command(&'static str, Vec<String>),
     /// Whom identity tokens are meant for.
     Audience(String),
+    /// An AWS identity, and the server that its signed requests are good for.
+    Aws {
+        /// The profile; none: the machine's own.
+        profile: Option<String>,
+        /// The server's id.
+        server_id: Option<String>,
+    },
     /// VAULT_TOKEN, BAO_TOKEN, the token file: one source, the user.
     UserToken,
 }
@@ -220,12 +237,14 @@ impl Auth {
     fn login(&self) -> &dyn Login {
         match self {
             Self::AppRole(login) => login,
+            Self::Aws(login) => login,
             Self::Cert(login) => login,
             Self::Command(login) => login,
             Self::Generic(login) => login,
             Self::Jwt(login) => login,
             Self::Kubernetes(login) => login,
             Self::Oidc(login) => login,
+            Self::Okta(login) => login,
             Self::Password(login) => login,
             Self::Token => &token::Token,
         }
@@ -247,6 +266,7 @@ pub(super) fn read(cursor: &Cursor<'_>, context: &Context<'_>) -> Result<Auth, C
     };
     Ok(match method.text(&format!("a login method: {methods}"))? {
         "approle" => Auth::AppRole(approle::read(cursor, context)?),
+        "aws" => Auth::Aws(aws::read(cursor, context)?),
         "cert" => Auth::Cert(cert::read(cursor, context)?),
         "command" => Auth::Command(command::read(cursor, context)?),
         "generic" => Auth::Generic(generic::read(cursor, context)?),
@@ -255,6 +275,7 @@ pub(super) fn read(cursor: &Cursor<'_>, context: &Context<'_>) -> Result<Auth, C
         "ldap" => Auth::Password(password::read(cursor, context, PasswordKind::Ldap)?),
         "userpass" => Auth::Password(password::read(cursor, context, PasswordKind::UserPass)?),
         "oidc" => Auth::Oidc(oidc::read(cursor, context)?),
+        "okta" => Auth::Okta(okta::read(cursor, context)?),
         "token" => {
             token::read(cursor)?;
             Auth::Token
@@ -325,7 +346,30 @@ fn user_name(object: &Object<'_>, context: &Context<'_>) -> Result<Text, ConfigE
     Ok(Text::Literal(name.to_owned()))
 }
 
-/// The names that `method:` takes.
-pub(super) fn methods() -> &'static [&'static str] {
-    &METHODS
+/// What can be written for each method: its name, its keys, and those that must be there. For the schema.
+pub(super) fn shapes() -> [(&'static str, &'static Keys, &'static [&'static str]); 12] {
+    [
+        ("approle", &approle::KEYS, &[]),
+        ("aws", &aws::KEYS, &["role"]),
+        ("cert", &cert::KEYS, &[]),
+        ("command", &command::KEYS, &["command"]),
+        ("generic", &generic::KEYS, &["path"]),
+        ("jwt", &jwt::KEYS, &["role"]),
+        ("kubernetes", &kubernetes::KEYS, &["role"]),
+        ("ldap", &password::KEYS, &["username"]),
+        ("oidc", &oidc::KEYS, &["role"]),
+        ("okta", &okta::KEYS, &["username"]),
+        ("token", &token::KEYS, &[]),
+        ("userpass", &password::KEYS, &["username"]),
+    ]
+}
+
+/// The keys of a source, and of an identity token. For the schema.
+pub(super) fn source_keys() -> [&'static Keys; 2] {
+    [&source::KEYS, &identity::KEYS]
+}
+
+/// The names that an identity token's `from` takes. For the schema.
+pub(super) fn systems() -> Vec<&'static str> {
+    identity::keys()
 }

@@ -36,7 +36,7 @@ pub enum OidcMode {
 /// Vault's own program takes it too, and so roles allow it.
 const PORT: u16 = 8250;
 
-const KEYS: Keys = Keys {
+pub(super) const KEYS: Keys = Keys {
     known: &["method", "mount", "role", "mode", "port", "keep"],
     later: &[],
     elsewhere: &[

@@ -28,7 +28,7 @@ pub enum PasswordKind {
     Ldap,
 }
 
-const KEYS: Keys = Keys {
+pub(super) const KEYS: Keys = Keys {
     known: &["method", "mount", "username", "password"],
     later: &[],
     elsewhere: &[

@@ -27,7 +27,7 @@ pub enum Text {
     Read(Source),
 }
 
-const KEYS: Keys = Keys {
+pub(super) const KEYS: Keys = Keys {
     known: &["file", "env", "command"],
     later: &[],
     elsewhere: &[],

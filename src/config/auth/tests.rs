@@ -1,6 +1,7 @@
 //! What is said of a login before anything is asked.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::super::{Auth, Config};
@@ -116,4 +117,39 @@ fn each_ci_system_is_known_by_its_own_variable_and_its_token_is_kept_from_the_ch
         assert_eq!(auth.source(), said);
         assert_eq!(auth.variables(), variables);
     }
+}
+
+#[test]
+fn every_login_of_the_page_is_read_and_every_method_is_on_it() {
+    let page = include_str!("../../../docs/logins.md");
+    let mut methods = BTreeSet::new();
+    for block in page.split("\n```yaml\n").skip(1) {
+        let block = block.split("\n```").next().unwrap_or(block);
+        let (logins, rest): (Vec<&str>, Vec<&str>) =
+            block.lines().partition(|line| line.starts_with("auth: "));
+        for login in logins {
+            let lines = [
+                &["address: https://v:8200"][..],
+                &rest,
+                &[login, "targets: {}"],
+            ]
+            .concat();
+            let text = format!(
+                "version: 1\nenvironments:\n  e:\n    {}\n",
+                lines.join("\n    ")
+            );
+            let variables: Variables = [("HOME", "/home/u")].into_iter().collect();
+            let config = Config::parse(Path::new("/p/dbt-lease.yml"), &text, &variables)
+                .unwrap_or_else(|error| panic!("{login}: {error}"));
+            let auth = config.environments[0].auth.as_ref().expect("a login");
+            methods.insert(auth.method());
+        }
+    }
+    let known: BTreeSet<&str> = super::METHODS.into_iter().collect();
+    assert_eq!(methods, known);
+    let shapes: BTreeSet<&str> = super::shapes()
+        .into_iter()
+        .map(|(method, ..)| method)
+        .collect();
+    assert_eq!(shapes, known);
 }

@@ -9,7 +9,7 @@ use super::{Claim, Login};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Token;
 
-const KEYS: Keys = Keys {
+pub(super) const KEYS: Keys = Keys {
     known: &["method"],
     later: &[],
     elsewhere: &[

@@ -2,7 +2,7 @@
 //! as it is.
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use libyaml_safer::{Event, EventData, Parser, ScalarStyle};
@@ -10,11 +10,14 @@ use zeroize::Zeroizing;
 
 use super::Mark;
 use super::diagnosis::mark_of_parser;
+use super::merging::Merging;
 use super::resolver::Tag;
 
 /// The nodes of a file that [`super::load`] accepts, in the order in which they begin; an alias is no node.
 pub struct Written {
     nodes: Vec<WrittenNode>,
+    /// The pairs of each map with what it merges, while they are made.
+    flat: HashMap<usize, Vec<(Occurrence, Occurrence)>>,
     /// The entries of each map, merged.
     merged: HashMap<usize, Vec<(Occurrence, Occurrence)>>,
 }
@@ -91,7 +94,7 @@ pub struct Occurrence {
 
 impl Written {
     /// Reads a file that [`super::load`] has accepted; none for any other, and for an empty one.
-    pub fn of(bytes: &[u8]) -> Option<Self> {
+    pub fn of(bytes: &[u8], merging: Merging) -> Option<Self> {
         let whole = std::str::from_utf8(bytes).ok()?;
         let text = whole.strip_prefix('\u{feff}').unwrap_or(whole);
         let mut reader = Reader {
@@ -112,10 +115,16 @@ impl Written {
         }
         let mut written = Self {
             nodes: reader.nodes,
+            flat: HashMap::new(),
             merged: HashMap::new(),
         };
         for number in 0..written.nodes.len() {
-            written.merge(number);
+            written.flatten(number, merging);
+        }
+        let flat = std::mem::take(&mut written.flat);
+        for (number, pairs) in &flat {
+            let unique = written.unique(pairs);
+            written.merged.insert(*number, unique);
         }
         (!written.nodes.is_empty()).then_some(written)
     }
@@ -162,13 +171,12 @@ impl Written {
         self.entries(number).find(|entry| entry.name == name)
     }
 
-    /// What `<<` names stands before the map's own; of a list of maps the first stands last, since the last of equal keys counts.
-    /// Each map is merged once, however many name it.
-    fn merge(&mut self, number: usize) {
+    /// What `<<` names stands before the map's own, since the last of equal keys counts. Each map is flattened once, however many name it.
+    fn flatten(&mut self, number: usize, merging: Merging) {
         let Content::Map(pairs) = &self.nodes[number].content else {
             return;
         };
-        if self.merged.contains_key(&number) {
+        if self.flat.contains_key(&number) {
             return;
         }
         let mut sources = Vec::new();
@@ -176,12 +184,14 @@ impl Written {
         for (key, value) in pairs {
             match self.scalar(key.node) {
                 Some(scalar) if scalar.kind == Kind::Merge => {
-                    match &self.nodes[value.node].content {
-                        Content::List(items) => {
-                            sources.extend(items.iter().rev().map(|item| item.node));
-                        }
-                        _ => sources.push(value.node),
+                    let mut named = match &self.nodes[value.node].content {
+                        Content::List(items) => items.iter().map(|item| item.node).collect(),
+                        _ => vec![value.node],
+                    };
+                    if merging == Merging::FirstWins {
+                        named.reverse();
                     }
+                    sources.extend(named);
                 }
                 Some(scalar) if scalar.kind == Kind::Text => {
                     own.push((key.clone(), value.clone()));
@@ -189,27 +199,45 @@ impl Written {
                 _ => {}
             }
         }
+        let mut seen = HashSet::new();
         let mut all = Vec::new();
         for source in sources {
-            self.merge(source);
-            all.extend(self.merged.get(&source).into_iter().flatten().cloned());
-        }
-        all.extend(own);
-        let mut places: HashMap<&str, usize> = HashMap::new();
-        let mut unique: Vec<(Occurrence, Occurrence)> = Vec::new();
-        for (key, value) in all {
-            let Some(name) = self.scalar(key.node).map(|scalar| scalar.text.as_str()) else {
-                continue;
-            };
-            match places.get(name) {
-                Some(place) => unique[*place] = (key, value),
-                None => {
-                    places.insert(name, unique.len());
-                    unique.push((key, value));
+            self.flatten(source, merging);
+            for (key, value) in self.flat.get(&source).into_iter().flatten() {
+                if merging == Merging::FirstWins || seen.insert(self.object(key.node)) {
+                    all.push((key.clone(), value.clone()));
                 }
             }
         }
-        self.merged.insert(number, unique);
+        all.extend(own);
+        self.flat.insert(number, all);
+    }
+
+    /// The Python object that holds a key's text: CPython has one for every text of at most one Latin-1 character.
+    fn object(&self, node: usize) -> (Option<usize>, Option<char>) {
+        let text = self.scalar(node).map_or("", |scalar| &scalar.text);
+        let mut characters = text.chars();
+        match (characters.next(), characters.next()) {
+            (first, None) if first.is_none_or(|first| first <= '\u{ff}') => (None, first),
+            _ => (Some(node), None),
+        }
+    }
+
+    /// Of equal keys the last, at the first one's place.
+    fn unique(&self, pairs: &[(Occurrence, Occurrence)]) -> Vec<(Occurrence, Occurrence)> {
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        let mut unique: Vec<(Occurrence, Occurrence)> = Vec::new();
+        for (key, value) in pairs {
+            let name = self.scalar(key.node).map_or("", |scalar| &scalar.text);
+            match places.get(name) {
+                Some(place) => unique[*place] = (key.clone(), value.clone()),
+                None => {
+                    places.insert(name, unique.len());
+                    unique.push((key.clone(), value.clone()));
+                }
+            }
+        }
+        unique
     }
 }
 
@@ -402,10 +430,10 @@ fn is_break(ch: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Content, Kind, Written};
+    use super::{Content, Kind, Merging, Written};
 
     fn spans(text: &str) -> Vec<&str> {
-        let written = Written::of(text.as_bytes()).expect("it is read");
+        let written = Written::of(text.as_bytes(), Merging::FirstWins).expect("it is read");
         let scalars = written.nodes().iter();
         scalars
             .filter(|node| matches!(node.content, Content::Scalar(_)))
@@ -441,7 +469,7 @@ mod tests {
     #[test]
     fn an_alias_and_its_anchor_are_one_node() {
         let text = "a: &x b\nc: *x\n";
-        let written = Written::of(text.as_bytes()).expect("it is read");
+        let written = Written::of(text.as_bytes(), Merging::FirstWins).expect("it is read");
         let entries: Vec<_> = written.entries(0).collect();
         assert_eq!(entries[0].value.node, entries[1].value.node);
         assert_eq!(entries[0].value.alias, None);
@@ -451,22 +479,31 @@ mod tests {
 
     #[test]
     fn entries_are_merged_as_pyyaml_merges() {
-        let text = "x: &x {a: 1, b: 2}\ny: &y {<<: *x, b: 3, c: 4}\nz: {a: 5, <<: [*y, *x], c: 6, '<<': 7, c: 8}\n";
-        let written = Written::of(text.as_bytes()).expect("it is read");
-        let z = written.entry(0, "z").expect("a map").value.node;
-        let mut found: Vec<(&str, &str)> = Vec::new();
-        for entry in written.entries(z) {
-            let scalar = written.scalar(entry.value.node).expect("a scalar");
-            found.push((entry.name, &scalar.text));
-        }
-        found.sort_unstable();
-        assert_eq!(found, [("<<", "7"), ("a", "5"), ("b", "3"), ("c", "8")]);
+        let merged = |text: &str, merging| {
+            let written = Written::of(text.as_bytes(), merging).expect("it is read");
+            let z = written.entry(0, "z").expect("a map").value.node;
+            let mut found: Vec<String> = written
+                .entries(z)
+                .map(|entry| {
+                    let scalar = written.scalar(entry.value.node).expect("a scalar");
+                    format!("{}{}", entry.name, scalar.text.as_str())
+                })
+                .collect();
+            found.sort_unstable();
+            found.join(" ")
+        };
+        let text = "x: &x {aa: 1, bb: 2}\ny: &y {<<: *x, bb: 3, cc: 4}\nz: {aa: 5, <<: [*y, *x], cc: 6, '<<': 7, cc: 8}\n";
+        assert_eq!(merged(text, Merging::FirstWins), "<<7 aa5 bb3 cc8");
+        let text = "x: &x {aa: 1, b: 2}\ny: &y {aa: 3, b: 4}\nz: {<<: [*x, *y]}\n";
+        assert_eq!(merged(text, Merging::FirstWins), "aa1 b2");
+        // A text of one character is one object, which is left out the second time.
+        assert_eq!(merged(text, Merging::LastWins), "aa3 b2");
     }
 
     #[test]
     fn kinds_are_dbt_s() {
         let text = "[a, '1', 1, 1.5, yes, ~, 2024-01-31, !!str 1, !!binary eA==]";
-        let written = Written::of(text.as_bytes()).expect("it is read");
+        let written = Written::of(text.as_bytes(), Merging::FirstWins).expect("it is read");
         let kinds: Vec<Kind> = (1..written.nodes().len())
             .filter_map(|node| written.scalar(node).map(|scalar| scalar.kind))
             .collect();

@@ -90,6 +90,7 @@ fn with_cure(
             Source::Variable(name),
         ) => match system.cure(name, audience) {
             Some(cure) => VaultError::Identity {
+                what: "an identity token",
                 system: system.name(),
                 problem: Box::new(IdentityProblem::NotSet {
                     variable: name.clone(),
@@ -114,6 +115,7 @@ async fn ask(
         _ => google(client, variables, audience).await,
     };
     answered.map_err(|problem| VaultError::Identity {
+        what: "an identity token",
         system: system.name(),
         problem: Box::new(problem),
     })

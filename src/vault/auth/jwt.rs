@@ -31,7 +31,12 @@ pub(super) async fn login(
         mount: &jwt.mount,
         below: "login",
         role: Some(&jwt.role),
-        about: Claims::of(&value).map(|claims| claims.said(SystemTime::now())),
+        about: Claims::of(&value).map(|claims| {
+            format!(
+                "the token says of itself: {}",
+                claims.said(SystemTime::now())
+            )
+        }),
         hide: vec![value.expose()],
     };
     let body = Body {

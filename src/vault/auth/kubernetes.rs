@@ -23,7 +23,12 @@ pub(super) async fn login(
         mount: &login.mount,
         below: "login",
         role: Some(&login.role),
-        about: Claims::of(&value).map(|claims| claims.said(SystemTime::now())),
+        about: Claims::of(&value).map(|claims| {
+            format!(
+                "the token says of itself: {}",
+                claims.said(SystemTime::now())
+            )
+        }),
         hide: vec![value.expose()],
     };
     let body = jwt::Body {

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod approle;
+mod aws;
 mod callback;
 mod cert;
 mod claims;
@@ -13,6 +14,7 @@ mod jwt;
 mod kubernetes;
 mod mfa;
 mod oidc;
+mod okta;
 mod password;
 mod person;
 mod source;
@@ -105,12 +107,14 @@ pub async fn login<'a>(
     let around = &around.into();
     match auth {
         Auth::AppRole(approle) => approle::login(client, around, approle).await,
+        Auth::Aws(aws) => aws::login(client, around, aws).await,
         Auth::Cert(cert) => cert::login(client, around, cert).await,
         Auth::Command(command) => command::login(client, around, command).await,
         Auth::Generic(generic) => generic::login(client, around, generic).await,
         Auth::Jwt(jwt) => jwt::login(client, around, jwt).await,
         Auth::Kubernetes(kubernetes) => kubernetes::login(client, around, kubernetes).await,
         Auth::Oidc(oidc) => oidc::login(client, around, oidc).await,
+        Auth::Okta(okta) => okta::login(client, around, okta).await,
         Auth::Password(password) => password::login(client, around, password).await,
         Auth::Token => token::login(client, around.variables).await,
     }
@@ -235,4 +239,11 @@ fn kind(name: Option<&str>) -> TokenKind {
     } else {
         TokenKind::Service
     }
+}
+
+/// 160 random bits. Without a random number what Vault itself adds (`state`) must do.
+fn nonce() -> String {
+    let mut bytes = [0; 20];
+    let _ = getrandom::fill(&mut bytes);
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

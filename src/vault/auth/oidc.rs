@@ -100,7 +100,7 @@ async fn log_in(
         })?),
         OidcMode::Direct | OidcMode::Device => None,
     };
-    let nonce = nonce();
+    let nonce = super::nonce();
     let redirect_uri = login.redirect_uri();
     let answer = begin(client, login, &redirect_uri, &nonce).await?;
     let Some(Field::Map(data)) = &answer.data else {
@@ -264,11 +264,4 @@ fn wanted(login: &Oidc) -> Wanted {
 
 fn text<'a>(fields: &'a Fields, name: &str) -> &'a str {
     fields.get(name).and_then(Field::plain).unwrap_or_default()
-}
-
-/// 160 random bits. Without a random number the login is only as safe as `state`, which is Vault's.
-fn nonce() -> String {
-    let mut bytes = [0; 20];
-    let _ = getrandom::fill(&mut bytes);
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -24,6 +24,7 @@ const RETRIES: u32 = 2;
 pub(super) struct Web {
     through_proxy: bool,
     patience: Duration,
+    retries: u32,
 }
 
 /// One request.
@@ -51,6 +52,7 @@ impl Web {
         Self {
             through_proxy: true,
             patience: PATIENCE,
+            retries: RETRIES,
         }
     }
 
@@ -59,6 +61,16 @@ impl Web {
         Self {
             through_proxy: false,
             patience: PATIENCE,
+            retries: RETRIES,
+        }
+    }
+
+    /// The same for a server that answers at once, or is not there.
+    pub(super) fn at_once(patience: Duration) -> Self {
+        Self {
+            through_proxy: false,
+            patience,
+            retries: 0,
         }
     }
 
@@ -112,7 +124,7 @@ impl Web {
                 Err(Failure::Before(_) | Failure::Lost(_)) => true,
                 Err(_) => false,
             };
-            if again && attempts <= RETRIES {
+            if again && attempts <= self.retries {
                 let asked = outcome.as_ref().ok().and_then(|reply| reply.retry_after);
                 vault
                     .wait(pause(attempts, asked.map(|asked| asked.min(PATIENCE))))

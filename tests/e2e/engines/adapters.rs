@@ -416,9 +416,13 @@ impl Case {
     }
 
     fn exec(&self, script: &str) -> Ran {
+        self.run(&["exec", "-t", "prod", "--", "sh", "-c", script])
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ran {
         let mut command = self.home.command(crate::support::DBT_LEASE);
         command
-            .args(["exec", "-t", "prod", "--", "sh", "-c", script])
+            .args(arguments)
             .current_dir(&self.project)
             .stdin(Stdio::null());
         ran(command.output().expect("the tool starts"))
@@ -563,5 +567,7 @@ fn what_an_adapter_has_no_key_for_is_refused_before_anything_is_asked_of_vault()
         let case = Case::new(&stub, path, output);
         let _ = case.exec("true").code(125).says(said);
         assert_eq!(stub.requests(), [], "{path} for {output}");
+        let plan = ["plan", "-t", "prod"];
+        let _ = case.run(&plan).code(1).says(said);
     }
 }

@@ -343,3 +343,57 @@ fn azure_and_ldap_are_revoked_and_a_librarys_account_is_checked_in_by_that() {
     assert!(said.contains("1 lease, 1 revoked, verified"), "{said}");
     assert_eq!(ended["leases"][0]["result"], "revoked");
 }
+
+/// A session that holds a lease on a session of AWS, whose command waits.
+fn waiting() -> (Case, Running) {
+    let answer = leased("aws/sts/dbt", 7200, false, session());
+    let case = Case::new("aws/sts/dbt", "access_key", vec![("aws/sts/dbt", answer)]);
+    let command = case.command(&[
+        "exec",
+        "-t",
+        "prod",
+        "--",
+        "sh",
+        "-c",
+        "echo ready; sleep 600",
+    ]);
+    let mut running = Running::start(command);
+    running.wait_for_line("ready");
+    (case, running)
+}
+
+#[test]
+fn end_tells_of_a_session_of_aws_that_it_lives_on() {
+    let (case, running) = waiting();
+    let said = case.run(&["end", "--all"]).code(0).stdout;
+    assert!(
+        said.contains("1 lease, 0 revoked")
+            && said.contains("the credential of `aws/sts/dbt` is not revoked, and lives until"),
+        "{said}"
+    );
+    let _ = running.end();
+}
+
+#[test]
+fn the_janitor_does_not_call_a_session_of_aws_revoked_either() {
+    let (case, running) = waiting();
+    case.stub.requests();
+    nix::sys::signal::kill(running.pid(), nix::sys::signal::Signal::SIGKILL).expect("killed");
+    crate::support::wait_until("the janitor has put the end on record", || {
+        events(&case.home.record())
+            .iter()
+            .any(|event| event["event"] == "ended")
+    });
+    let record = events(&case.home.record());
+    let ended = record.last().expect("an event");
+    assert_eq!(ended["leases"][0]["result"], "not_revocable", "{ended}");
+    assert_eq!(ended["token"], "revoked");
+    let asked = case.stub.requests();
+    assert!(
+        asked
+            .iter()
+            .all(|(asked, _)| asked != "PUT sys/leases/revoke"),
+        "{asked:?}"
+    );
+    let _ = running.end();
+}

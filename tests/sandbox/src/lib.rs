@@ -11,11 +11,13 @@
 //! | [`program`] | the small programs of this crate that tests run as children |
 //! | [`mod@web`], [`issuer`] | an HTTP server whose answers a test writes; an issuer of identity tokens on it |
 //! | [`provider`] | a certified OpenID provider, and a person with a browser |
+//! | [`aws`] | botocore's signer, moto's STS and IAM |
 //! | [`home`] | a hermetic place to run a binary in: cleared environment, own HOME, a copy of the dbt project |
 //!
 //! A constructor that cannot do its work panics with a text that says what failed and what to do: a test has no better
 //! answer, and the demo prints it.
 
+pub mod aws;
 mod certificates;
 pub mod home;
 mod http;
