@@ -4,7 +4,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use crate::scene::{Reporter, Scene, Stage, command};
+use crate::scene::{Reporter, Scene, Stage, command, is_stopped};
 use crate::support::{DBT_LEASE, Lab, files_below, ran, wait_until};
 
 /// Shows all that a process inherits; each is a program of its own, which changes nothing before it looks.
@@ -118,13 +118,6 @@ fn a_shell_s_loop_stops_at_an_interrupt() {
     lab.assert_nothing_left();
 }
 
-/// Whether a process is stopped.
-fn is_stopped(pid: nix::unistd::Pid) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ")
-        .is_some_and(|(_, rest)| rest.starts_with('T'))
-}
-
 #[test]
 fn ctrl_z_stops_both_and_fg_continues_both() {
     let lab = Lab::new();
@@ -232,11 +225,8 @@ fn a_session_that_dies_while_its_command_is_born_leaves_no_command_behind() {
     let script = format!("echo $$ > {}; exec sleep 600", pid.display());
     let mut command = lab.command(&["exec", "-t", "prod", "--", "sh", "-c", &script]);
     command.env("DBT_LEASE_FAILPOINT", "forked:kill");
-    let status = command.status().expect("started");
-    assert_eq!(
-        std::os::unix::process::ExitStatusExt::signal(&status),
-        Some(9)
-    );
+    let (end, _) = Scene::start(Stage::NoTerminal, command).end();
+    assert_eq!(end, "signal 9");
     wait_until("the janitor has put the end on record", || {
         lab.record().len() == 2
     });
