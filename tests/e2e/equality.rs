@@ -46,6 +46,12 @@ const BEFORE: [(&str, &str); 9] = [
 #[test]
 fn the_command_inherits_what_it_would_inherit_without_us() {
     let lab = Lab::new();
+    // What is taken from the command in a protected environment on purpose.
+    let config = std::fs::read_to_string(lab.project.join("dbt-lease.yml")).expect("read");
+    lab.configure(&config.replace(
+        "    protected: true",
+        "    child_core_dumps: true\n    protected: true",
+    ));
     for (what, before) in BEFORE {
         for look in LOOKS {
             let words: Vec<&str> = look
@@ -259,6 +265,33 @@ fn under_a_umask_of_0777_the_record_is_there_and_can_be_read_again() {
     assert_eq!(mode(&record), 0o600);
     for directory in record.ancestors().skip(1).take(2) {
         assert_eq!(mode(directory) & 0o700, 0o700, "{}", directory.display());
+    }
+}
+
+/// The same of what the user trusts: each is a file in a directory of its own.
+#[test]
+fn under_a_umask_of_0777_what_is_trusted_is_kept_and_found_again() {
+    use std::os::unix::fs::PermissionsExt;
+    let lab = Lab::new();
+    let state = lab.home.directory().join("state");
+    let under_umask = |words: &str| {
+        let mut command = lab.in_its_environment("sh");
+        command
+            .args(["-c", &format!("umask 0777; exec \"$0\" {words}"), DBT_LEASE])
+            .env_remove("DBT_LEASE_TRUST")
+            .env("XDG_STATE_HOME", &state);
+        ran(command.output().expect("started"))
+    };
+    under_umask("trust --yes").success();
+    under_umask("exec -t prod -- true").success();
+    let trust = state.join("dbt-lease/trust");
+    let files = files_below(&trust);
+    assert_eq!(files.len(), 1, "{files:?}");
+    let mode =
+        |path: &std::path::Path| path.metadata().expect("there").permissions().mode() & 0o777;
+    assert_eq!(mode(&files[0]), 0o600);
+    for directory in [&trust, &state.join("dbt-lease"), &state] {
+        assert_eq!(mode(directory), 0o700, "{}", directory.display());
     }
 }
 
