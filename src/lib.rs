@@ -20,7 +20,7 @@
 //! | [`supervise`] | the child, signals, the janitor | the only module that starts the child and the janitor |
 //! | [`cli`] | arguments, order, messages, exit codes | the only module that prints |
 //!
-//! [`allocator`] stands beside them: it wipes what is freed. `crypto` is the library that the features choose. `failpoint` lets tests kill a debug build at a named step.
+//! [`allocator`] stands beside them: it wipes what is freed. `crypto` is the library that the features choose. `directories` are those that we keep for the user alone. `failpoint` lets tests kill a debug build at a named step.
 
 #[cfg(not(any(feature = "ring", feature = "fips")))]
 compile_error!("choose the cryptography: the feature `ring` (the default) or `fips`");
@@ -32,6 +32,7 @@ pub mod config;
 mod crypto;
 pub mod dbt;
 pub mod delivery;
+mod directories;
 mod failpoint;
 pub mod place;
 pub mod plan;

@@ -2,10 +2,10 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use super::say::Say;
+use crate::directories::make_private;
 use crate::variables::Variables;
 
 /// Changes with each start of the machine.
@@ -37,11 +37,7 @@ fn is_news(variables: &Variables, boot: &str) -> bool {
         return false;
     }
     // Where it cannot be kept it is said again.
-    let _ = fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&directory)
-        .and_then(|()| fs::write(&said, boot));
+    let _ = make_private(&directory).and_then(|()| fs::write(&said, boot));
     true
 }
 

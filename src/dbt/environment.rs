@@ -76,7 +76,7 @@ impl<'a> Environment<'a> {
     /// # Errors
     /// A `.env` that cannot be read, with which dbt would not start either.
     pub fn of(engine: &Engine, real: &'a Variables, cwd: &Path) -> Result<Self, DbtError> {
-        let twins = engine.rules.twins;
+        let twins = engine.rules.twins();
         if engine.fusion {
             return Self::of_fusion(real, twins, cwd);
         }

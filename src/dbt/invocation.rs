@@ -371,14 +371,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{Reading, read};
-    use crate::dbt::options_1_12::COMMANDS;
+    use crate::dbt::options_1_12::TABLE;
 
     fn reading(line: &str) -> Reading {
         let words: Vec<String> = line
             .split_whitespace()
             .map(|word| word.trim_matches('\'').to_owned())
             .collect();
-        read(&words, COMMANDS)
+        read(&words, TABLE.commands)
     }
 
     fn target(line: &str) -> Option<String> {
@@ -485,7 +485,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_words_make_it_panic(words in prop::collection::vec("(-|--|-t|-s|run|docs|--target|--vars|[-=a-zé]{0,6})", 0..8)) {
-            let _ = read(&words, COMMANDS);
+            let _ = read(&words, TABLE.commands);
         }
     }
 }

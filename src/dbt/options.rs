@@ -61,16 +61,49 @@ pub struct Command {
     pub options: Options,
 }
 
-/// Some of a version's options.
-///
-/// By their numbers: most commands have most options, and each reference in a table costs every process of ours memory of its own, since
-/// the loader must write the address that it has by then.
+/// Some of a version's options, by their numbers: most commands have most options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// All options of the version.
     pub of: &'static [Opt],
     /// Which of them.
     pub which: &'static [u8],
+}
+
+/// A version's command line.
+///
+/// It lies in the program as text, and is read where it is wanted: a table of references would cost each process of ours memory of its own
+/// for every version, since the loader must write the addresses that it has by then; the janitor wants none of them.
+#[derive(Debug)]
+pub struct Table {
+    /// Every command and group, `dbt` itself first.
+    pub commands: &'static [Command],
+    /// `(DBT_ENGINE_X, DBT_X)`: what dbt takes for one variable in env_var().
+    pub twins: &'static [(&'static str, &'static str)],
+}
+
+impl Table {
+    /// Reads the form that tests/differential/options.py writes. What it gives lives as long as the process.
+    ///
+    /// # Panics
+    /// The text is not of that form.
+    pub fn read(text: &'static str) -> Self {
+        let mut parts = text
+            .split("\n\n")
+            .map(|part| part.lines().filter(|line| !line.is_empty()));
+        let mut part = || parts.next().into_iter().flatten();
+        let of: &[Opt] = part().map(option).collect::<Vec<_>>().leak();
+        Self {
+            commands: part()
+                .map(|line| command(line, of))
+                .collect::<Vec<_>>()
+                .leak(),
+            twins: part()
+                .map(|line| line.split_once(' ').expect("a twin has two names"))
+                .collect::<Vec<_>>()
+                .leak(),
+        }
+    }
 }
 
 impl Options {
@@ -93,5 +126,102 @@ impl Command {
     /// The option of this name.
     pub fn named(&self, name: &str) -> Option<&'static Opt> {
         self.options.iter().find(|option| option.name == name)
+    }
+}
+
+/// `name|kind|accepts|opts|off|variables`
+fn option(line: &'static str) -> Opt {
+    let [name, kind, accepts, opts, off, variables] = fields(line);
+    Opt {
+        name,
+        opts: words(opts),
+        off: words(off),
+        kind: match kind {
+            "Flag" => Kind::Flag,
+            "Greedy" => Kind::Greedy,
+            _ => Kind::Value,
+        },
+        accepts: match accepts {
+            "Any" => Accepts::Any,
+            "Int" => Accepts::Int,
+            "Bool" => Accepts::Bool,
+            "Existing" => Accepts::Existing,
+            choices => Accepts::Choice(words(choices)),
+        },
+        variables: words(variables),
+    }
+}
+
+/// `words|group alone|arguments|required|numbers of options`
+fn command(line: &'static str, of: &'static [Opt]) -> Command {
+    let [spelt, form, arguments, required, which] = fields(line);
+    let form = words(form);
+    let number = |digits: &str| {
+        digits
+            .parse()
+            .expect("a table has numbers where they belong")
+    };
+    Command {
+        words: words(spelt),
+        group: form.contains(&"group"),
+        alone: form.contains(&"alone"),
+        arguments: usize::from(number(arguments)),
+        required: usize::from(number(required)),
+        options: Options {
+            of,
+            which: which
+                .split_whitespace()
+                .map(number)
+                .collect::<Vec<u8>>()
+                .leak(),
+        },
+    }
+}
+
+fn fields<const N: usize>(line: &'static str) -> [&'static str; N] {
+    let mut fields = line.split('|');
+    std::array::from_fn(|_| fields.next().expect("a table's line has all its fields"))
+}
+
+fn words(text: &'static str) -> &'static [&'static str] {
+    text.split_whitespace().collect::<Vec<_>>().leak()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_says_what_its_text_says() {
+        let table = Table::read(
+            "\
+debug|Flag|Any|--debug -d|--no-debug|DBT_ENGINE_DEBUG DBT_DEBUG
+output|Value|json text|--output||
+threads|Greedy|Int|--threads||
+
+|group alone|0|0|0
+docs serve||2|1|2 0
+
+DBT_ENGINE_DEBUG DBT_DEBUG
+",
+        );
+        let [dbt, serve] = table.commands else {
+            panic!("{:?}", table.commands);
+        };
+        assert_eq!((dbt.words, dbt.group, dbt.alone), (&[][..], true, true));
+        assert_eq!(
+            (serve.words, serve.group, serve.arguments, serve.required),
+            (&["docs", "serve"][..], false, 2, 1)
+        );
+        let names: Vec<&str> = serve.options.iter().map(|option| option.name).collect();
+        assert_eq!(names, ["threads", "debug"]);
+        let debug = dbt.option("--no-debug").expect("there");
+        assert_eq!((debug.kind, debug.accepts), (Kind::Flag, Accepts::Any));
+        assert_eq!(debug.opts, ["--debug", "-d"]);
+        assert_eq!(debug.variables, ["DBT_ENGINE_DEBUG", "DBT_DEBUG"]);
+        let all = serve.options.of;
+        assert_eq!(all[1].accepts, Accepts::Choice(&["json", "text"]));
+        assert_eq!((all[2].kind, all[2].accepts), (Kind::Greedy, Accepts::Int));
+        assert_eq!(table.twins, [("DBT_ENGINE_DEBUG", "DBT_DEBUG")]);
     }
 }

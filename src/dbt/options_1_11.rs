@@ -2,199 +2,197 @@
 //! definitions; a test compares it with the installed dbt. Do not edit.
 #![forbid(unsafe_code)]
 
-use super::options::{Accepts, Command, Kind, Opt, Options};
+use std::sync::LazyLock;
 
-const ADD_PACKAGE: u8 = 0;
-const ARGS: u8 = 1;
-const BROWSER: u8 = 2;
-const CACHE_SELECTED_ONLY: u8 = 3;
-const CLEAN_PROJECT_FILES_ONLY: u8 = 4;
-const COMPILE: u8 = 5;
-const CONFIG_DIR: u8 = 6;
-const CONNECTION: u8 = 7;
-const DEBUG: u8 = 8;
-const DEFER: u8 = 9;
-const DEFER_STATE: u8 = 10;
-const DEPRECATED_DEFER: u8 = 11;
-const DEPRECATED_FAVOR_STATE: u8 = 12;
-const DEPRECATED_PRINT: u8 = 13;
-const DEPRECATED_STATE: u8 = 14;
-const EMPTY: u8 = 15;
-const EMPTY_CATALOG: u8 = 16;
-const EVENT_TIME_END: u8 = 17;
-const EVENT_TIME_START: u8 = 18;
-const EXCLUDE: u8 = 19;
-const EXCLUDE_RESOURCE_TYPES: u8 = 20;
-const EXPORT_SAVED_QUERIES: u8 = 21;
-const FAIL_FAST: u8 = 22;
-const FAVOR_STATE: u8 = 23;
-const FULL_REFRESH: u8 = 24;
-const HOST: u8 = 25;
-const INCLUDE_SAVED_QUERY: u8 = 26;
-const INDIRECT_SELECTION: u8 = 27;
-const INJECT_EPHEMERAL_CTES: u8 = 28;
-const INLINE: u8 = 29;
-const INLINE_DIRECT: u8 = 30;
-const INTROSPECT: u8 = 31;
-const LIMIT: u8 = 32;
-const LOCK: u8 = 33;
-const LOG_CACHE_EVENTS: u8 = 34;
-const LOG_FILE_MAX_BYTES: u8 = 35;
-const LOG_FORMAT: u8 = 36;
-const LOG_FORMAT_FILE: u8 = 37;
-const LOG_LEVEL: u8 = 38;
-const LOG_LEVEL_FILE: u8 = 39;
-const LOG_PATH: u8 = 40;
-const MACRO_DEBUGGING: u8 = 41;
-const MODELS: u8 = 42;
-const OUTPUT: u8 = 43;
-const OUTPUT_2: u8 = 44;
-const OUTPUT_3: u8 = 45;
-const OUTPUT_KEYS: u8 = 46;
-const PARTIAL_PARSE: u8 = 47;
-const PARTIAL_PARSE_FILE_DIFF: u8 = 48;
-const PARTIAL_PARSE_FILE_PATH: u8 = 49;
-const POPULATE_CACHE: u8 = 50;
-const PORT: u8 = 51;
-const PRINT: u8 = 52;
-const PRINTER_WIDTH: u8 = 53;
-const PROFILE: u8 = 54;
-const PROFILES_DIR: u8 = 55;
-const PROFILES_DIR_2: u8 = 56;
-const PROJECT_DIR: u8 = 57;
-const QUIET: u8 = 58;
-const RECORD_TIMING_INFO: u8 = 59;
-const RESOURCE_TYPES: u8 = 60;
-const SAMPLE: u8 = 61;
-const SELECT: u8 = 62;
-const SELECTOR: u8 = 63;
-const SELECT_2: u8 = 64;
-const SEND_ANONYMOUS_USAGE_STATS: u8 = 65;
-const SHOW: u8 = 66;
-const SHOW_ALL_DEPRECATIONS: u8 = 67;
-const SHOW_RESOURCE_REPORT: u8 = 68;
-const SINGLE_THREADED: u8 = 69;
-const SKIP_PROFILE_SETUP: u8 = 70;
-const SOURCE: u8 = 71;
-const SQLPARSE: u8 = 72;
-const STATE: u8 = 73;
-const STATIC: u8 = 74;
-const STATIC_PARSER: u8 = 75;
-const STORE_FAILURES: u8 = 76;
-const TARGET: u8 = 77;
-const TARGET_PATH: u8 = 78;
-const THREADS: u8 = 79;
-const UPGRADE: u8 = 80;
-const UPLOAD_TO_ARTIFACTS_INGEST_API: u8 = 81;
-const USE_COLORS: u8 = 82;
-const USE_COLORS_FILE: u8 = 83;
-const USE_EXPERIMENTAL_PARSER: u8 = 84;
-const USE_FAST_TEST_EDGES: u8 = 85;
-const VARS: u8 = 86;
-const VERSION: u8 = 87;
-const VERSION_CHECK: u8 = 88;
-const WARN_ERROR: u8 = 89;
-const WARN_ERROR_OPTIONS: u8 = 90;
-const WRITE_JSON: u8 = 91;
+use super::options::Table;
 
-/// The options, by the numbers above.
-static OPTIONS: &[Opt] = &[
-    Opt { name: "add_package", opts: &["--add-package"], off: &[], kind: Kind::Value, accepts: Accepts::Any, variables: &[] },
-    Opt { name: "args", opts: &["--args"], off: &[], kind: Kind::Value, accepts: Accepts::Any, variables: &[] },
-    Opt { name: "browser", opts: &["--browser"], off: &["--no-browser"], kind: Kind::Flag, accepts: Accepts::Any, variables: &[] },
-    Opt { name: "cache_selected_only", opts: &["--cache-selected-only"], off: &["--no-cache-selected-only"], kind: Kind::Flag, accepts: Accepts::Any, variables: &["DBT_ENGINE_CACHE_SELECTED_ONLY", "DBT_CACHE_SELECTED_ONLY"] },
-    Opt { name: "clean_project_files_only", opts: &["--clean-project-files-only"], off: &["--no-clean-project-files-only"], kind: Kind::Flag, accepts: Accepts::Any, variables: &["DBT_ENGINE_CLEAN_PROJECT_FILES_ONLY", "DBT_CLEAN_PROJECT_FILES_ONLY"] },
-    Opt { name: "compile", opts: &["--compile"], off: &["--no-compile"], kind: Kind::Flag, accepts: Accepts::Any, variables: &[] },
-    Opt { name: "config_dir", opts: &["--config-dir"], off: &[], kind: Kind::Flag, accepts: Accepts::Any, variables: &[] },
-    Opt { name: "connection", opts: &["--connection"], off: &[], kind: Kind::Flag, accepts: Accepts::Any, variables: &[] },
-    Opt { name: "debug", opts: &["--debug", "-d"], off: &["--no-debug"], kind: Kind::Flag, accepts: Accepts::Any, variables: &["DBT_ENGINE_DEBUG", "DBT_DEBUG"] },
-    Opt { name: "defer", opts: &["--defer"], off: &["--no-defer"], kind: Kind::Flag, accepts: Accepts::Any, variables: &["DBT_ENGINE_DEFER", "DBT_DEFER"] },
-    Opt { name: "defer_state", opts: &["--defer-state"], off: &[], kind: Kind::Value, accepts: Accepts::Any, variables: &["DBT_ENGINE_DEFER_STATE", "DBT_DEFER_STATE"] },
-    Opt { name: "deprecated_defer", opts: &["--deprecated-defer"], off: &[], kind: Kind::Value, accepts: Accepts::Bool, variables: &["DBT_ENGINE_DEFER_TO_STATE", "DBT_DEFER_TO_STATE"] },
-    Opt { name: "deprecated_favor_state", opts: &["--deprecated-favor-state"], off: &[], kind: Kind::Value, accepts: Accepts::Any, variables: &["DBT_ENGINE_FAVOR_STATE_MODE", "DBT_FAVOR_STATE_MODE"] },
-    Opt { name: "deprecated_print", opts: &["--deprecated-print"], off: &["--deprecated-no-print"], kind: Kind::Flag, accepts: Accepts::Any, variables: &["DBT_ENGINE_NO_PRINT", "DBT_NO_PRINT"] },
-    Opt { name: "deprecated_state", opts: &["--deprecated-state"], off: &[], kind: Kind::Value, accepts: Accepts::Any, variables: &["DBT_ENGINE_ARTIFACT_STATE_PATH", "DBT_ARTIFACT_STATE_PATH"] },
-    Opt { name: "empty", opts: &["--empty"], off: &["--no-empty"], kind: Kind::Flag, accepts: Accepts::Any, variables: &["DBT_ENGINE_EMPTY", "DBT_EMPTY"] },
-    Opt { name: "empty_catalog", opts: &["--empty-catalog"], off: &[], kind: Kind::Flag, accepts: Accepts::Any, variables: &[] },
-    Opt { name: "event_time_end", opts: &["--event-time-end"], off: &[], kind: Kind::Value, accepts: Accepts::Any, variables: &["DBT_ENGINE_EVENT_TIME_END", "DBT_EVENT_TIME_END"] },
-    Opt { name: "event_time_start", opts: &["--event-time-start"], off: &[], kind: Kind::Value, accepts: Accepts::Any, variables: &["DBT_ENGINE_EVENT_TIME_START", "DBT_EVENT_TIME_START"] },
-    Opt { name: "exclude", opts: &["--exclude"], off: &[], kind: Kind::Greedy, accepts: Accepts::Any, variables: &[] },
-    Opt { name: "exclude_resource_types", opts: &["--exclude-resource-types", "--exclude-resource-type"], off: &[], kind: Kind::Greedy, accepts: Accepts::Any, variables: &["DBT_ENGINE_EXCLUDE_RESOURCE_TYPES", "DBT_EXCLUDE_RESOURCE_TYPES"] },
-    Opt { name: "export_saved_queries", opts: &["--export-saved-queries"], off: &["--no-export-saved-queries"], kind: Kind::Flag, accepts: Accepts::Any, variables: &["DBT_ENGINE_EXPORT_SAVED_QUERIES", "DBT_EXPORT_SAVED_QUERIES"] },
-    Opt { name: "fail_fast", opts: &["--fail-fast", "-x"], off: &["--no-fail-fast"], kind: Kind::Flag, accepts: Accepts::Any, variables: &["DBT_ENGINE_FAIL_FAST", "DBT_FAIL_FAST"] },
-    Opt { name: "favor_state", opts: &["--favor-state"], off: &["--no-favor-state"], kind: Kind::Flag, accepts: Accepts::Any, variables: &["DBT_ENGINE_FAVOR_STATE", "DBT_FAVOR_STATE"] },
-    Opt { name: "full_refresh", opts: &["--full-refresh", "-f"], off: &[], kind: Kind::Flag, accepts: Accepts::Any, variables: &["DBT_ENGINE_FULL_REFRESH", "DBT_FULL_REFRESH"] },
-    Opt { name: "host", opts: &["--host"], off: &[], kind: Kind::Value, accepts: Accepts::Any, variables: &["DBT_ENGINE_HOST", "DBT_HOST"] },
-    Opt { name: "include_saved_query", opts: &["--include-saved-query"], off: &["--no-include-saved-query"], kind: Kind::Flag, accepts: Accepts::Any, variables: &["DBT_ENGINE_INCLUDE_SAVED_QUERY", "DBT_INCLUDE_SAVED_QUERY"] },
-    Opt { name: "indirect_selection", opts: &["--indirect-selection"], off: &[], kind: Kind::Value, accepts: Accepts::Choice(&["eager", "cautious", "buildable", "empty"]), variables: &["DBT_ENGINE_INDIRECT_SELECTION", "DBT_INDIRECT_SELECTION"] },
-    Opt { name: "inject_ephemeral_ctes", opts: &["--inject-ephemeral-ctes"], off: &["--no-inject-ephemeral-ctes"], kind: Kind::Flag, accepts: Accepts::Any, variables: &[] },
-    Opt { name: "inline", opts: &["--inline"], off: &[], kind: Kind::Value, accepts: Accepts::Any, variables: &[] },
-    Opt { name: "inline_direct", opts: &["--inline-direct"], off: &[], kind: Kind::Value, accepts: Accepts::Any, variables: &[] },
-    Opt { name: "introspect", opts: &["--introspect"], off: &["--no-introspect"], kind: Kind::Flag, accepts: Accepts::Any, variables: &["DBT_ENGINE_INTROSPECT", "DBT_INTROSPECT"] },
-    Opt { name: "limit", opts: &["--limit"], off: &[], kind: Kind::Value, accepts: Accepts::Int, variables: &[] },
-    Opt { name: "lock", opts: &["--lock"], off: &[], kind: Kind::Flag, accepts: Accepts::Any, variables: &[] },
-    Opt { name: "log_cache_events", opts: &["--log-cache-events"], off: &["--no-log-cache-events"], kind: Kind::Flag, accepts: Accepts::Any, variables: &["DBT_ENGINE_LOG_CACHE_EVENTS", "DBT_LOG_CACHE_EVENTS"] },
-    Opt { name: "log_file_max_bytes", opts: &["--log-file-max-bytes"], off: &[], kind: Kind::Value, accepts: Accepts::Int, variables: &["DBT_ENGINE_LOG_FILE_MAX_BYTES", "DBT_LOG_FILE_MAX_BYTES"] },
-    Opt { name: "log_format", opts: &["--log-format"], off: &[], kind: Kind::Value, accepts: Accepts::Choice(&["text", "debug", "json", "default"]), variables: &["DBT_ENGINE_LOG_FORMAT", "DBT_LOG_FORMAT"] },
-    Opt { name: "log_format_file", opts: &["--log-format-file"], off: &[], kind: Kind::Value, accepts: Accepts::Choice(&["text", "debug", "json", "default"]), variables: &["DBT_ENGINE_LOG_FORMAT_FILE", "DBT_LOG_FORMAT_FILE"] },
-    Opt { name: "log_level", opts: &["--log-level"], off: &[], kind: Kind::Value, accepts: Accepts::Choice(&["debug", "info", "warn", "error", "none"]), variables: &["DBT_ENGINE_LOG_LEVEL", "DBT_LOG_LEVEL"] },
-    Opt { name: "log_level_file", opts: &["--log-level-file"], off: &[], kind: Kind::Value, accepts: Accepts::Choice(&["debug", "info", "warn", "error", "none"]), variables: &["DBT_ENGINE_LOG_LEVEL_FILE", "DBT_LOG_LEVEL_FILE"] },
-    Opt { name: "log_path", opts: &["--log-path"], off: &[], kind: Kind::Value, accepts: Accepts::Any, variables: &["DBT_ENGINE_LOG_PATH", "DBT_LOG_PATH"] },
-    Opt { name: "macro_debugging", opts: &["--macro-debugging"], off: &["--no-macro-debugging"], kind: Kind::Flag, accepts: Accepts::Any, variables: &["DBT_ENGINE_MACRO_DEBUGGING", "DBT_MACRO_DEBUGGING"] },
-    Opt { name: "models", opts: &["-m", "--models", "--model"], off: &[], kind: Kind::Greedy, accepts: Accepts::Any, variables: &[] },
-    Opt { name: "output", opts: &["--output"], off: &[], kind: Kind::Value, accepts: Accepts::Choice(&["json", "text"]), variables: &[] },
-    Opt { name: "output", opts: &["--output"], off: &[], kind: Kind::Value, accepts: Accepts::Choice(&["json", "name", "path", "selector"]), variables: &[] },
-    Opt { name: "output", opts: &["--output", "-o"], off: &[], kind: Kind::Value, accepts: Accepts::Any, variables: &[] },
-    Opt { name: "output_keys", opts: &["--output-keys"], off: &[], kind: Kind::Greedy, accepts: Accepts::Any, variables: &[] },
-    Opt { name: "partial_parse", opts: &["--partial-parse"], off: &["--no-partial-parse"], kind: Kind::Flag, accepts: Accepts::Any, variables: &["DBT_ENGINE_PARTIAL_PARSE", "DBT_PARTIAL_PARSE"] },
-    Opt { name: "partial_parse_file_diff", opts: &["--partial-parse-file-diff"], off: &["--no-partial-parse-file-diff"], kind: Kind::Flag, accepts: Accepts::Any, variables: &["DBT_ENGINE_PARTIAL_PARSE_FILE_DIFF", "DBT_PARTIAL_PARSE_FILE_DIFF"] },
-    Opt { name: "partial_parse_file_path", opts: &["--partial-parse-file-path"], off: &[], kind: Kind::Value, accepts: Accepts::Existing, variables: &["DBT_ENGINE_PARTIAL_PARSE_FILE_PATH", "DBT_PARTIAL_PARSE_FILE_PATH"] },
-    Opt { name: "populate_cache", opts: &["--populate-cache"], off: &["--no-populate-cache"], kind: Kind::Flag, accepts: Accepts::Any, variables: &["DBT_ENGINE_POPULATE_CACHE", "DBT_POPULATE_CACHE"] },
-    Opt { name: "port", opts: &["--port"], off: &[], kind: Kind::Value, accepts: Accepts::Int, variables: &[] },
-    Opt { name: "print", opts: &["--print"], off: &["--no-print"], kind: Kind::Flag, accepts: Accepts::Any, variables: &["DBT_ENGINE_PRINT", "DBT_PRINT"] },
-    Opt { name: "printer_width", opts: &["--printer-width"], off: &[], kind: Kind::Value, accepts: Accepts::Int, variables: &["DBT_ENGINE_PRINTER_WIDTH", "DBT_PRINTER_WIDTH"] },
-    Opt { name: "profile", opts: &["--profile"], off: &[], kind: Kind::Value, accepts: Accepts::Any, variables: &["DBT_ENGINE_PROFILE", "DBT_PROFILE"] },
-    Opt { name: "profiles_dir", opts: &["--profiles-dir"], off: &[], kind: Kind::Value, accepts: Accepts::Existing, variables: &["DBT_ENGINE_PROFILES_DIR", "DBT_PROFILES_DIR"] },
-    Opt { name: "profiles_dir", opts: &["--profiles-dir"], off: &[], kind: Kind::Value, accepts: Accepts::Any, variables: &["DBT_ENGINE_PROFILES_DIR", "DBT_PROFILES_DIR"] },
-    Opt { name: "project_dir", opts: &["--project-dir"], off: &[], kind: Kind::Value, accepts: Accepts::Existing, variables: &["DBT_ENGINE_PROJECT_DIR", "DBT_PROJECT_DIR"] },
-    Opt { name: "quiet", opts: &["--quiet", "-q"], off: &["--no-quiet"], kind: Kind::Flag, accepts: Accepts::Any, variables: &["DBT_ENGINE_QUIET", "DBT_QUIET"] },
-    Opt { name: "record_timing_info", opts: &["--record-timing-info", "-r"], off: &[], kind: Kind::Value, accepts: Accepts::Any, variables: &[] },
-    Opt { name: "resource_types", opts: &["--resource-types", "--resource-type"], off: &[], kind: Kind::Greedy, accepts: Accepts::Any, variables: &["DBT_ENGINE_RESOURCE_TYPES", "DBT_RESOURCE_TYPES"] },
-    Opt { name: "sample", opts: &["--sample"], off: &[], kind: Kind::Value, accepts: Accepts::Any, variables: &["DBT_ENGINE_SAMPLE", "DBT_SAMPLE"] },
-    Opt { name: "select", opts: &["-s", "--select", "-m", "--models", "--model"], off: &[], kind: Kind::Greedy, accepts: Accepts::Any, variables: &[] },
-    Opt { name: "selector", opts: &["--selector"], off: &[], kind: Kind::Value, accepts: Accepts::Any, variables: &[] },
-    Opt { name: "select", opts: &["-s", "--select"], off: &[], kind: Kind::Greedy, accepts: Accepts::Any, variables: &[] },
-    Opt { name: "send_anonymous_usage_stats", opts: &["--send-anonymous-usage-stats"], off: &["--no-send-anonymous-usage-stats"], kind: Kind::Flag, accepts: Accepts::Any, variables: &["DBT_ENGINE_SEND_ANONYMOUS_USAGE_STATS", "DBT_SEND_ANONYMOUS_USAGE_STATS"] },
-    Opt { name: "show", opts: &["--show"], off: &[], kind: Kind::Flag, accepts: Accepts::Any, variables: &[] },
-    Opt { name: "show_all_deprecations", opts: &["--show-all-deprecations"], off: &["--no-show-all-deprecations"], kind: Kind::Flag, accepts: Accepts::Any, variables: &[] },
-    Opt { name: "show_resource_report", opts: &["--show-resource-report"], off: &["--no-show-resource-report"], kind: Kind::Flag, accepts: Accepts::Any, variables: &["DBT_ENGINE_SHOW_RESOURCE_REPORT", "DBT_SHOW_RESOURCE_REPORT"] },
-    Opt { name: "single_threaded", opts: &["--single-threaded"], off: &["--no-single-threaded"], kind: Kind::Flag, accepts: Accepts::Any, variables: &["DBT_ENGINE_SINGLE_THREADED", "DBT_SINGLE_THREADED"] },
-    Opt { name: "skip_profile_setup", opts: &["--skip-profile-setup", "-s"], off: &[], kind: Kind::Flag, accepts: Accepts::Any, variables: &[] },
-    Opt { name: "source", opts: &["--source"], off: &[], kind: Kind::Value, accepts: Accepts::Choice(&["hub", "git", "local"]), variables: &[] },
-    Opt { name: "sqlparse", opts: &["--sqlparse"], off: &[], kind: Kind::Value, accepts: Accepts::Any, variables: &["DBT_ENGINE_SQLPARSE"] },
-    Opt { name: "state", opts: &["--state"], off: &[], kind: Kind::Value, accepts: Accepts::Any, variables: &["DBT_ENGINE_STATE", "DBT_STATE"] },
-    Opt { name: "static", opts: &["--static"], off: &[], kind: Kind::Flag, accepts: Accepts::Any, variables: &[] },
-    Opt { name: "static_parser", opts: &["--static-parser"], off: &["--no-static-parser"], kind: Kind::Flag, accepts: Accepts::Any, variables: &["DBT_ENGINE_STATIC_PARSER", "DBT_STATIC_PARSER"] },
-    Opt { name: "store_failures", opts: &["--store-failures"], off: &[], kind: Kind::Flag, accepts: Accepts::Any, variables: &["DBT_ENGINE_STORE_FAILURES", "DBT_STORE_FAILURES"] },
-    Opt { name: "target", opts: &["--target", "-t"], off: &[], kind: Kind::Value, accepts: Accepts::Any, variables: &["DBT_ENGINE_TARGET", "DBT_TARGET"] },
-    Opt { name: "target_path", opts: &["--target-path"], off: &[], kind: Kind::Value, accepts: Accepts::Any, variables: &["DBT_ENGINE_TARGET_PATH", "DBT_TARGET_PATH"] },
-    Opt { name: "threads", opts: &["--threads"], off: &[], kind: Kind::Value, accepts: Accepts::Int, variables: &[] },
-    Opt { name: "upgrade", opts: &["--upgrade"], off: &[], kind: Kind::Flag, accepts: Accepts::Any, variables: &[] },
-    Opt { name: "upload_to_artifacts_ingest_api", opts: &["--upload-to-artifacts-ingest-api"], off: &["--no-upload-to-artifacts-ingest-api"], kind: Kind::Flag, accepts: Accepts::Any, variables: &["DBT_ENGINE_UPLOAD_TO_ARTIFACTS_INGEST_API", "DBT_UPLOAD_TO_ARTIFACTS_INGEST_API"] },
-    Opt { name: "use_colors", opts: &["--use-colors"], off: &["--no-use-colors"], kind: Kind::Flag, accepts: Accepts::Any, variables: &["DBT_ENGINE_USE_COLORS", "DBT_USE_COLORS"] },
-    Opt { name: "use_colors_file", opts: &["--use-colors-file"], off: &["--no-use-colors-file"], kind: Kind::Flag, accepts: Accepts::Any, variables: &["DBT_ENGINE_USE_COLORS_FILE", "DBT_USE_COLORS_FILE"] },
-    Opt { name: "use_experimental_parser", opts: &["--use-experimental-parser"], off: &["--no-use-experimental-parser"], kind: Kind::Flag, accepts: Accepts::Any, variables: &["DBT_ENGINE_USE_EXPERIMENTAL_PARSER", "DBT_USE_EXPERIMENTAL_PARSER"] },
-    Opt { name: "use_fast_test_edges", opts: &["--use-fast-test-edges"], off: &["--no-use-fast-test-edges"], kind: Kind::Flag, accepts: Accepts::Any, variables: &["DBT_ENGINE_USE_FAST_TEST_EDGES", "DBT_USE_FAST_TEST_EDGES"] },
-    Opt { name: "vars", opts: &["--vars"], off: &[], kind: Kind::Value, accepts: Accepts::Any, variables: &[] },
-    Opt { name: "version", opts: &["--version", "-V", "-v"], off: &[], kind: Kind::Flag, accepts: Accepts::Any, variables: &[] },
-    Opt { name: "version_check", opts: &["--version-check"], off: &["--no-version-check"], kind: Kind::Flag, accepts: Accepts::Any, variables: &["DBT_ENGINE_VERSION_CHECK", "DBT_VERSION_CHECK"] },
-    Opt { name: "warn_error", opts: &["--warn-error"], off: &[], kind: Kind::Flag, accepts: Accepts::Any, variables: &["DBT_ENGINE_WARN_ERROR", "DBT_WARN_ERROR"] },
-    Opt { name: "warn_error_options", opts: &["--warn-error-options"], off: &[], kind: Kind::Value, accepts: Accepts::Any, variables: &["DBT_ENGINE_WARN_ERROR_OPTIONS", "DBT_WARN_ERROR_OPTIONS"] },
-    Opt { name: "write_json", opts: &["--write-json"], off: &["--no-write-json"], kind: Kind::Flag, accepts: Accepts::Any, variables: &["DBT_ENGINE_WRITE_JSON", "DBT_WRITE_JSON"] },
-];
+/// In three parts: the options, the commands and groups with the numbers of their options, and the names that stand for each other.
+pub static TABLE: LazyLock<Table> = LazyLock::new(|| {
+    Table::read(
+        "\
+add_package|Value|Any|--add-package||
+args|Value|Any|--args||
+browser|Flag|Any|--browser|--no-browser|
+cache_selected_only|Flag|Any|--cache-selected-only|--no-cache-selected-only|DBT_ENGINE_CACHE_SELECTED_ONLY DBT_CACHE_SELECTED_ONLY
+clean_project_files_only|Flag|Any|--clean-project-files-only|--no-clean-project-files-only|DBT_ENGINE_CLEAN_PROJECT_FILES_ONLY DBT_CLEAN_PROJECT_FILES_ONLY
+compile|Flag|Any|--compile|--no-compile|
+config_dir|Flag|Any|--config-dir||
+connection|Flag|Any|--connection||
+debug|Flag|Any|--debug -d|--no-debug|DBT_ENGINE_DEBUG DBT_DEBUG
+defer_state|Value|Any|--defer-state||DBT_ENGINE_DEFER_STATE DBT_DEFER_STATE
+defer|Flag|Any|--defer|--no-defer|DBT_ENGINE_DEFER DBT_DEFER
+deprecated_defer|Value|Bool|--deprecated-defer||DBT_ENGINE_DEFER_TO_STATE DBT_DEFER_TO_STATE
+deprecated_favor_state|Value|Any|--deprecated-favor-state||DBT_ENGINE_FAVOR_STATE_MODE DBT_FAVOR_STATE_MODE
+deprecated_print|Flag|Any|--deprecated-print|--deprecated-no-print|DBT_ENGINE_NO_PRINT DBT_NO_PRINT
+deprecated_state|Value|Any|--deprecated-state||DBT_ENGINE_ARTIFACT_STATE_PATH DBT_ARTIFACT_STATE_PATH
+empty_catalog|Flag|Any|--empty-catalog||
+empty|Flag|Any|--empty|--no-empty|DBT_ENGINE_EMPTY DBT_EMPTY
+event_time_end|Value|Any|--event-time-end||DBT_ENGINE_EVENT_TIME_END DBT_EVENT_TIME_END
+event_time_start|Value|Any|--event-time-start||DBT_ENGINE_EVENT_TIME_START DBT_EVENT_TIME_START
+exclude_resource_types|Greedy|Any|--exclude-resource-types --exclude-resource-type||DBT_ENGINE_EXCLUDE_RESOURCE_TYPES DBT_EXCLUDE_RESOURCE_TYPES
+exclude|Greedy|Any|--exclude||
+export_saved_queries|Flag|Any|--export-saved-queries|--no-export-saved-queries|DBT_ENGINE_EXPORT_SAVED_QUERIES DBT_EXPORT_SAVED_QUERIES
+fail_fast|Flag|Any|--fail-fast -x|--no-fail-fast|DBT_ENGINE_FAIL_FAST DBT_FAIL_FAST
+favor_state|Flag|Any|--favor-state|--no-favor-state|DBT_ENGINE_FAVOR_STATE DBT_FAVOR_STATE
+full_refresh|Flag|Any|--full-refresh -f||DBT_ENGINE_FULL_REFRESH DBT_FULL_REFRESH
+host|Value|Any|--host||DBT_ENGINE_HOST DBT_HOST
+include_saved_query|Flag|Any|--include-saved-query|--no-include-saved-query|DBT_ENGINE_INCLUDE_SAVED_QUERY DBT_INCLUDE_SAVED_QUERY
+indirect_selection|Value|eager cautious buildable empty|--indirect-selection||DBT_ENGINE_INDIRECT_SELECTION DBT_INDIRECT_SELECTION
+inject_ephemeral_ctes|Flag|Any|--inject-ephemeral-ctes|--no-inject-ephemeral-ctes|
+inline_direct|Value|Any|--inline-direct||
+inline|Value|Any|--inline||
+introspect|Flag|Any|--introspect|--no-introspect|DBT_ENGINE_INTROSPECT DBT_INTROSPECT
+limit|Value|Int|--limit||
+lock|Flag|Any|--lock||
+log_cache_events|Flag|Any|--log-cache-events|--no-log-cache-events|DBT_ENGINE_LOG_CACHE_EVENTS DBT_LOG_CACHE_EVENTS
+log_file_max_bytes|Value|Int|--log-file-max-bytes||DBT_ENGINE_LOG_FILE_MAX_BYTES DBT_LOG_FILE_MAX_BYTES
+log_format_file|Value|text debug json default|--log-format-file||DBT_ENGINE_LOG_FORMAT_FILE DBT_LOG_FORMAT_FILE
+log_format|Value|text debug json default|--log-format||DBT_ENGINE_LOG_FORMAT DBT_LOG_FORMAT
+log_level_file|Value|debug info warn error none|--log-level-file||DBT_ENGINE_LOG_LEVEL_FILE DBT_LOG_LEVEL_FILE
+log_level|Value|debug info warn error none|--log-level||DBT_ENGINE_LOG_LEVEL DBT_LOG_LEVEL
+log_path|Value|Any|--log-path||DBT_ENGINE_LOG_PATH DBT_LOG_PATH
+macro_debugging|Flag|Any|--macro-debugging|--no-macro-debugging|DBT_ENGINE_MACRO_DEBUGGING DBT_MACRO_DEBUGGING
+models|Greedy|Any|-m --models --model||
+output_keys|Greedy|Any|--output-keys||
+output|Value|Any|--output -o||
+output|Value|json name path selector|--output||
+output|Value|json text|--output||
+partial_parse_file_diff|Flag|Any|--partial-parse-file-diff|--no-partial-parse-file-diff|DBT_ENGINE_PARTIAL_PARSE_FILE_DIFF DBT_PARTIAL_PARSE_FILE_DIFF
+partial_parse_file_path|Value|Existing|--partial-parse-file-path||DBT_ENGINE_PARTIAL_PARSE_FILE_PATH DBT_PARTIAL_PARSE_FILE_PATH
+partial_parse|Flag|Any|--partial-parse|--no-partial-parse|DBT_ENGINE_PARTIAL_PARSE DBT_PARTIAL_PARSE
+populate_cache|Flag|Any|--populate-cache|--no-populate-cache|DBT_ENGINE_POPULATE_CACHE DBT_POPULATE_CACHE
+port|Value|Int|--port||
+printer_width|Value|Int|--printer-width||DBT_ENGINE_PRINTER_WIDTH DBT_PRINTER_WIDTH
+print|Flag|Any|--print|--no-print|DBT_ENGINE_PRINT DBT_PRINT
+profiles_dir|Value|Any|--profiles-dir||DBT_ENGINE_PROFILES_DIR DBT_PROFILES_DIR
+profiles_dir|Value|Existing|--profiles-dir||DBT_ENGINE_PROFILES_DIR DBT_PROFILES_DIR
+profile|Value|Any|--profile||DBT_ENGINE_PROFILE DBT_PROFILE
+project_dir|Value|Existing|--project-dir||DBT_ENGINE_PROJECT_DIR DBT_PROJECT_DIR
+quiet|Flag|Any|--quiet -q|--no-quiet|DBT_ENGINE_QUIET DBT_QUIET
+record_timing_info|Value|Any|--record-timing-info -r||
+resource_types|Greedy|Any|--resource-types --resource-type||DBT_ENGINE_RESOURCE_TYPES DBT_RESOURCE_TYPES
+sample|Value|Any|--sample||DBT_ENGINE_SAMPLE DBT_SAMPLE
+selector|Value|Any|--selector||
+select|Greedy|Any|-s --select -m --models --model||
+select|Greedy|Any|-s --select||
+send_anonymous_usage_stats|Flag|Any|--send-anonymous-usage-stats|--no-send-anonymous-usage-stats|DBT_ENGINE_SEND_ANONYMOUS_USAGE_STATS DBT_SEND_ANONYMOUS_USAGE_STATS
+show_all_deprecations|Flag|Any|--show-all-deprecations|--no-show-all-deprecations|
+show_resource_report|Flag|Any|--show-resource-report|--no-show-resource-report|DBT_ENGINE_SHOW_RESOURCE_REPORT DBT_SHOW_RESOURCE_REPORT
+show|Flag|Any|--show||
+single_threaded|Flag|Any|--single-threaded|--no-single-threaded|DBT_ENGINE_SINGLE_THREADED DBT_SINGLE_THREADED
+skip_profile_setup|Flag|Any|--skip-profile-setup -s||
+source|Value|hub git local|--source||
+sqlparse|Value|Any|--sqlparse||DBT_ENGINE_SQLPARSE
+state|Value|Any|--state||DBT_ENGINE_STATE DBT_STATE
+static_parser|Flag|Any|--static-parser|--no-static-parser|DBT_ENGINE_STATIC_PARSER DBT_STATIC_PARSER
+static|Flag|Any|--static||
+store_failures|Flag|Any|--store-failures||DBT_ENGINE_STORE_FAILURES DBT_STORE_FAILURES
+target_path|Value|Any|--target-path||DBT_ENGINE_TARGET_PATH DBT_TARGET_PATH
+target|Value|Any|--target -t||DBT_ENGINE_TARGET DBT_TARGET
+threads|Value|Int|--threads||
+upgrade|Flag|Any|--upgrade||
+upload_to_artifacts_ingest_api|Flag|Any|--upload-to-artifacts-ingest-api|--no-upload-to-artifacts-ingest-api|DBT_ENGINE_UPLOAD_TO_ARTIFACTS_INGEST_API DBT_UPLOAD_TO_ARTIFACTS_INGEST_API
+use_colors_file|Flag|Any|--use-colors-file|--no-use-colors-file|DBT_ENGINE_USE_COLORS_FILE DBT_USE_COLORS_FILE
+use_colors|Flag|Any|--use-colors|--no-use-colors|DBT_ENGINE_USE_COLORS DBT_USE_COLORS
+use_experimental_parser|Flag|Any|--use-experimental-parser|--no-use-experimental-parser|DBT_ENGINE_USE_EXPERIMENTAL_PARSER DBT_USE_EXPERIMENTAL_PARSER
+use_fast_test_edges|Flag|Any|--use-fast-test-edges|--no-use-fast-test-edges|DBT_ENGINE_USE_FAST_TEST_EDGES DBT_USE_FAST_TEST_EDGES
+vars|Value|Any|--vars||
+version_check|Flag|Any|--version-check|--no-version-check|DBT_ENGINE_VERSION_CHECK DBT_VERSION_CHECK
+version|Flag|Any|--version -V -v||
+warn_error_options|Value|Any|--warn-error-options||DBT_ENGINE_WARN_ERROR_OPTIONS DBT_WARN_ERROR_OPTIONS
+warn_error|Flag|Any|--warn-error||DBT_ENGINE_WARN_ERROR DBT_WARN_ERROR
+write_json|Flag|Any|--write-json|--no-write-json|DBT_ENGINE_WRITE_JSON DBT_WRITE_JSON
 
-/// Every command and group, `dbt` itself first.
-pub static COMMANDS: &[Command] = &[Command { words: &[], group: true, alone: true, arguments: 0, required: 0, options: Options { of: OPTIONS, which: &[CACHE_SELECTED_ONLY, DEBUG, DEFER, DEPRECATED_DEFER, DEFER_STATE, DEPRECATED_FAVOR_STATE, DEPRECATED_PRINT, DEPRECATED_STATE, FAIL_FAST, FAVOR_STATE, INDIRECT_SELECTION, LOG_CACHE_EVENTS, LOG_FILE_MAX_BYTES, LOG_FORMAT, LOG_FORMAT_FILE, LOG_LEVEL, LOG_LEVEL_FILE, LOG_PATH, MACRO_DEBUGGING, PARTIAL_PARSE, PARTIAL_PARSE_FILE_PATH, PARTIAL_PARSE_FILE_DIFF, POPULATE_CACHE, PRINT, PRINTER_WIDTH, PROFILE, QUIET, RECORD_TIMING_INFO, SEND_ANONYMOUS_USAGE_STATS, SINGLE_THREADED, SHOW_ALL_DEPRECATIONS, STATE, STATIC_PARSER, TARGET, USE_COLORS, USE_COLORS_FILE, USE_EXPERIMENTAL_PARSER, VERSION, VERSION_CHECK, WARN_ERROR, WARN_ERROR_OPTIONS, WRITE_JSON, USE_FAST_TEST_EDGES, UPLOAD_TO_ARTIFACTS_INGEST_API, SHOW_RESOURCE_REPORT] } },Command { words: &["build"], group: false, alone: false, arguments: 0, required: 0, options: Options { of: OPTIONS, which: &[CACHE_SELECTED_ONLY, DEBUG, DEFER, DEPRECATED_DEFER, DEFER_STATE, DEPRECATED_FAVOR_STATE, DEPRECATED_PRINT, DEPRECATED_STATE, FAIL_FAST, FAVOR_STATE, INDIRECT_SELECTION, LOG_CACHE_EVENTS, LOG_FILE_MAX_BYTES, LOG_FORMAT, LOG_FORMAT_FILE, LOG_LEVEL, LOG_LEVEL_FILE, LOG_PATH, MACRO_DEBUGGING, PARTIAL_PARSE, PARTIAL_PARSE_FILE_PATH, PARTIAL_PARSE_FILE_DIFF, POPULATE_CACHE, PRINT, PRINTER_WIDTH, PROFILE, QUIET, RECORD_TIMING_INFO, SEND_ANONYMOUS_USAGE_STATS, SINGLE_THREADED, SHOW_ALL_DEPRECATIONS, STATE, STATIC_PARSER, TARGET, USE_COLORS, USE_COLORS_FILE, USE_EXPERIMENTAL_PARSER, VERSION, VERSION_CHECK, WARN_ERROR, WARN_ERROR_OPTIONS, WRITE_JSON, USE_FAST_TEST_EDGES, UPLOAD_TO_ARTIFACTS_INGEST_API, EMPTY, EVENT_TIME_START, EVENT_TIME_END, EXCLUDE, EXPORT_SAVED_QUERIES, FULL_REFRESH, INCLUDE_SAVED_QUERY, PROFILES_DIR, PROJECT_DIR, RESOURCE_TYPES, EXCLUDE_RESOURCE_TYPES, SQLPARSE, SAMPLE, SELECT, SELECTOR, SHOW, STORE_FAILURES, TARGET_PATH, THREADS, VARS] } },Command { words: &["clean"], group: false, alone: false, arguments: 0, required: 0, options: Options { of: OPTIONS, which: &[CACHE_SELECTED_ONLY, DEBUG, DEFER, DEPRECATED_DEFER, DEFER_STATE, DEPRECATED_FAVOR_STATE, DEPRECATED_PRINT, DEPRECATED_STATE, FAIL_FAST, FAVOR_STATE, INDIRECT_SELECTION, LOG_CACHE_EVENTS, LOG_FILE_MAX_BYTES, LOG_FORMAT, LOG_FORMAT_FILE, LOG_LEVEL, LOG_LEVEL_FILE, LOG_PATH, MACRO_DEBUGGING, PARTIAL_PARSE, PARTIAL_PARSE_FILE_PATH, PARTIAL_PARSE_FILE_DIFF, POPULATE_CACHE, PRINT, PRINTER_WIDTH, PROFILE, QUIET, RECORD_TIMING_INFO, SEND_ANONYMOUS_USAGE_STATS, SINGLE_THREADED, SHOW_ALL_DEPRECATIONS, STATE, STATIC_PARSER, TARGET, USE_COLORS, USE_COLORS_FILE, USE_EXPERIMENTAL_PARSER, VERSION, VERSION_CHECK, WARN_ERROR, WARN_ERROR_OPTIONS, WRITE_JSON, USE_FAST_TEST_EDGES, UPLOAD_TO_ARTIFACTS_INGEST_API, CLEAN_PROJECT_FILES_ONLY, PROFILES_DIR, PROJECT_DIR, TARGET_PATH, VARS] } },Command { words: &["docs"], group: true, alone: false, arguments: 0, required: 0, options: Options { of: OPTIONS, which: &[CACHE_SELECTED_ONLY, DEBUG, DEFER, DEPRECATED_DEFER, DEFER_STATE, DEPRECATED_FAVOR_STATE, DEPRECATED_PRINT, DEPRECATED_STATE, FAIL_FAST, FAVOR_STATE, INDIRECT_SELECTION, LOG_CACHE_EVENTS, LOG_FILE_MAX_BYTES, LOG_FORMAT, LOG_FORMAT_FILE, LOG_LEVEL, LOG_LEVEL_FILE, LOG_PATH, MACRO_DEBUGGING, PARTIAL_PARSE, PARTIAL_PARSE_FILE_PATH, PARTIAL_PARSE_FILE_DIFF, POPULATE_CACHE, PRINT, PRINTER_WIDTH, PROFILE, QUIET, RECORD_TIMING_INFO, SEND_ANONYMOUS_USAGE_STATS, SINGLE_THREADED, SHOW_ALL_DEPRECATIONS, STATE, STATIC_PARSER, TARGET, USE_COLORS, USE_COLORS_FILE, USE_EXPERIMENTAL_PARSER, VERSION, VERSION_CHECK, WARN_ERROR, WARN_ERROR_OPTIONS, WRITE_JSON, USE_FAST_TEST_EDGES, UPLOAD_TO_ARTIFACTS_INGEST_API] } },Command { words: &["docs", "generate"], group: false, alone: false, arguments: 0, required: 0, options: Options { of: OPTIONS, which: &[CACHE_SELECTED_ONLY, DEBUG, DEFER, DEPRECATED_DEFER, DEFER_STATE, DEPRECATED_FAVOR_STATE, DEPRECATED_PRINT, DEPRECATED_STATE, FAIL_FAST, FAVOR_STATE, INDIRECT_SELECTION, LOG_CACHE_EVENTS, LOG_FILE_MAX_BYTES, LOG_FORMAT, LOG_FORMAT_FILE, LOG_LEVEL, LOG_LEVEL_FILE, LOG_PATH, MACRO_DEBUGGING, PARTIAL_PARSE, PARTIAL_PARSE_FILE_PATH, PARTIAL_PARSE_FILE_DIFF, POPULATE_CACHE, PRINT, PRINTER_WIDTH, PROFILE, QUIET, RECORD_TIMING_INFO, SEND_ANONYMOUS_USAGE_STATS, SINGLE_THREADED, SHOW_ALL_DEPRECATIONS, STATE, STATIC_PARSER, TARGET, USE_COLORS, USE_COLORS_FILE, USE_EXPERIMENTAL_PARSER, VERSION, VERSION_CHECK, WARN_ERROR, WARN_ERROR_OPTIONS, WRITE_JSON, USE_FAST_TEST_EDGES, UPLOAD_TO_ARTIFACTS_INGEST_API, COMPILE, EXCLUDE, SQLPARSE, PROFILES_DIR, PROJECT_DIR, SELECT, SELECTOR, EMPTY_CATALOG, STATIC, TARGET_PATH, THREADS, VARS] } },Command { words: &["docs", "serve"], group: false, alone: false, arguments: 0, required: 0, options: Options { of: OPTIONS, which: &[CACHE_SELECTED_ONLY, DEBUG, DEFER, DEPRECATED_DEFER, DEFER_STATE, DEPRECATED_FAVOR_STATE, DEPRECATED_PRINT, DEPRECATED_STATE, FAIL_FAST, FAVOR_STATE, INDIRECT_SELECTION, LOG_CACHE_EVENTS, LOG_FILE_MAX_BYTES, LOG_FORMAT, LOG_FORMAT_FILE, LOG_LEVEL, LOG_LEVEL_FILE, LOG_PATH, MACRO_DEBUGGING, PARTIAL_PARSE, PARTIAL_PARSE_FILE_PATH, PARTIAL_PARSE_FILE_DIFF, POPULATE_CACHE, PRINT, PRINTER_WIDTH, PROFILE, QUIET, RECORD_TIMING_INFO, SEND_ANONYMOUS_USAGE_STATS, SINGLE_THREADED, SHOW_ALL_DEPRECATIONS, STATE, STATIC_PARSER, TARGET, USE_COLORS, USE_COLORS_FILE, USE_EXPERIMENTAL_PARSER, VERSION, VERSION_CHECK, WARN_ERROR, WARN_ERROR_OPTIONS, WRITE_JSON, USE_FAST_TEST_EDGES, UPLOAD_TO_ARTIFACTS_INGEST_API, BROWSER, HOST, PORT, PROFILES_DIR, PROJECT_DIR, TARGET_PATH, VARS] } },Command { words: &["compile"], group: false, alone: false, arguments: 0, required: 0, options: Options { of: OPTIONS, which: &[CACHE_SELECTED_ONLY, DEBUG, DEFER, DEPRECATED_DEFER, DEFER_STATE, DEPRECATED_FAVOR_STATE, DEPRECATED_PRINT, DEPRECATED_STATE, FAIL_FAST, FAVOR_STATE, INDIRECT_SELECTION, LOG_CACHE_EVENTS, LOG_FILE_MAX_BYTES, LOG_FORMAT, LOG_FORMAT_FILE, LOG_LEVEL, LOG_LEVEL_FILE, LOG_PATH, MACRO_DEBUGGING, PARTIAL_PARSE, PARTIAL_PARSE_FILE_PATH, PARTIAL_PARSE_FILE_DIFF, POPULATE_CACHE, PRINT, PRINTER_WIDTH, PROFILE, QUIET, RECORD_TIMING_INFO, SEND_ANONYMOUS_USAGE_STATS, SINGLE_THREADED, SHOW_ALL_DEPRECATIONS, STATE, STATIC_PARSER, TARGET, USE_COLORS, USE_COLORS_FILE, USE_EXPERIMENTAL_PARSER, VERSION, VERSION_CHECK, WARN_ERROR, WARN_ERROR_OPTIONS, WRITE_JSON, USE_FAST_TEST_EDGES, UPLOAD_TO_ARTIFACTS_INGEST_API, EXCLUDE, FULL_REFRESH, OUTPUT, INTROSPECT, PROFILES_DIR, PROJECT_DIR, EMPTY, SELECT, SELECTOR, INLINE, INJECT_EPHEMERAL_CTES, SQLPARSE, TARGET_PATH, THREADS, VARS] } },Command { words: &["show"], group: false, alone: false, arguments: 0, required: 0, options: Options { of: OPTIONS, which: &[CACHE_SELECTED_ONLY, DEBUG, DEFER, DEPRECATED_DEFER, DEFER_STATE, DEPRECATED_FAVOR_STATE, DEPRECATED_PRINT, DEPRECATED_STATE, FAIL_FAST, FAVOR_STATE, INDIRECT_SELECTION, LOG_CACHE_EVENTS, LOG_FILE_MAX_BYTES, LOG_FORMAT, LOG_FORMAT_FILE, LOG_LEVEL, LOG_LEVEL_FILE, LOG_PATH, MACRO_DEBUGGING, PARTIAL_PARSE, PARTIAL_PARSE_FILE_PATH, PARTIAL_PARSE_FILE_DIFF, POPULATE_CACHE, PRINT, PRINTER_WIDTH, PROFILE, QUIET, RECORD_TIMING_INFO, SEND_ANONYMOUS_USAGE_STATS, SINGLE_THREADED, SHOW_ALL_DEPRECATIONS, STATE, STATIC_PARSER, TARGET, USE_COLORS, USE_COLORS_FILE, USE_EXPERIMENTAL_PARSER, VERSION, VERSION_CHECK, WARN_ERROR, WARN_ERROR_OPTIONS, WRITE_JSON, USE_FAST_TEST_EDGES, UPLOAD_TO_ARTIFACTS_INGEST_API, EXCLUDE, FULL_REFRESH, OUTPUT, LIMIT, INTROSPECT, PROFILES_DIR, PROJECT_DIR, SELECT, SELECTOR, INLINE, INLINE_DIRECT, SQLPARSE, TARGET_PATH, THREADS, VARS] } },Command { words: &["debug"], group: false, alone: false, arguments: 0, required: 0, options: Options { of: OPTIONS, which: &[CACHE_SELECTED_ONLY, DEBUG, DEFER, DEPRECATED_DEFER, DEFER_STATE, DEPRECATED_FAVOR_STATE, DEPRECATED_PRINT, DEPRECATED_STATE, FAIL_FAST, FAVOR_STATE, INDIRECT_SELECTION, LOG_CACHE_EVENTS, LOG_FILE_MAX_BYTES, LOG_FORMAT, LOG_FORMAT_FILE, LOG_LEVEL, LOG_LEVEL_FILE, LOG_PATH, MACRO_DEBUGGING, PARTIAL_PARSE, PARTIAL_PARSE_FILE_PATH, PARTIAL_PARSE_FILE_DIFF, POPULATE_CACHE, PRINT, PRINTER_WIDTH, PROFILE, QUIET, RECORD_TIMING_INFO, SEND_ANONYMOUS_USAGE_STATS, SINGLE_THREADED, SHOW_ALL_DEPRECATIONS, STATE, STATIC_PARSER, TARGET, USE_COLORS, USE_COLORS_FILE, USE_EXPERIMENTAL_PARSER, VERSION, VERSION_CHECK, WARN_ERROR, WARN_ERROR_OPTIONS, WRITE_JSON, USE_FAST_TEST_EDGES, UPLOAD_TO_ARTIFACTS_INGEST_API, CONNECTION, CONFIG_DIR, PROFILES_DIR_2, PROJECT_DIR, VARS] } },Command { words: &["deps"], group: false, alone: false, arguments: 0, required: 0, options: Options { of: OPTIONS, which: &[CACHE_SELECTED_ONLY, DEBUG, DEFER, DEPRECATED_DEFER, DEFER_STATE, DEPRECATED_FAVOR_STATE, DEPRECATED_PRINT, DEPRECATED_STATE, FAIL_FAST, FAVOR_STATE, INDIRECT_SELECTION, LOG_CACHE_EVENTS, LOG_FILE_MAX_BYTES, LOG_FORMAT, LOG_FORMAT_FILE, LOG_LEVEL, LOG_LEVEL_FILE, LOG_PATH, MACRO_DEBUGGING, PARTIAL_PARSE, PARTIAL_PARSE_FILE_PATH, PARTIAL_PARSE_FILE_DIFF, POPULATE_CACHE, PRINT, PRINTER_WIDTH, PROFILE, QUIET, RECORD_TIMING_INFO, SEND_ANONYMOUS_USAGE_STATS, SINGLE_THREADED, SHOW_ALL_DEPRECATIONS, STATE, STATIC_PARSER, TARGET, USE_COLORS, USE_COLORS_FILE, USE_EXPERIMENTAL_PARSER, VERSION, VERSION_CHECK, WARN_ERROR, WARN_ERROR_OPTIONS, WRITE_JSON, USE_FAST_TEST_EDGES, UPLOAD_TO_ARTIFACTS_INGEST_API, PROFILES_DIR_2, PROJECT_DIR, VARS, SOURCE, LOCK, UPGRADE, ADD_PACKAGE] } },Command { words: &["init"], group: false, alone: false, arguments: 1, required: 0, options: Options { of: OPTIONS, which: &[CACHE_SELECTED_ONLY, DEBUG, DEFER, DEPRECATED_DEFER, DEFER_STATE, DEPRECATED_FAVOR_STATE, DEPRECATED_PRINT, DEPRECATED_STATE, FAIL_FAST, FAVOR_STATE, INDIRECT_SELECTION, LOG_CACHE_EVENTS, LOG_FILE_MAX_BYTES, LOG_FORMAT, LOG_FORMAT_FILE, LOG_LEVEL, LOG_LEVEL_FILE, LOG_PATH, MACRO_DEBUGGING, PARTIAL_PARSE, PARTIAL_PARSE_FILE_PATH, PARTIAL_PARSE_FILE_DIFF, POPULATE_CACHE, PRINT, PRINTER_WIDTH, PROFILE, QUIET, RECORD_TIMING_INFO, SEND_ANONYMOUS_USAGE_STATS, SINGLE_THREADED, SHOW_ALL_DEPRECATIONS, STATE, STATIC_PARSER, TARGET, USE_COLORS, USE_COLORS_FILE, USE_EXPERIMENTAL_PARSER, VERSION, VERSION_CHECK, WARN_ERROR, WARN_ERROR_OPTIONS, WRITE_JSON, USE_FAST_TEST_EDGES, UPLOAD_TO_ARTIFACTS_INGEST_API, PROFILES_DIR_2, PROJECT_DIR, SKIP_PROFILE_SETUP, VARS] } },Command { words: &["list"], group: false, alone: false, arguments: 0, required: 0, options: Options { of: OPTIONS, which: &[CACHE_SELECTED_ONLY, DEBUG, DEFER, DEPRECATED_DEFER, DEFER_STATE, DEPRECATED_FAVOR_STATE, DEPRECATED_PRINT, DEPRECATED_STATE, FAIL_FAST, FAVOR_STATE, INDIRECT_SELECTION, LOG_CACHE_EVENTS, LOG_FILE_MAX_BYTES, LOG_FORMAT, LOG_FORMAT_FILE, LOG_LEVEL, LOG_LEVEL_FILE, LOG_PATH, MACRO_DEBUGGING, PARTIAL_PARSE, PARTIAL_PARSE_FILE_PATH, PARTIAL_PARSE_FILE_DIFF, POPULATE_CACHE, PRINT, PRINTER_WIDTH, PROFILE, QUIET, RECORD_TIMING_INFO, SEND_ANONYMOUS_USAGE_STATS, SINGLE_THREADED, SHOW_ALL_DEPRECATIONS, STATE, STATIC_PARSER, TARGET, USE_COLORS, USE_COLORS_FILE, USE_EXPERIMENTAL_PARSER, VERSION, VERSION_CHECK, WARN_ERROR, WARN_ERROR_OPTIONS, WRITE_JSON, USE_FAST_TEST_EDGES, UPLOAD_TO_ARTIFACTS_INGEST_API, EXCLUDE, MODELS, OUTPUT_2, OUTPUT_KEYS, PROFILES_DIR, PROJECT_DIR, RESOURCE_TYPES, EXCLUDE_RESOURCE_TYPES, SELECT_2, SELECTOR, TARGET_PATH, VARS] } },Command { words: &["ls"], group: false, alone: false, arguments: 0, required: 0, options: Options { of: OPTIONS, which: &[CACHE_SELECTED_ONLY, DEBUG, DEFER, DEPRECATED_DEFER, DEFER_STATE, DEPRECATED_FAVOR_STATE, DEPRECATED_PRINT, DEPRECATED_STATE, FAIL_FAST, FAVOR_STATE, INDIRECT_SELECTION, LOG_CACHE_EVENTS, LOG_FILE_MAX_BYTES, LOG_FORMAT, LOG_FORMAT_FILE, LOG_LEVEL, LOG_LEVEL_FILE, LOG_PATH, MACRO_DEBUGGING, PARTIAL_PARSE, PARTIAL_PARSE_FILE_PATH, PARTIAL_PARSE_FILE_DIFF, POPULATE_CACHE, PRINT, PRINTER_WIDTH, PROFILE, QUIET, RECORD_TIMING_INFO, SEND_ANONYMOUS_USAGE_STATS, SINGLE_THREADED, SHOW_ALL_DEPRECATIONS, STATE, STATIC_PARSER, TARGET, USE_COLORS, USE_COLORS_FILE, USE_EXPERIMENTAL_PARSER, VERSION, VERSION_CHECK, WARN_ERROR, WARN_ERROR_OPTIONS, WRITE_JSON, USE_FAST_TEST_EDGES, UPLOAD_TO_ARTIFACTS_INGEST_API, EXCLUDE, MODELS, OUTPUT_2, OUTPUT_KEYS, PROFILES_DIR, PROJECT_DIR, RESOURCE_TYPES, EXCLUDE_RESOURCE_TYPES, SELECT_2, SELECTOR, TARGET_PATH, VARS] } },Command { words: &["parse"], group: false, alone: false, arguments: 0, required: 0, options: Options { of: OPTIONS, which: &[CACHE_SELECTED_ONLY, DEBUG, DEFER, DEPRECATED_DEFER, DEFER_STATE, DEPRECATED_FAVOR_STATE, DEPRECATED_PRINT, DEPRECATED_STATE, FAIL_FAST, FAVOR_STATE, INDIRECT_SELECTION, LOG_CACHE_EVENTS, LOG_FILE_MAX_BYTES, LOG_FORMAT, LOG_FORMAT_FILE, LOG_LEVEL, LOG_LEVEL_FILE, LOG_PATH, MACRO_DEBUGGING, PARTIAL_PARSE, PARTIAL_PARSE_FILE_PATH, PARTIAL_PARSE_FILE_DIFF, POPULATE_CACHE, PRINT, PRINTER_WIDTH, PROFILE, QUIET, RECORD_TIMING_INFO, SEND_ANONYMOUS_USAGE_STATS, SINGLE_THREADED, SHOW_ALL_DEPRECATIONS, STATE, STATIC_PARSER, TARGET, USE_COLORS, USE_COLORS_FILE, USE_EXPERIMENTAL_PARSER, VERSION, VERSION_CHECK, WARN_ERROR, WARN_ERROR_OPTIONS, WRITE_JSON, USE_FAST_TEST_EDGES, UPLOAD_TO_ARTIFACTS_INGEST_API, PROFILES_DIR, PROJECT_DIR, TARGET_PATH, THREADS, VARS] } },Command { words: &["run"], group: false, alone: false, arguments: 0, required: 0, options: Options { of: OPTIONS, which: &[CACHE_SELECTED_ONLY, DEBUG, DEFER, DEPRECATED_DEFER, DEFER_STATE, DEPRECATED_FAVOR_STATE, DEPRECATED_PRINT, DEPRECATED_STATE, FAIL_FAST, FAVOR_STATE, INDIRECT_SELECTION, LOG_CACHE_EVENTS, LOG_FILE_MAX_BYTES, LOG_FORMAT, LOG_FORMAT_FILE, LOG_LEVEL, LOG_LEVEL_FILE, LOG_PATH, MACRO_DEBUGGING, PARTIAL_PARSE, PARTIAL_PARSE_FILE_PATH, PARTIAL_PARSE_FILE_DIFF, POPULATE_CACHE, PRINT, PRINTER_WIDTH, PROFILE, QUIET, RECORD_TIMING_INFO, SEND_ANONYMOUS_USAGE_STATS, SINGLE_THREADED, SHOW_ALL_DEPRECATIONS, STATE, STATIC_PARSER, TARGET, USE_COLORS, USE_COLORS_FILE, USE_EXPERIMENTAL_PARSER, VERSION, VERSION_CHECK, WARN_ERROR, WARN_ERROR_OPTIONS, WRITE_JSON, USE_FAST_TEST_EDGES, UPLOAD_TO_ARTIFACTS_INGEST_API, EXCLUDE, FULL_REFRESH, PROFILES_DIR, PROJECT_DIR, EMPTY, EVENT_TIME_START, EVENT_TIME_END, SQLPARSE, SAMPLE, SELECT, SELECTOR, TARGET_PATH, THREADS, VARS] } },Command { words: &["retry"], group: false, alone: false, arguments: 0, required: 0, options: Options { of: OPTIONS, which: &[CACHE_SELECTED_ONLY, DEBUG, DEFER, DEPRECATED_DEFER, DEFER_STATE, DEPRECATED_FAVOR_STATE, DEPRECATED_PRINT, DEPRECATED_STATE, FAIL_FAST, FAVOR_STATE, INDIRECT_SELECTION, LOG_CACHE_EVENTS, LOG_FILE_MAX_BYTES, LOG_FORMAT, LOG_FORMAT_FILE, LOG_LEVEL, LOG_LEVEL_FILE, LOG_PATH, MACRO_DEBUGGING, PARTIAL_PARSE, PARTIAL_PARSE_FILE_PATH, PARTIAL_PARSE_FILE_DIFF, POPULATE_CACHE, PRINT, PRINTER_WIDTH, PROFILE, QUIET, RECORD_TIMING_INFO, SEND_ANONYMOUS_USAGE_STATS, SINGLE_THREADED, SHOW_ALL_DEPRECATIONS, STATE, STATIC_PARSER, TARGET, USE_COLORS, USE_COLORS_FILE, USE_EXPERIMENTAL_PARSER, VERSION, VERSION_CHECK, WARN_ERROR, WARN_ERROR_OPTIONS, WRITE_JSON, USE_FAST_TEST_EDGES, UPLOAD_TO_ARTIFACTS_INGEST_API, PROJECT_DIR, PROFILES_DIR, VARS, TARGET_PATH, THREADS, FULL_REFRESH] } },Command { words: &["clone"], group: false, alone: false, arguments: 0, required: 0, options: Options { of: OPTIONS, which: &[CACHE_SELECTED_ONLY, DEBUG, DEFER, DEPRECATED_DEFER, DEFER_STATE, DEPRECATED_FAVOR_STATE, DEPRECATED_PRINT, DEPRECATED_STATE, FAIL_FAST, FAVOR_STATE, INDIRECT_SELECTION, LOG_CACHE_EVENTS, LOG_FILE_MAX_BYTES, LOG_FORMAT, LOG_FORMAT_FILE, LOG_LEVEL, LOG_LEVEL_FILE, LOG_PATH, MACRO_DEBUGGING, PARTIAL_PARSE, PARTIAL_PARSE_FILE_PATH, PARTIAL_PARSE_FILE_DIFF, POPULATE_CACHE, PRINT, PRINTER_WIDTH, PROFILE, QUIET, RECORD_TIMING_INFO, SEND_ANONYMOUS_USAGE_STATS, SINGLE_THREADED, SHOW_ALL_DEPRECATIONS, STATE, STATIC_PARSER, TARGET, USE_COLORS, USE_COLORS_FILE, USE_EXPERIMENTAL_PARSER, VERSION, VERSION_CHECK, WARN_ERROR, WARN_ERROR_OPTIONS, WRITE_JSON, USE_FAST_TEST_EDGES, UPLOAD_TO_ARTIFACTS_INGEST_API, EXCLUDE, FULL_REFRESH, PROFILES_DIR, PROJECT_DIR, RESOURCE_TYPES, EXCLUDE_RESOURCE_TYPES, SELECT, SELECTOR, TARGET_PATH, THREADS, VARS] } },Command { words: &["run-operation"], group: false, alone: false, arguments: 1, required: 1, options: Options { of: OPTIONS, which: &[CACHE_SELECTED_ONLY, DEBUG, DEFER, DEPRECATED_DEFER, DEFER_STATE, DEPRECATED_FAVOR_STATE, DEPRECATED_PRINT, DEPRECATED_STATE, FAIL_FAST, FAVOR_STATE, INDIRECT_SELECTION, LOG_CACHE_EVENTS, LOG_FILE_MAX_BYTES, LOG_FORMAT, LOG_FORMAT_FILE, LOG_LEVEL, LOG_LEVEL_FILE, LOG_PATH, MACRO_DEBUGGING, PARTIAL_PARSE, PARTIAL_PARSE_FILE_PATH, PARTIAL_PARSE_FILE_DIFF, POPULATE_CACHE, PRINT, PRINTER_WIDTH, PROFILE, QUIET, RECORD_TIMING_INFO, SEND_ANONYMOUS_USAGE_STATS, SINGLE_THREADED, SHOW_ALL_DEPRECATIONS, STATE, STATIC_PARSER, TARGET, USE_COLORS, USE_COLORS_FILE, USE_EXPERIMENTAL_PARSER, VERSION, VERSION_CHECK, WARN_ERROR, WARN_ERROR_OPTIONS, WRITE_JSON, USE_FAST_TEST_EDGES, UPLOAD_TO_ARTIFACTS_INGEST_API, ARGS, PROFILES_DIR, PROJECT_DIR, TARGET_PATH, THREADS, VARS] } },Command { words: &["seed"], group: false, alone: false, arguments: 0, required: 0, options: Options { of: OPTIONS, which: &[CACHE_SELECTED_ONLY, DEBUG, DEFER, DEPRECATED_DEFER, DEFER_STATE, DEPRECATED_FAVOR_STATE, DEPRECATED_PRINT, DEPRECATED_STATE, FAIL_FAST, FAVOR_STATE, INDIRECT_SELECTION, LOG_CACHE_EVENTS, LOG_FILE_MAX_BYTES, LOG_FORMAT, LOG_FORMAT_FILE, LOG_LEVEL, LOG_LEVEL_FILE, LOG_PATH, MACRO_DEBUGGING, PARTIAL_PARSE, PARTIAL_PARSE_FILE_PATH, PARTIAL_PARSE_FILE_DIFF, POPULATE_CACHE, PRINT, PRINTER_WIDTH, PROFILE, QUIET, RECORD_TIMING_INFO, SEND_ANONYMOUS_USAGE_STATS, SINGLE_THREADED, SHOW_ALL_DEPRECATIONS, STATE, STATIC_PARSER, TARGET, USE_COLORS, USE_COLORS_FILE, USE_EXPERIMENTAL_PARSER, VERSION, VERSION_CHECK, WARN_ERROR, WARN_ERROR_OPTIONS, WRITE_JSON, USE_FAST_TEST_EDGES, UPLOAD_TO_ARTIFACTS_INGEST_API, EXCLUDE, FULL_REFRESH, PROFILES_DIR, PROJECT_DIR, SQLPARSE, SELECT, SELECTOR, SHOW, TARGET_PATH, THREADS, VARS] } },Command { words: &["snapshot"], group: false, alone: false, arguments: 0, required: 0, options: Options { of: OPTIONS, which: &[CACHE_SELECTED_ONLY, DEBUG, DEFER, DEPRECATED_DEFER, DEFER_STATE, DEPRECATED_FAVOR_STATE, DEPRECATED_PRINT, DEPRECATED_STATE, FAIL_FAST, FAVOR_STATE, INDIRECT_SELECTION, LOG_CACHE_EVENTS, LOG_FILE_MAX_BYTES, LOG_FORMAT, LOG_FORMAT_FILE, LOG_LEVEL, LOG_LEVEL_FILE, LOG_PATH, MACRO_DEBUGGING, PARTIAL_PARSE, PARTIAL_PARSE_FILE_PATH, PARTIAL_PARSE_FILE_DIFF, POPULATE_CACHE, PRINT, PRINTER_WIDTH, PROFILE, QUIET, RECORD_TIMING_INFO, SEND_ANONYMOUS_USAGE_STATS, SINGLE_THREADED, SHOW_ALL_DEPRECATIONS, STATE, STATIC_PARSER, TARGET, USE_COLORS, USE_COLORS_FILE, USE_EXPERIMENTAL_PARSER, VERSION, VERSION_CHECK, WARN_ERROR, WARN_ERROR_OPTIONS, WRITE_JSON, USE_FAST_TEST_EDGES, UPLOAD_TO_ARTIFACTS_INGEST_API, EMPTY, EXCLUDE, PROFILES_DIR, PROJECT_DIR, SQLPARSE, SELECT, SELECTOR, TARGET_PATH, THREADS, VARS] } },Command { words: &["source"], group: true, alone: false, arguments: 0, required: 0, options: Options { of: OPTIONS, which: &[CACHE_SELECTED_ONLY, DEBUG, DEFER, DEPRECATED_DEFER, DEFER_STATE, DEPRECATED_FAVOR_STATE, DEPRECATED_PRINT, DEPRECATED_STATE, FAIL_FAST, FAVOR_STATE, INDIRECT_SELECTION, LOG_CACHE_EVENTS, LOG_FILE_MAX_BYTES, LOG_FORMAT, LOG_FORMAT_FILE, LOG_LEVEL, LOG_LEVEL_FILE, LOG_PATH, MACRO_DEBUGGING, PARTIAL_PARSE, PARTIAL_PARSE_FILE_PATH, PARTIAL_PARSE_FILE_DIFF, POPULATE_CACHE, PRINT, PRINTER_WIDTH, PROFILE, QUIET, RECORD_TIMING_INFO, SEND_ANONYMOUS_USAGE_STATS, SINGLE_THREADED, SHOW_ALL_DEPRECATIONS, STATE, STATIC_PARSER, TARGET, USE_COLORS, USE_COLORS_FILE, USE_EXPERIMENTAL_PARSER, VERSION, VERSION_CHECK, WARN_ERROR, WARN_ERROR_OPTIONS, WRITE_JSON, USE_FAST_TEST_EDGES, UPLOAD_TO_ARTIFACTS_INGEST_API] } },Command { words: &["source", "freshness"], group: false, alone: false, arguments: 0, required: 0, options: Options { of: OPTIONS, which: &[CACHE_SELECTED_ONLY, DEBUG, DEFER, DEPRECATED_DEFER, DEFER_STATE, DEPRECATED_FAVOR_STATE, DEPRECATED_PRINT, DEPRECATED_STATE, FAIL_FAST, FAVOR_STATE, INDIRECT_SELECTION, LOG_CACHE_EVENTS, LOG_FILE_MAX_BYTES, LOG_FORMAT, LOG_FORMAT_FILE, LOG_LEVEL, LOG_LEVEL_FILE, LOG_PATH, MACRO_DEBUGGING, PARTIAL_PARSE, PARTIAL_PARSE_FILE_PATH, PARTIAL_PARSE_FILE_DIFF, POPULATE_CACHE, PRINT, PRINTER_WIDTH, PROFILE, QUIET, RECORD_TIMING_INFO, SEND_ANONYMOUS_USAGE_STATS, SINGLE_THREADED, SHOW_ALL_DEPRECATIONS, STATE, STATIC_PARSER, TARGET, USE_COLORS, USE_COLORS_FILE, USE_EXPERIMENTAL_PARSER, VERSION, VERSION_CHECK, WARN_ERROR, WARN_ERROR_OPTIONS, WRITE_JSON, USE_FAST_TEST_EDGES, UPLOAD_TO_ARTIFACTS_INGEST_API, EXCLUDE, OUTPUT_3, SQLPARSE, PROFILES_DIR, PROJECT_DIR, SELECT, SELECTOR, TARGET_PATH, THREADS, VARS] } },Command { words: &["source", "snapshot-freshness"], group: false, alone: false, arguments: 0, required: 0, options: Options { of: OPTIONS, which: &[CACHE_SELECTED_ONLY, DEBUG, DEFER, DEPRECATED_DEFER, DEFER_STATE, DEPRECATED_FAVOR_STATE, DEPRECATED_PRINT, DEPRECATED_STATE, FAIL_FAST, FAVOR_STATE, INDIRECT_SELECTION, LOG_CACHE_EVENTS, LOG_FILE_MAX_BYTES, LOG_FORMAT, LOG_FORMAT_FILE, LOG_LEVEL, LOG_LEVEL_FILE, LOG_PATH, MACRO_DEBUGGING, PARTIAL_PARSE, PARTIAL_PARSE_FILE_PATH, PARTIAL_PARSE_FILE_DIFF, POPULATE_CACHE, PRINT, PRINTER_WIDTH, PROFILE, QUIET, RECORD_TIMING_INFO, SEND_ANONYMOUS_USAGE_STATS, SINGLE_THREADED, SHOW_ALL_DEPRECATIONS, STATE, STATIC_PARSER, TARGET, USE_COLORS, USE_COLORS_FILE, USE_EXPERIMENTAL_PARSER, VERSION, VERSION_CHECK, WARN_ERROR, WARN_ERROR_OPTIONS, WRITE_JSON, USE_FAST_TEST_EDGES, UPLOAD_TO_ARTIFACTS_INGEST_API, EXCLUDE, OUTPUT_3, SQLPARSE, PROFILES_DIR, PROJECT_DIR, SELECT, SELECTOR, TARGET_PATH, THREADS, VARS] } },Command { words: &["test"], group: false, alone: false, arguments: 0, required: 0, options: Options { of: OPTIONS, which: &[CACHE_SELECTED_ONLY, DEBUG, DEFER, DEPRECATED_DEFER, DEFER_STATE, DEPRECATED_FAVOR_STATE, DEPRECATED_PRINT, DEPRECATED_STATE, FAIL_FAST, FAVOR_STATE, INDIRECT_SELECTION, LOG_CACHE_EVENTS, LOG_FILE_MAX_BYTES, LOG_FORMAT, LOG_FORMAT_FILE, LOG_LEVEL, LOG_LEVEL_FILE, LOG_PATH, MACRO_DEBUGGING, PARTIAL_PARSE, PARTIAL_PARSE_FILE_PATH, PARTIAL_PARSE_FILE_DIFF, POPULATE_CACHE, PRINT, PRINTER_WIDTH, PROFILE, QUIET, RECORD_TIMING_INFO, SEND_ANONYMOUS_USAGE_STATS, SINGLE_THREADED, SHOW_ALL_DEPRECATIONS, STATE, STATIC_PARSER, TARGET, USE_COLORS, USE_COLORS_FILE, USE_EXPERIMENTAL_PARSER, VERSION, VERSION_CHECK, WARN_ERROR, WARN_ERROR_OPTIONS, WRITE_JSON, USE_FAST_TEST_EDGES, UPLOAD_TO_ARTIFACTS_INGEST_API, EXCLUDE, RESOURCE_TYPES, EXCLUDE_RESOURCE_TYPES, PROFILES_DIR, PROJECT_DIR, SQLPARSE, SELECT, SELECTOR, STORE_FAILURES, TARGET_PATH, THREADS, VARS] } },];
+|group alone|0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 65 69 66 73 74 78 83 82 84 88 87 90 89 91 85 81 67
+build||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 65 69 66 73 74 78 83 82 84 88 87 90 89 91 85 81 16 18 17 20 21 24 26 55 57 60 19 72 61 63 62 68 76 77 79 86
+clean||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 65 69 66 73 74 78 83 82 84 88 87 90 89 91 85 81 4 55 57 77 86
+docs|group|0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 65 69 66 73 74 78 83 82 84 88 87 90 89 91 85 81
+docs generate||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 65 69 66 73 74 78 83 82 84 88 87 90 89 91 85 81 5 20 72 55 57 63 62 15 75 77 79 86
+docs serve||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 65 69 66 73 74 78 83 82 84 88 87 90 89 91 85 81 2 25 51 55 57 77 86
+compile||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 65 69 66 73 74 78 83 82 84 88 87 90 89 91 85 81 20 24 46 31 55 57 16 63 62 30 28 72 77 79 86
+show||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 65 69 66 73 74 78 83 82 84 88 87 90 89 91 85 81 20 24 46 32 31 55 57 63 62 30 29 72 77 79 86
+debug||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 65 69 66 73 74 78 83 82 84 88 87 90 89 91 85 81 7 6 54 57 86
+deps||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 65 69 66 73 74 78 83 82 84 88 87 90 89 91 85 81 54 57 86 71 33 80 0
+init||1|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 65 69 66 73 74 78 83 82 84 88 87 90 89 91 85 81 54 57 70 86
+list||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 65 69 66 73 74 78 83 82 84 88 87 90 89 91 85 81 20 42 45 43 55 57 60 19 64 62 77 86
+ls||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 65 69 66 73 74 78 83 82 84 88 87 90 89 91 85 81 20 42 45 43 55 57 60 19 64 62 77 86
+parse||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 65 69 66 73 74 78 83 82 84 88 87 90 89 91 85 81 55 57 77 79 86
+run||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 65 69 66 73 74 78 83 82 84 88 87 90 89 91 85 81 20 24 55 57 16 18 17 72 61 63 62 77 79 86
+retry||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 65 69 66 73 74 78 83 82 84 88 87 90 89 91 85 81 57 55 86 77 79 24
+clone||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 65 69 66 73 74 78 83 82 84 88 87 90 89 91 85 81 20 24 55 57 60 19 63 62 77 79 86
+run-operation||1|1|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 65 69 66 73 74 78 83 82 84 88 87 90 89 91 85 81 1 55 57 77 79 86
+seed||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 65 69 66 73 74 78 83 82 84 88 87 90 89 91 85 81 20 24 55 57 72 63 62 68 77 79 86
+snapshot||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 65 69 66 73 74 78 83 82 84 88 87 90 89 91 85 81 16 20 55 57 72 63 62 77 79 86
+source|group|0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 65 69 66 73 74 78 83 82 84 88 87 90 89 91 85 81
+source freshness||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 65 69 66 73 74 78 83 82 84 88 87 90 89 91 85 81 20 44 72 55 57 63 62 77 79 86
+source snapshot-freshness||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 65 69 66 73 74 78 83 82 84 88 87 90 89 91 85 81 20 44 72 55 57 63 62 77 79 86
+test||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 65 69 66 73 74 78 83 82 84 88 87 90 89 91 85 81 20 60 19 55 57 72 63 62 76 77 79 86
 
-/// `(DBT_ENGINE_X, DBT_X)`: what dbt takes for one variable in env_var().
-pub static TWINS: &[(&str, &str)] = &[("DBT_ENGINE_ARTIFACT_STATE_PATH", "DBT_ARTIFACT_STATE_PATH"),("DBT_ENGINE_CACHE_SELECTED_ONLY", "DBT_CACHE_SELECTED_ONLY"),("DBT_ENGINE_CLEAN_PROJECT_FILES_ONLY", "DBT_CLEAN_PROJECT_FILES_ONLY"),("DBT_ENGINE_DEBUG", "DBT_DEBUG"),("DBT_ENGINE_DEFER", "DBT_DEFER"),("DBT_ENGINE_DEFER_STATE", "DBT_DEFER_STATE"),("DBT_ENGINE_DEFER_TO_STATE", "DBT_DEFER_TO_STATE"),("DBT_ENGINE_DOWNLOAD_DIR", "DBT_DOWNLOAD_DIR"),("DBT_ENGINE_EMPTY", "DBT_EMPTY"),("DBT_ENGINE_EVENT_TIME_END", "DBT_EVENT_TIME_END"),("DBT_ENGINE_EVENT_TIME_START", "DBT_EVENT_TIME_START"),("DBT_ENGINE_EXCLUDE_RESOURCE_TYPES", "DBT_EXCLUDE_RESOURCE_TYPES"),("DBT_ENGINE_EXPORT_SAVED_QUERIES", "DBT_EXPORT_SAVED_QUERIES"),("DBT_ENGINE_FAIL_FAST", "DBT_FAIL_FAST"),("DBT_ENGINE_FAVOR_STATE", "DBT_FAVOR_STATE"),("DBT_ENGINE_FAVOR_STATE_MODE", "DBT_FAVOR_STATE_MODE"),("DBT_ENGINE_FULL_REFRESH", "DBT_FULL_REFRESH"),("DBT_ENGINE_HOST", "DBT_HOST"),("DBT_ENGINE_INCLUDE_SAVED_QUERY", "DBT_INCLUDE_SAVED_QUERY"),("DBT_ENGINE_INDIRECT_SELECTION", "DBT_INDIRECT_SELECTION"),("DBT_ENGINE_INTROSPECT", "DBT_INTROSPECT"),("DBT_ENGINE_INVOCATION_ENV", "DBT_INVOCATION_ENV"),("DBT_ENGINE_LOG_CACHE_EVENTS", "DBT_LOG_CACHE_EVENTS"),("DBT_ENGINE_LOG_FILE_MAX_BYTES", "DBT_LOG_FILE_MAX_BYTES"),("DBT_ENGINE_LOG_FORMAT", "DBT_LOG_FORMAT"),("DBT_ENGINE_LOG_FORMAT_FILE", "DBT_LOG_FORMAT_FILE"),("DBT_ENGINE_LOG_LEVEL", "DBT_LOG_LEVEL"),("DBT_ENGINE_LOG_LEVEL_FILE", "DBT_LOG_LEVEL_FILE"),("DBT_ENGINE_LOG_PATH", "DBT_LOG_PATH"),("DBT_ENGINE_MACRO_DEBUGGING", "DBT_MACRO_DEBUGGING"),("DBT_ENGINE_NO_PRINT", "DBT_NO_PRINT"),("DBT_ENGINE_PACKAGE_HUB_URL", "DBT_PACKAGE_HUB_URL"),("DBT_ENGINE_PARTIAL_PARSE", "DBT_PARTIAL_PARSE"),("DBT_ENGINE_PARTIAL_PARSE_FILE_DIFF", "DBT_PARTIAL_PARSE_FILE_DIFF"),("DBT_ENGINE_PARTIAL_PARSE_FILE_PATH", "DBT_PARTIAL_PARSE_FILE_PATH"),("DBT_ENGINE_POPULATE_CACHE", "DBT_POPULATE_CACHE"),("DBT_ENGINE_PP_FILE_DIFF_TEST", "DBT_PP_FILE_DIFF_TEST"),("DBT_ENGINE_PP_TEST", "DBT_PP_TEST"),("DBT_ENGINE_PRINT", "DBT_PRINT"),("DBT_ENGINE_PRINTER_WIDTH", "DBT_PRINTER_WIDTH"),("DBT_ENGINE_PROFILE", "DBT_PROFILE"),("DBT_ENGINE_PROFILES_DIR", "DBT_PROFILES_DIR"),("DBT_ENGINE_PROJECT_DIR", "DBT_PROJECT_DIR"),("DBT_ENGINE_QUIET", "DBT_QUIET"),("DBT_ENGINE_RECORDED_FILE_PATH", "DBT_RECORDED_FILE_PATH"),("DBT_ENGINE_RESOURCE_TYPES", "DBT_RESOURCE_TYPES"),("DBT_ENGINE_SAMPLE", "DBT_SAMPLE"),("DBT_ENGINE_SEND_ANONYMOUS_USAGE_STATS", "DBT_SEND_ANONYMOUS_USAGE_STATS"),("DBT_ENGINE_SHOW_RESOURCE_REPORT", "DBT_SHOW_RESOURCE_REPORT"),("DBT_ENGINE_SINGLE_THREADED", "DBT_SINGLE_THREADED"),("DBT_ENGINE_STATE", "DBT_STATE"),("DBT_ENGINE_STATIC_PARSER", "DBT_STATIC_PARSER"),("DBT_ENGINE_STORE_FAILURES", "DBT_STORE_FAILURES"),("DBT_ENGINE_TARGET", "DBT_TARGET"),("DBT_ENGINE_TARGET_PATH", "DBT_TARGET_PATH"),("DBT_ENGINE_TEST_STATE_MODIFIED", "DBT_TEST_STATE_MODIFIED"),("DBT_ENGINE_UPLOAD_TO_ARTIFACTS_INGEST_API", "DBT_UPLOAD_TO_ARTIFACTS_INGEST_API"),("DBT_ENGINE_USE_COLORS", "DBT_USE_COLORS"),("DBT_ENGINE_USE_COLORS_FILE", "DBT_USE_COLORS_FILE"),("DBT_ENGINE_USE_EXPERIMENTAL_PARSER", "DBT_USE_EXPERIMENTAL_PARSER"),("DBT_ENGINE_USE_FAST_TEST_EDGES", "DBT_USE_FAST_TEST_EDGES"),("DBT_ENGINE_VERSION_CHECK", "DBT_VERSION_CHECK"),("DBT_ENGINE_WARN_ERROR", "DBT_WARN_ERROR"),("DBT_ENGINE_WARN_ERROR_OPTIONS", "DBT_WARN_ERROR_OPTIONS"),("DBT_ENGINE_WRITE_JSON", "DBT_WRITE_JSON"),];
+DBT_ENGINE_ARTIFACT_STATE_PATH DBT_ARTIFACT_STATE_PATH
+DBT_ENGINE_CACHE_SELECTED_ONLY DBT_CACHE_SELECTED_ONLY
+DBT_ENGINE_CLEAN_PROJECT_FILES_ONLY DBT_CLEAN_PROJECT_FILES_ONLY
+DBT_ENGINE_DEBUG DBT_DEBUG
+DBT_ENGINE_DEFER DBT_DEFER
+DBT_ENGINE_DEFER_STATE DBT_DEFER_STATE
+DBT_ENGINE_DEFER_TO_STATE DBT_DEFER_TO_STATE
+DBT_ENGINE_DOWNLOAD_DIR DBT_DOWNLOAD_DIR
+DBT_ENGINE_EMPTY DBT_EMPTY
+DBT_ENGINE_EVENT_TIME_END DBT_EVENT_TIME_END
+DBT_ENGINE_EVENT_TIME_START DBT_EVENT_TIME_START
+DBT_ENGINE_EXCLUDE_RESOURCE_TYPES DBT_EXCLUDE_RESOURCE_TYPES
+DBT_ENGINE_EXPORT_SAVED_QUERIES DBT_EXPORT_SAVED_QUERIES
+DBT_ENGINE_FAIL_FAST DBT_FAIL_FAST
+DBT_ENGINE_FAVOR_STATE DBT_FAVOR_STATE
+DBT_ENGINE_FAVOR_STATE_MODE DBT_FAVOR_STATE_MODE
+DBT_ENGINE_FULL_REFRESH DBT_FULL_REFRESH
+DBT_ENGINE_HOST DBT_HOST
+DBT_ENGINE_INCLUDE_SAVED_QUERY DBT_INCLUDE_SAVED_QUERY
+DBT_ENGINE_INDIRECT_SELECTION DBT_INDIRECT_SELECTION
+DBT_ENGINE_INTROSPECT DBT_INTROSPECT
+DBT_ENGINE_INVOCATION_ENV DBT_INVOCATION_ENV
+DBT_ENGINE_LOG_CACHE_EVENTS DBT_LOG_CACHE_EVENTS
+DBT_ENGINE_LOG_FILE_MAX_BYTES DBT_LOG_FILE_MAX_BYTES
+DBT_ENGINE_LOG_FORMAT DBT_LOG_FORMAT
+DBT_ENGINE_LOG_FORMAT_FILE DBT_LOG_FORMAT_FILE
+DBT_ENGINE_LOG_LEVEL DBT_LOG_LEVEL
+DBT_ENGINE_LOG_LEVEL_FILE DBT_LOG_LEVEL_FILE
+DBT_ENGINE_LOG_PATH DBT_LOG_PATH
+DBT_ENGINE_MACRO_DEBUGGING DBT_MACRO_DEBUGGING
+DBT_ENGINE_NO_PRINT DBT_NO_PRINT
+DBT_ENGINE_PACKAGE_HUB_URL DBT_PACKAGE_HUB_URL
+DBT_ENGINE_PARTIAL_PARSE DBT_PARTIAL_PARSE
+DBT_ENGINE_PARTIAL_PARSE_FILE_DIFF DBT_PARTIAL_PARSE_FILE_DIFF
+DBT_ENGINE_PARTIAL_PARSE_FILE_PATH DBT_PARTIAL_PARSE_FILE_PATH
+DBT_ENGINE_POPULATE_CACHE DBT_POPULATE_CACHE
+DBT_ENGINE_PP_FILE_DIFF_TEST DBT_PP_FILE_DIFF_TEST
+DBT_ENGINE_PP_TEST DBT_PP_TEST
+DBT_ENGINE_PRINT DBT_PRINT
+DBT_ENGINE_PRINTER_WIDTH DBT_PRINTER_WIDTH
+DBT_ENGINE_PROFILE DBT_PROFILE
+DBT_ENGINE_PROFILES_DIR DBT_PROFILES_DIR
+DBT_ENGINE_PROJECT_DIR DBT_PROJECT_DIR
+DBT_ENGINE_QUIET DBT_QUIET
+DBT_ENGINE_RECORDED_FILE_PATH DBT_RECORDED_FILE_PATH
+DBT_ENGINE_RESOURCE_TYPES DBT_RESOURCE_TYPES
+DBT_ENGINE_SAMPLE DBT_SAMPLE
+DBT_ENGINE_SEND_ANONYMOUS_USAGE_STATS DBT_SEND_ANONYMOUS_USAGE_STATS
+DBT_ENGINE_SHOW_RESOURCE_REPORT DBT_SHOW_RESOURCE_REPORT
+DBT_ENGINE_SINGLE_THREADED DBT_SINGLE_THREADED
+DBT_ENGINE_STATE DBT_STATE
+DBT_ENGINE_STATIC_PARSER DBT_STATIC_PARSER
+DBT_ENGINE_STORE_FAILURES DBT_STORE_FAILURES
+DBT_ENGINE_TARGET DBT_TARGET
+DBT_ENGINE_TARGET_PATH DBT_TARGET_PATH
+DBT_ENGINE_TEST_STATE_MODIFIED DBT_TEST_STATE_MODIFIED
+DBT_ENGINE_UPLOAD_TO_ARTIFACTS_INGEST_API DBT_UPLOAD_TO_ARTIFACTS_INGEST_API
+DBT_ENGINE_USE_COLORS DBT_USE_COLORS
+DBT_ENGINE_USE_COLORS_FILE DBT_USE_COLORS_FILE
+DBT_ENGINE_USE_EXPERIMENTAL_PARSER DBT_USE_EXPERIMENTAL_PARSER
+DBT_ENGINE_USE_FAST_TEST_EDGES DBT_USE_FAST_TEST_EDGES
+DBT_ENGINE_VERSION_CHECK DBT_VERSION_CHECK
+DBT_ENGINE_WARN_ERROR DBT_WARN_ERROR
+DBT_ENGINE_WARN_ERROR_OPTIONS DBT_WARN_ERROR_OPTIONS
+DBT_ENGINE_WRITE_JSON DBT_WRITE_JSON
+",
+    )
+});

@@ -45,7 +45,7 @@ pub fn resolve(
         let what = format!("argument {} of dbt", place + 1);
         texts.push(word.to_str().ok_or(DbtError::NotText { what })?.to_owned());
     }
-    let reading = read(&texts, engine.rules.commands);
+    let reading = read(&texts, engine.rules.commands());
     if engine.fusion {
         refuse_where_fusion_differs(&command[words - 1], &texts, &reading)?;
     }
@@ -78,7 +78,7 @@ pub fn project_dir(
     let cwd = context.cwd.canonicalize().ok()?;
     let program = recognise(command, context.variables, selection.target.is_some()).ok()?;
     let resolver = Choices::of(context, &cwd, engine(program, command, context)).ok()?;
-    let commands = resolver.engine.rules.commands;
+    let commands = resolver.engine.rules.commands();
     let run = resolver.run();
     let found = match program {
         Program::Dbt { words, .. } => {
@@ -177,7 +177,7 @@ fn need(invocation: &Invocation) -> Need {
 impl Choices<'_> {
     /// `dbt run`, whose rules hold where no command of dbt's is named.
     pub(super) fn run(&self) -> &'static Command {
-        let commands = self.engine.rules.commands;
+        let commands = self.engine.rules.commands();
         commands
             .iter()
             .find(|command| command.words == ["run"])

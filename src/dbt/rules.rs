@@ -1,7 +1,9 @@
 //! What differs between dbt's lines of releases, and which line a dbt follows.
 #![forbid(unsafe_code)]
 
-use super::options::Command;
+use std::sync::LazyLock;
+
+use super::options::{Command, Table};
 use super::version::Found;
 use super::yaml::Merging;
 use super::{options_1_9, options_1_10, options_1_11, options_1_12, options_1_12_0};
@@ -15,14 +17,29 @@ pub struct Rules {
     since: (u32, u32),
     /// The last version that was compared with them.
     until: (u32, u32),
-    /// The command line, `dbt` itself first.
-    pub commands: &'static [Command],
-    /// `(DBT_ENGINE_X, DBT_X)`: what dbt takes for one variable in env_var().
-    pub twins: &'static [(&'static str, &'static str)],
+    table: &'static LazyLock<Table>,
+    /// Whether DBT_ENGINE_X and DBT_X are one variable in env_var().
+    has_twins: bool,
     /// Whether dbt loads `.env` (facts dbt #16).
     pub dotenv: bool,
     /// Whether dbt reads `~/.dbt/user_settings.yml` (facts dbt #18).
     pub settings: bool,
+}
+
+impl Rules {
+    /// The command line, `dbt` itself first.
+    pub fn commands(&self) -> &'static [Command] {
+        self.table.commands
+    }
+
+    /// `(DBT_ENGINE_X, DBT_X)`: what dbt takes for one variable in env_var().
+    pub fn twins(&self) -> &'static [(&'static str, &'static str)] {
+        if self.has_twins {
+            self.table.twins
+        } else {
+            &[]
+        }
+    }
 }
 
 /// The rules that are known, oldest first. DBT_ENGINE_ names came in two steps: in 1.10.5 for env_var(), in 1.11.8 for the
@@ -32,8 +49,8 @@ static RULES: [Rules; 7] = [
         line: "1.9",
         since: (9, 0),
         until: (9, 11),
-        commands: options_1_9::COMMANDS,
-        twins: options_1_9::TWINS,
+        table: &options_1_9::TABLE,
+        has_twins: false,
         dotenv: false,
         settings: false,
     },
@@ -41,8 +58,8 @@ static RULES: [Rules; 7] = [
         line: "1.10",
         since: (10, 0),
         until: (10, 4),
-        commands: options_1_10::COMMANDS,
-        twins: &[],
+        table: &options_1_10::TABLE,
+        has_twins: false,
         dotenv: false,
         settings: false,
     },
@@ -50,8 +67,8 @@ static RULES: [Rules; 7] = [
         line: "1.10",
         since: (10, 5),
         until: (10, 23),
-        commands: options_1_10::COMMANDS,
-        twins: options_1_10::TWINS,
+        table: &options_1_10::TABLE,
+        has_twins: true,
         dotenv: false,
         settings: false,
     },
@@ -60,8 +77,8 @@ static RULES: [Rules; 7] = [
         line: "1.11",
         since: (11, 0),
         until: (11, 7),
-        commands: options_1_10::COMMANDS,
-        twins: options_1_10::TWINS,
+        table: &options_1_10::TABLE,
+        has_twins: true,
         dotenv: false,
         settings: false,
     },
@@ -69,8 +86,8 @@ static RULES: [Rules; 7] = [
         line: "1.11",
         since: (11, 8),
         until: (11, 16),
-        commands: options_1_11::COMMANDS,
-        twins: options_1_11::TWINS,
+        table: &options_1_11::TABLE,
+        has_twins: true,
         dotenv: false,
         settings: false,
     },
@@ -78,23 +95,21 @@ static RULES: [Rules; 7] = [
         line: "1.12",
         since: (12, 0),
         until: (12, 0),
-        commands: options_1_12_0::COMMANDS,
-        twins: options_1_12_0::TWINS,
+        table: &options_1_12_0::TABLE,
+        has_twins: true,
         dotenv: true,
         settings: true,
     },
-    NEWEST,
+    Rules {
+        line: "1.12",
+        since: (12, 1),
+        until: (12, 6),
+        table: &options_1_12::TABLE,
+        has_twins: true,
+        dotenv: true,
+        settings: true,
+    },
 ];
-
-const NEWEST: Rules = Rules {
-    line: "1.12",
-    since: (12, 1),
-    until: (12, 6),
-    commands: options_1_12::COMMANDS,
-    twins: options_1_12::TWINS,
-    dotenv: true,
-    settings: true,
-};
 
 /// Which dbt a command runs, as far as it is known without running it.
 #[derive(Clone, Debug)]
@@ -290,8 +305,8 @@ mod tests {
             ("1.12.0", true, true),
         ] {
             let rules = Engine::of_version(version).rules;
-            let target = rules.commands[0].named("target").expect("dbt has it");
-            assert_eq!(!rules.twins.is_empty(), templates, "{version}");
+            let target = rules.commands()[0].named("target").expect("dbt has it");
+            assert_eq!(!rules.twins().is_empty(), templates, "{version}");
             assert_eq!(
                 target.variables.contains(&"DBT_ENGINE_TARGET"),
                 options,

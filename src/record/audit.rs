@@ -3,10 +3,10 @@
 //! `lent` is on file before the child starts, `ended` after it. Lease ids stand here and nowhere else: whoever has one can end the
 //! lease. No secret and no argument of the command stands here.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -18,6 +18,7 @@ use nix::libc;
 use nix::unistd::geteuid;
 use serde::Serialize;
 
+use crate::directories::make_private;
 use crate::failpoint;
 use crate::variables::{DBT_LEASE_AUDIT_FILE, Variables};
 use crate::vault::lease::Revocation;
@@ -275,7 +276,7 @@ impl Record {
         if variables.text(DBT_LEASE_AUDIT_FILE).is_none()
             && let Some(parent) = path.parent()
         {
-            make_directories(parent).map_err(failed)?;
+            make_private(parent).map_err(failed)?;
         }
         let file = OpenOptions::new()
             .append(true)
@@ -377,23 +378,6 @@ impl Record {
         let mut last = [b'\n'];
         let length = self.file.metadata().map_or(0, |found| found.len());
         length > 0 && self.file.read_at(&mut last, length - 1).is_ok() && last != [b'\n']
-    }
-}
-
-/// Makes a directory for us alone, and those above it that are not there. A umask may take our own bits away (0777 leaves none), so they are
-/// set again; what was there stays as it is.
-fn make_directories(directory: &Path) -> io::Result<()> {
-    if directory.is_dir() {
-        return Ok(());
-    }
-    if let Some(parent) = directory.parent() {
-        make_directories(parent)?;
-    }
-    match DirBuilder::new().mode(0o700).create(directory) {
-        Ok(()) => std::fs::set_permissions(directory, Permissions::from_mode(0o700)),
-        // Another session was faster.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => Ok(()),
-        Err(error) => Err(error),
     }
 }
 

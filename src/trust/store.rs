@@ -4,14 +4,15 @@
 //! place. The file is removed to take the word back.
 #![forbid(unsafe_code)]
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::TrustError;
 use super::owners::is_ours;
+use crate::directories::make_private;
 use crate::variables::Variables;
 
 /// The longest path that is compared, in bytes.
@@ -66,11 +67,7 @@ impl Store {
             let path = path.to_owned();
             move |cause| TrustError::Unusable { path, cause }
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.directory)
-            .map_err(unusable(&self.directory))?;
+        make_private(&self.directory).map_err(unusable(&self.directory))?;
         if self.has(fingerprint)? {
             return Ok(path);
         }
@@ -81,7 +78,11 @@ impl Store {
             .create_new(true)
             .mode(0o600)
             .open(&path)
-            .and_then(|mut kept| kept.write_all(&text))
+            .and_then(|mut kept| {
+                // A umask may have taken our own bits away, and we could not say what it was about.
+                kept.set_permissions(Permissions::from_mode(0o600))?;
+                kept.write_all(&text)
+            })
             .map_err(unusable(&path))?;
         Ok(path)
     }
@@ -117,7 +118,7 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 

@@ -811,7 +811,7 @@ fn random_command_lines_choose_what_dbt_chooses() {
         .and_then(|text| text.parse().ok())
         .unwrap_or(500);
     for _ in 0..count {
-        let argv = random_line(&mut random, engine().rules.commands);
+        let argv = random_line(&mut random, engine().rules.commands());
         let answer = ask(&json!({"kind": "resolve", "argv": argv, "env": variables, "cwd": cwd}));
         let command: Vec<OsString> = std::iter::once("dbt")
             .chain(argv.iter().map(String::as_str))

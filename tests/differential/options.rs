@@ -16,7 +16,7 @@ fn the_table_is_that_of_the_installed_dbt() {
         "there is no table for dbt {version}"
     );
     let commands: Vec<Json> = rules
-        .commands
+        .commands()
         .iter()
         .map(|command| {
             let options: Vec<Json> = command
@@ -48,6 +48,6 @@ fn the_table_is_that_of_the_installed_dbt() {
         })
         .collect();
     assert_eq!(theirs["commands"], json!(commands));
-    let twins: Vec<[&str; 2]> = rules.twins.iter().map(|(new, old)| [*new, *old]).collect();
+    let twins: Vec<[&str; 2]> = rules.twins().iter().map(|(new, old)| [*new, *old]).collect();
     assert_eq!(theirs["twins"], json!(twins));
 }

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use crate::scene::{Reporter, Scene, Stage, command};
+use crate::scene::{Reporter, Scene, Stage, command, is_stopped};
 use crate::support::{DBT_LEASE, Lab, files_below, ran, wait_until};
 
 /// Shows all that a process inherits; each is a program of its own, which changes nothing before it looks.
@@ -46,6 +46,12 @@ const BEFORE: [(&str, &str); 9] = [
 #[test]
 fn the_command_inherits_what_it_would_inherit_without_us() {
     let lab = Lab::new();
+    // What is taken from the command in a protected environment on purpose.
+    let config = std::fs::read_to_string(lab.project.join("dbt-lease.yml")).expect("read");
+    lab.configure(&config.replace(
+        "    protected: true",
+        "    child_core_dumps: true\n    protected: true",
+    ));
     for (what, before) in BEFORE {
         for look in LOOKS {
             let words: Vec<&str> = look
@@ -116,13 +122,6 @@ fn a_shell_s_loop_stops_at_an_interrupt() {
     assert_eq!(output.matches("up").count(), 1, "{output}");
     assert!(!output.contains("done"), "{output}");
     lab.assert_nothing_left();
-}
-
-/// Whether a process is stopped.
-fn is_stopped(pid: nix::unistd::Pid) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ")
-        .is_some_and(|(_, rest)| rest.starts_with('T'))
 }
 
 #[test]
@@ -232,11 +231,8 @@ fn a_session_that_dies_while_its_command_is_born_leaves_no_command_behind() {
     let script = format!("echo $$ > {}; exec sleep 600", pid.display());
     let mut command = lab.command(&["exec", "-t", "prod", "--", "sh", "-c", &script]);
     command.env("DBT_LEASE_FAILPOINT", "forked:kill");
-    let status = command.status().expect("started");
-    assert_eq!(
-        std::os::unix::process::ExitStatusExt::signal(&status),
-        Some(9)
-    );
+    let (end, _) = Scene::start(Stage::NoTerminal, command).end();
+    assert_eq!(end, "signal 9");
     wait_until("the janitor has put the end on record", || {
         lab.record().len() == 2
     });
@@ -269,6 +265,33 @@ fn under_a_umask_of_0777_the_record_is_there_and_can_be_read_again() {
     assert_eq!(mode(&record), 0o600);
     for directory in record.ancestors().skip(1).take(2) {
         assert_eq!(mode(directory) & 0o700, 0o700, "{}", directory.display());
+    }
+}
+
+/// The same of what the user trusts: each is a file in a directory of its own.
+#[test]
+fn under_a_umask_of_0777_what_is_trusted_is_kept_and_found_again() {
+    use std::os::unix::fs::PermissionsExt;
+    let lab = Lab::new();
+    let state = lab.home.directory().join("state");
+    let under_umask = |words: &str| {
+        let mut command = lab.in_its_environment("sh");
+        command
+            .args(["-c", &format!("umask 0777; exec \"$0\" {words}"), DBT_LEASE])
+            .env_remove("DBT_LEASE_TRUST")
+            .env("XDG_STATE_HOME", &state);
+        ran(command.output().expect("started"))
+    };
+    under_umask("trust --yes").success();
+    under_umask("exec -t prod -- true").success();
+    let trust = state.join("dbt-lease/trust");
+    let files = files_below(&trust);
+    assert_eq!(files.len(), 1, "{files:?}");
+    let mode =
+        |path: &std::path::Path| path.metadata().expect("there").permissions().mode() & 0o777;
+    assert_eq!(mode(&files[0]), 0o600);
+    for directory in [&trust, &state.join("dbt-lease"), &state] {
+        assert_eq!(mode(directory), 0o700, "{}", directory.display());
     }
 }
 

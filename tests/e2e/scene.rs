@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
-use crate::support::{DBT_LEASE, Lab};
+use crate::support::{DBT_LEASE, Lab, wait_until};
 
 /// Where a command runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,16 +184,39 @@ impl Scene {
         self.child.try_wait().expect("asked").is_some()
     }
 
-    /// Waits for its end, and for all output.
-    pub(crate) fn end(mut self) -> (End, String) {
-        let status = self.child.wait().expect("waited for");
-        drop(self.terminal.take());
+    /// Whoever reads its output is killed: its next word meets a broken pipe.
+    pub(crate) fn lose_its_reader(&mut self) {
+        self.stop = None;
         let _ = self.reader.take().map(JoinHandle::join);
+    }
+
+    /// Waits for its end, and for all output.
+    #[track_caller]
+    pub(crate) fn end(mut self) -> (End, String) {
+        let mut ended = None;
+        wait_until("the command has ended", || {
+            ended = self.child.try_wait().expect("asked");
+            ended.is_some()
+        });
+        let status = ended.expect("it has ended");
+        drop(self.terminal.take());
+        if let Some(reader) = self.reader.take() {
+            // What it has left behind may still have its output open.
+            wait_until("nobody has its output open", || reader.is_finished());
+        }
         let end = match (status.code(), status.signal()) {
             (Some(code), _) => format!("exit {code}"),
             (_, signal) => format!("signal {}", signal.unwrap_or_default()),
         };
         (end, self.output())
+    }
+}
+
+impl Drop for Scene {
+    /// A test that failed leaves no command behind.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -213,6 +236,13 @@ fn read_all(mut output: &File, stopped: &std::io::PipeReader, seen: &Mutex<Vec<u
             _ => return,
         }
     }
+}
+
+/// Whether a process is stopped.
+pub(crate) fn is_stopped(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, rest)| rest.starts_with('T'))
 }
 
 /// A child that tells its signals, and its way out.
@@ -283,6 +313,7 @@ impl Reporter {
     }
 
     /// Waits until it has told one signal more.
+    #[track_caller]
     pub(crate) fn wait_for_any(&mut self) {
         let line = self.line();
         self.told.push(line);
@@ -308,7 +339,16 @@ impl Reporter {
         self.told
     }
 
+    #[track_caller]
     fn line(&mut self) -> String {
+        if self.report.buffer().is_empty() {
+            let mut waited = [PollFd::new(
+                self.report.get_ref().as_fd(),
+                PollFlags::POLLIN,
+            )];
+            let found = poll(&mut waited, PollTimeout::from(60_000_u16)).expect("waited");
+            assert_eq!(found, 1, "nothing more was told than {:?}", self.told);
+        }
         let mut line = String::new();
         self.report.read_line(&mut line).expect("read");
         line.trim_end().to_owned()

@@ -6,10 +6,11 @@ use std::process::Command;
 use std::time::Instant;
 
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 
 use crate::on_both_stages;
-use crate::scene::{Reporter, Scene, Stage, command};
-use crate::support::{Lab, wait_until};
+use crate::scene::{Reporter, Scene, Stage, command, is_stopped};
+use crate::support::{DBT_LEASE, Lab, wait_until};
 
 const QUERY: &str = "select pg_sleep(600)";
 const SHOW: [&str; 6] = ["dbt", "show", "--inline", QUERY, "--target", "prod"];
@@ -43,13 +44,14 @@ fn queries(lab: &Lab) -> usize {
 /// dbt takes seconds to its first query, on a busy machine many.
 #[track_caller]
 fn wait_for_query(lab: &Lab, scene: &mut Scene) {
-    while queries(lab) == 0 {
+    wait_until("the query runs", || {
         assert!(
             !scene.has_ended(),
             "ended before its query:\n{}",
             scene.output()
         );
-    }
+        queries(lab) > 0
+    });
 }
 
 /// How dbt ends of what `act` does to it while its query runs; its output.
@@ -135,7 +137,7 @@ on_both_stages! {
 
     fn a_second_interrupt_ends_it_in_a_way_that_bare_dbt_also_shows(stage) {
         let lab = Lab::new();
-        // Two at once make dbt wait for the query's own end now and then, bare dbt too: so the second comes while it ends.
+        // Two at once make dbt wait for its query's own end now and then, without us too: so the second comes while it ends.
         let (end, said) = ended(&lab, stage, (&[], None), |scene| {
             scene.interrupt();
             wait_until("the query is cancelled", || queries(&lab) == 0);
@@ -179,7 +181,7 @@ on_both_stages! {
     fn without_a_lease_dbt_gets_what_we_got(stage) {
         let lab = Lab::new();
         let (dbt, mut reporter, _) = stubborn_dbt(&lab);
-        let words = [crate::support::DBT_LEASE, "exec", "--", dbt.to_str().expect("UTF-8"), "run", "--target", "dev"];
+        let words = [DBT_LEASE, "exec", "--", dbt.to_str().expect("UTF-8"), "run", "--target", "dev"];
         let mut command = command(&lab, &[], false, &words);
         reporter.set(&mut command);
         let scene = Scene::start(stage, command);
@@ -216,6 +218,77 @@ fn airflow_s_kill_finds_everything_given_back_also_when_vault_does_not_answer() 
     });
     assert_eq!(lab.record()[1]["result"], "signal SIGTERM");
     assert_eq!(lab.record()[1]["leases"][0]["result"], "revoked");
+    lab.assert_nothing_left();
+}
+
+/// Of the same kill what comes after five seconds: nobody reads the pipe any more, and we still have something to say.
+#[test]
+fn a_reader_that_is_killed_meanwhile_changes_nothing() {
+    let lab = Lab::new();
+    let mut scene = Scene::start(Stage::NoTerminal, command(&lab, &[], true, &SHOW));
+    wait_for_query(&lab, &mut scene);
+    lab.world.bao().freeze();
+    scene.send_to_its_group(Signal::SIGTERM);
+    scene.lose_its_reader();
+    let (end, _) = scene.end();
+    assert_eq!(end, "signal 15");
+    lab.world.bao().thaw();
+    wait_until("the janitor has put the end on record", || {
+        lab.record().len() == 2
+    });
+    assert_eq!(lab.record()[1]["result"], "signal SIGTERM");
+    assert_eq!(lab.record()[1]["leases"][0]["result"], "revoked");
+    lab.assert_nothing_left();
+}
+
+/// The children of a process.
+fn children(pid: Pid) -> Vec<Pid> {
+    let text =
+        std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace()
+        .map(|pid| Pid::from_raw(pid.parse().expect("a pid")))
+        .collect()
+}
+
+#[test]
+fn ctrl_z_stops_dbt_and_fg_continues_it_and_ctrl_c_ends_it() {
+    let lab = Lab::new();
+    let shell = command(&lab, &[], false, &["bash", "--norc", "--noprofile", "-i"]);
+    let mut scene = Scene::start(Stage::Terminal, shell);
+    scene.types(&format!(
+        "{DBT_LEASE} exec -- dbt show --inline '{QUERY}' --target prod\n"
+    ));
+    wait_for_query(&lab, &mut scene);
+    let [supervisor] = children(scene.pid())[..] else {
+        panic!("the shell has not one child:\n{}", scene.output());
+    };
+    // The janitor, which no terminal reaches, is the other one.
+    let both: Vec<Pid> = children(supervisor)
+        .into_iter()
+        .filter(|pid| {
+            std::fs::read(format!("/proc/{pid}/cmdline"))
+                .is_ok_and(|line| !line.starts_with(b"dbt-lease-janitor"))
+        })
+        .chain([supervisor])
+        .collect();
+    assert_eq!(both.len(), 2, "{both:?}");
+    scene.types("\x1a");
+    wait_until("both have stopped", || {
+        both.iter().all(|pid| is_stopped(*pid))
+    });
+    assert_eq!(queries(&lab), 1);
+    scene.types("fg\n");
+    wait_until("both run", || !both.iter().any(|pid| is_stopped(*pid)));
+    scene.interrupt();
+    wait_until("both have ended", || {
+        !both
+            .iter()
+            .any(|pid| std::fs::exists(format!("/proc/{pid}")).unwrap_or(false))
+    });
+    scene.types("echo code=$?\n");
+    wait_until("the code", || scene.output().contains("code=2"));
+    scene.types("exit\n");
+    let _ = scene.end();
     lab.assert_nothing_left();
 }
 
