@@ -40,8 +40,12 @@ pub enum Accepts {
     Bool,
     /// A path that exists.
     Existing,
-    /// One of these words.
+    /// One of these words, as it is written.
     Choice(&'static [&'static str]),
+    /// One of these words, in capitals or not; each word of a greedy option must be one.
+    Word(&'static [&'static str]),
+    /// A window of time: `3 days`, or a mapping.
+    Sample,
 }
 
 /// A command or a group of commands.

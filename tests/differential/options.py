@@ -28,10 +28,12 @@ def kind(option):
 
 def accepts(option):
     """What click checks of a value, as far as the table says it."""
-    if isinstance(option, MultiOption) or option.is_flag:
+    if option.is_flag:
         return "Any"
     if isinstance(option.type, click.Choice):
-        return list(option.type.choices)
+        return {"Choice" if option.type.case_sensitive else "Word": list(option.type.choices)}
+    if option.type.name == "SAMPLE":
+        return "Sample"
     if isinstance(option.type, click.types.IntParamType):
         return "Int"
     if isinstance(option.type, click.types.BoolParamType):
@@ -94,7 +96,9 @@ def rust(data):
             taken = sum(1 for other in names.values() if other.rstrip("0123456789").rstrip("_") == option["name"].upper())
             names[key] = option["name"].upper() + (f"_{taken + 1}" if taken else "")
             check = option["accepts"]
-            check = f"Choice({texts(check)})" if isinstance(check, list) else check
+            if isinstance(check, dict):
+                ((form, words),) = check.items()
+                check = f"{form}({texts(words)})"
             lines.append(
                 (
                     names[key],
