@@ -36,6 +36,8 @@ pub struct Given {
     pub option: &'static Opt,
     /// Its value; the first word of a greedy one.
     pub value: Option<String>,
+    /// The further words of a greedy one.
+    pub more: Vec<String>,
     /// Whether a flag was switched on, not off.
     pub on: bool,
     /// How deep in `dbt GROUP COMMAND` it stood: 0 is before the subcommand.
@@ -175,19 +177,22 @@ fn refused(given: &[Given]) -> Option<String> {
                 "`{name}` can only be set by an environment variable"
             ));
         }
-        let last = !given[at + 1..]
-            .iter()
-            .any(|other| other.option.name == name);
-        let Some(value) = one.value.as_deref().filter(|_| last) else {
+        let Some(value) = one.value.as_deref() else {
             continue;
         };
-        let fits = match one.option.accepts {
-            Accepts::Any | Accepts::Existing => true,
-            Accepts::Int => may_be_int(value),
-            Accepts::Bool => true,
-            Accepts::Choice(choices) => choices.contains(&value),
+        let unfit = if one.option.kind == Kind::Greedy {
+            // Every occurrence counts, and dbt splits the first word of each.
+            value
+                .split(' ')
+                .chain(one.more.iter().map(String::as_str))
+                .find(|word| !fits(one.option.accepts, word))
+        } else {
+            let last = !given[at + 1..]
+                .iter()
+                .any(|other| other.option.name == name);
+            Some(value).filter(|value| last && !fits(one.option.accepts, value))
         };
-        if !fits {
+        if let Some(value) = unfit {
             return Some(format!(
                 "`{value}` is not a value for `{}`",
                 one.option.opts[0]
@@ -195,6 +200,36 @@ fn refused(given: &[Given]) -> Option<String> {
         }
     }
     None
+}
+
+/// Whether click may take a value.
+fn fits(accepts: Accepts, value: &str) -> bool {
+    match accepts {
+        Accepts::Any | Accepts::Existing | Accepts::Bool => true,
+        Accepts::Int => may_be_int(value),
+        Accepts::Choice(choices) => choices.contains(&value),
+        // Beyond ASCII we do not judge how Python folds letters.
+        Accepts::Word(choices) => {
+            !value.is_ascii() || choices.iter().any(|one| one.eq_ignore_ascii_case(value))
+        }
+        Accepts::Sample => may_be_sample(value),
+    }
+}
+
+/// Whether dbt may take the text as `--sample`: what a mapping holds we do not judge.
+fn may_be_sample(text: &str) -> bool {
+    if !text.is_ascii() || text.trim_start().starts_with('{') {
+        return true;
+    }
+    let Some((number, grain)) = text.split_once(' ') else {
+        return false;
+    };
+    let grain = grain.to_ascii_lowercase();
+    may_be_int(number)
+        && matches!(
+            grain.trim_end_matches('s'),
+            "hour" | "day" | "month" | "year"
+        )
 }
 
 /// Whether Python's `int()` may take the text: beyond ASCII we do not judge.
@@ -284,6 +319,7 @@ impl Parser {
                     option,
                     !option.off.contains(&spelling.as_str()),
                     None,
+                    Vec::new(),
                     vec![word.place],
                 ));
             }
@@ -315,7 +351,7 @@ impl Parser {
                 return Err(format!("no such option `{spelling}`"));
             };
             if option.kind == Kind::Flag {
-                help |= self.push(option, true, None, vec![word.place]);
+                help |= self.push(option, true, None, Vec::new(), vec![word.place]);
                 continue;
             }
             if let Some((at, _)) = characters.peek() {
@@ -339,12 +375,14 @@ impl Parser {
         if value.place != place {
             places.push(value.place);
         }
+        let mut more = Vec::new();
         if option.kind == Kind::Greedy {
             while let Some(word) = self.rest.pop_front_if(|word| !word.text.starts_with('-')) {
                 places.push(word.place);
+                more.push(word.text);
             }
         }
-        Ok(self.push(option, true, Some(value.text), places))
+        Ok(self.push(option, true, Some(value.text), more, places))
     }
 
     /// Keeps an option; whether it is `--version`, which ends like help.
@@ -353,11 +391,13 @@ impl Parser {
         option: &'static Opt,
         on: bool,
         value: Option<String>,
+        more: Vec<String>,
         places: Vec<usize>,
     ) -> bool {
         self.given.push(Given {
             option,
             value,
+            more,
             on,
             depth: self.depth,
             places,
@@ -443,6 +483,10 @@ mod tests {
             "run --debug=1",
             "docs -x",
             "run --deprecated-state x",
+            "build --resource-type all returns",
+            "build --resource-type model --resource-type x --resource-type test",
+            "run --sample 3",
+            "run --sample 3_days",
         ] {
             assert!(
                 matches!(reading(line), Reading::Usage(_)),

@@ -40,8 +40,12 @@ pub enum Accepts {
     Bool,
     /// A path that exists.
     Existing,
-    /// One of these words.
+    /// One of these words, as it is written.
     Choice(&'static [&'static str]),
+    /// One of these words, in capitals or not; each word of a greedy option must be one.
+    Word(&'static [&'static str]),
+    /// A window of time: `3 days`, or a mapping.
+    Sample,
 }
 
 /// A command or a group of commands.
@@ -141,12 +145,14 @@ fn option(line: &'static str) -> Opt {
             "Greedy" => Kind::Greedy,
             _ => Kind::Value,
         },
-        accepts: match accepts {
-            "Any" => Accepts::Any,
-            "Int" => Accepts::Int,
-            "Bool" => Accepts::Bool,
-            "Existing" => Accepts::Existing,
-            choices => Accepts::Choice(words(choices)),
+        accepts: match accepts.split_once(' ').unwrap_or((accepts, "")) {
+            ("Choice", choices) => Accepts::Choice(words(choices)),
+            ("Word", choices) => Accepts::Word(words(choices)),
+            ("Int", _) => Accepts::Int,
+            ("Bool", _) => Accepts::Bool,
+            ("Existing", _) => Accepts::Existing,
+            ("Sample", _) => Accepts::Sample,
+            _ => Accepts::Any,
         },
         variables: words(variables),
     }
@@ -196,7 +202,7 @@ mod tests {
         let table = Table::read(
             "\
 debug|Flag|Any|--debug -d|--no-debug|DBT_ENGINE_DEBUG DBT_DEBUG
-output|Value|json text|--output||
+output|Value|Choice json text|--output||
 threads|Greedy|Int|--threads||
 
 |group alone|0|0|0

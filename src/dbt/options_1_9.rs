@@ -29,7 +29,7 @@ empty_catalog|Flag|Any|--empty-catalog||
 empty|Flag|Any|--empty|--no-empty|DBT_EMPTY
 event_time_end|Value|Any|--event-time-end||DBT_EVENT_TIME_END
 event_time_start|Value|Any|--event-time-start||DBT_EVENT_TIME_START
-exclude_resource_types|Greedy|Any|--exclude-resource-types --exclude-resource-type||DBT_EXCLUDE_RESOURCE_TYPES
+exclude_resource_types|Greedy|Word metric semantic_model saved_query source analysis model test unit_test exposure snapshot seed default|--exclude-resource-types --exclude-resource-type||DBT_EXCLUDE_RESOURCE_TYPES
 exclude|Greedy|Any|--exclude||
 export_saved_queries|Flag|Any|--export-saved-queries|--no-export-saved-queries|DBT_EXPORT_SAVED_QUERIES
 fail_fast|Flag|Any|--fail-fast -x|--no-fail-fast|DBT_FAIL_FAST
@@ -37,7 +37,7 @@ favor_state|Flag|Any|--favor-state|--no-favor-state|DBT_FAVOR_STATE
 full_refresh|Flag|Any|--full-refresh -f||DBT_FULL_REFRESH
 host|Value|Any|--host||DBT_HOST
 include_saved_query|Flag|Any|--include-saved-query|--no-include-saved-query|DBT_INCLUDE_SAVED_QUERY
-indirect_selection|Value|eager cautious buildable empty|--indirect-selection||DBT_INDIRECT_SELECTION
+indirect_selection|Value|Word eager cautious buildable empty|--indirect-selection||DBT_INDIRECT_SELECTION
 inject_ephemeral_ctes|Flag|Any|--inject-ephemeral-ctes|--no-inject-ephemeral-ctes|
 inline_direct|Value|Any|--inline-direct||
 inline|Value|Any|--inline||
@@ -46,17 +46,17 @@ limit|Value|Int|--limit||
 lock|Flag|Any|--lock||
 log_cache_events|Flag|Any|--log-cache-events|--no-log-cache-events|DBT_LOG_CACHE_EVENTS
 log_file_max_bytes|Value|Int|--log-file-max-bytes||DBT_LOG_FILE_MAX_BYTES
-log_format_file|Value|text debug json default|--log-format-file||DBT_LOG_FORMAT_FILE
-log_format|Value|text debug json default|--log-format||DBT_LOG_FORMAT
-log_level_file|Value|debug info warn error none|--log-level-file||DBT_LOG_LEVEL_FILE
-log_level|Value|debug info warn error none|--log-level||DBT_LOG_LEVEL
+log_format_file|Value|Word text debug json default|--log-format-file||DBT_LOG_FORMAT_FILE
+log_format|Value|Word text debug json default|--log-format||DBT_LOG_FORMAT
+log_level_file|Value|Word debug info warn error none|--log-level-file||DBT_LOG_LEVEL_FILE
+log_level|Value|Word debug info warn error none|--log-level||DBT_LOG_LEVEL
 log_path|Value|Any|--log-path||DBT_LOG_PATH
 macro_debugging|Flag|Any|--macro-debugging|--no-macro-debugging|DBT_MACRO_DEBUGGING
 models|Greedy|Any|-m --models --model||
 output_keys|Greedy|Any|--output-keys||
 output|Value|Any|--output -o||
-output|Value|json name path selector|--output||
-output|Value|json text|--output||
+output|Value|Word json name path selector|--output||
+output|Value|Word json text|--output||
 partial_parse_file_diff|Flag|Any|--partial-parse-file-diff|--no-partial-parse-file-diff|DBT_PARTIAL_PARSE_FILE_DIFF
 partial_parse_file_path|Value|Existing|--partial-parse-file-path||DBT_PARTIAL_PARSE_FILE_PATH
 partial_parse|Flag|Any|--partial-parse|--no-partial-parse|DBT_PARTIAL_PARSE
@@ -70,7 +70,7 @@ profile|Value|Any|--profile||DBT_PROFILE
 project_dir|Value|Existing|--project-dir||DBT_PROJECT_DIR
 quiet|Flag|Any|--quiet -q|--no-quiet|DBT_QUIET
 record_timing_info|Value|Any|--record-timing-info -r||
-resource_types|Greedy|Any|--resource-types --resource-type||DBT_RESOURCE_TYPES
+resource_types|Greedy|Word metric semantic_model saved_query source analysis model test unit_test exposure snapshot seed default all|--resource-types --resource-type||DBT_RESOURCE_TYPES
 selector|Value|Any|--selector||
 select|Greedy|Any|-s --select -m --models --model||
 select|Greedy|Any|-s --select||
@@ -79,7 +79,7 @@ show_resource_report|Flag|Any|--show-resource-report|--no-show-resource-report|D
 show|Flag|Any|--show||
 single_threaded|Flag|Any|--single-threaded|--no-single-threaded|DBT_SINGLE_THREADED
 skip_profile_setup|Flag|Any|--skip-profile-setup -s||
-source|Value|hub git local|--source||
+source|Value|Choice hub git local|--source||
 state|Value|Any|--state||DBT_STATE
 static_parser|Flag|Any|--static-parser|--no-static-parser|DBT_STATIC_PARSER
 static|Flag|Any|--static||

@@ -28,10 +28,12 @@ def kind(option):
 
 def accepts(option):
     """What click checks of a value, as far as the table says it."""
-    if isinstance(option, MultiOption) or option.is_flag:
+    if option.is_flag:
         return "Any"
     if isinstance(option.type, click.Choice):
-        return list(option.type.choices)
+        return {"Choice" if option.type.case_sensitive else "Word": list(option.type.choices)}
+    if option.type.name == "SAMPLE":
+        return "Sample"
     if isinstance(option.type, click.types.IntParamType):
         return "Int"
     if isinstance(option.type, click.types.BoolParamType):
@@ -89,7 +91,11 @@ def rust(data):
     options = {}
     for command in data["commands"]:
         for option in command["options"]:
-            line = fields(option["name"], option["kind"], option["accepts"], option["opts"], option["off"], option["variables"])
+            accepts = option["accepts"]
+            if isinstance(accepts, dict):
+                ((form, words),) = accepts.items()
+                accepts = [form, *words]
+            line = fields(option["name"], option["kind"], accepts, option["opts"], option["off"], option["variables"])
             options.setdefault(json.dumps(option), line)
     keys = sorted(options, key=options.get)
     numbers = {key: str(number) for number, key in enumerate(keys)}

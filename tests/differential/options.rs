@@ -33,7 +33,9 @@ fn the_table_is_that_of_the_installed_dbt() {
                         Accepts::Int => json!("Int"),
                         Accepts::Bool => json!("Bool"),
                         Accepts::Existing => json!("Existing"),
-                        Accepts::Choice(words) => json!(words),
+                        Accepts::Choice(words) => json!({ "Choice": words }),
+                        Accepts::Word(words) => json!({ "Word": words }),
+                        Accepts::Sample => json!("Sample"),
                     };
                     json!({
                         "name": option.name, "opts": option.opts, "off": option.off, "kind": kind,
@@ -48,6 +50,10 @@ fn the_table_is_that_of_the_installed_dbt() {
         })
         .collect();
     assert_eq!(theirs["commands"], json!(commands));
-    let twins: Vec<[&str; 2]> = rules.twins().iter().map(|(new, old)| [*new, *old]).collect();
+    let twins: Vec<[&str; 2]> = rules
+        .twins()
+        .iter()
+        .map(|(new, old)| [*new, *old])
+        .collect();
     assert_eq!(theirs["twins"], json!(twins));
 }
