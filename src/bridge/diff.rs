@@ -192,10 +192,10 @@ mod tests {
 
     #[test]
     fn a_diff_shows_what_changes_and_no_old_value() {
-        let text = "a: 1\nb: 2\nc: 3\nd: 4\npass: s3cret # x\ne: 5\n# pass: 0ther\nf: 6\n";
-        let comment = text.find("0ther").expect("it is there");
+        let text = "a: 1\nb: 2\nc: 3\nd: 4\npass: s3cret # x\ne: 5\n# pass: 0ld-one\nf: 6\n";
+        let comment = text.find("0ld-one").expect("it is there");
         let edits = [edit(text, "s3cret", Style::Plain)];
-        let hidden = [edits[0].span.clone(), comment..comment + 5];
+        let hidden = [edits[0].span.clone(), comment..comment + 7];
         let shown = diff("profiles.yml", text, &edits, &hidden);
         assert_eq!(
             shown,

@@ -260,7 +260,7 @@ fn a_token_that_ends_while_the_command_runs_is_told() {
 }
 
 #[test]
-fn azure_and_ldap_are_revoked_and_a_librarys_account_is_checked_in_by_that() {
+fn azure_and_ldap_are_revoked_and_a_library_account_is_checked_in_by_that() {
     let app = json!({"client_id": "c0ffee", "client_secret": "az"});
     let case = Case::new(
         "azure/creds/dbt",
