@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -20,6 +20,9 @@ use super::janitor::handle::Announcement;
 use super::signals::{self, Received, Signals};
 use crate::failpoint;
 use crate::variables::Variables;
+
+/// When the wait has become quiet: what stands beside it has begun, and needs its memory no more.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// How a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,7 +236,6 @@ impl Child {
                 Err(error) => return Err(start_error(program, error)),
             }
         };
-        give_back_free_memory();
         #[expect(
             clippy::cast_possible_wrap,
             reason = "pid_t is an i32; std hands it out as u32"
@@ -261,6 +263,8 @@ impl Child {
     pub async fn wait(self, signals: &Signals) -> io::Result<Waited> {
         let mut course = Course::new(self.purpose == Purpose::LeasedDbt, self.shares_group);
         let _stops = signals.watch_stops()?;
+        let mut settling = std::pin::pin!(tokio::time::sleep(SETTLED));
+        let mut has_settled = false;
         loop {
             // Asked before waiting too: SIGCHLD may have come before we listened.
             if let Some(end) = self.ended()? {
@@ -282,6 +286,10 @@ impl Child {
                 biased;
                 received = signals.next() => self.pass_on(received?, &mut course),
                 () = due => {}
+                () = &mut settling, if !has_settled => {
+                    has_settled = true;
+                    give_back_free_memory();
+                }
             }
             while let Some(due) = course.due(Instant::now()) {
                 match due {
@@ -388,7 +396,7 @@ fn is_echo_of_a_parent(received: Received) -> bool {
     ignored.is_some_and(|mask| mask & (1 << (received.signal as i32 - 1)) != 0)
 }
 
-/// What the way to here needed and has freed goes back to the system: waiting may take hours. 64 kB measured.
+/// What the way to here needed and has freed goes back to the system: waiting may take hours. 60 kB measured.
 fn give_back_free_memory() {
     // SAFETY: it takes a number, and changes nothing that is in use.
     #[cfg(all(target_os = "linux", target_env = "gnu"))]

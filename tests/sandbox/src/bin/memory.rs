@@ -6,11 +6,14 @@
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use dbt_lease_sandbox::{World, fixtures};
 
 /// What both may take together, kB. The goal for what is private and dirty is 800.
 const BOUNDS: [(&str, u64); 2] = [("Pss", 6000), ("Private_Dirty", 1000)];
+/// They give back what is free soon after the command's start.
+const SETTLED: Duration = Duration::from_secs(20);
 
 fn main() {
     let tool = match std::env::args_os().nth(1) {
@@ -43,10 +46,19 @@ fn main() {
     let _ = std::fs::File::open(&tool).and_then(|file| file.sync_all());
     let supervisor = session.id();
     let janitor = janitor_of(supervisor);
+    let end = Instant::now() + SETTLED;
+    let both = |name| [supervisor, janitor].map(|pid| measured(pid, name));
+    while BOUNDS
+        .iter()
+        .any(|(name, bound)| both(name).iter().sum::<u64>() > *bound)
+        && Instant::now() < end
+    {
+        std::thread::sleep(Duration::from_millis(50));
+    }
     println!("| kB | supervisor | janitor | together | at most |\n| --- | --- | --- | --- | --- |");
     let mut too_much = Vec::new();
     for (name, bound) in BOUNDS {
-        let [one, other] = [supervisor, janitor].map(|pid| measured(pid, name));
+        let [one, other] = both(name);
         println!("| {name} | {one} | {other} | {} | {bound} |", one + other);
         if one + other > bound {
             too_much.push(name);
