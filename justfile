@@ -107,6 +107,17 @@ dbt-versions *VERSIONS="1.9.* 1.10.* 1.11.0 1.11.* 1.12.0":
         DBT_LEASE_TEST_PYTHON="$where/$version/bin/python" cargo test --test differential -- --skip dotenv
     done
 
+# Compare what Fusion chooses with what we do: its wheel is 95 MB. A newer one runs only where glibc is newer.
+fusion VERSION="2.0.0rc196":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    where=$(mktemp -d)
+    trap 'rm -rf "$where"' EXIT
+    python3 -m venv "$where"
+    "$where/bin/pip" install --quiet --upgrade pip
+    "$where/bin/pip" install --quiet --only-binary :all: "dbt=={{ VERSION }}"
+    DBT_LEASE_TEST_FUSION="$where/bin/dbt" cargo test --package dbt-lease --test differential fusion:: -- --ignored --nocapture
+
 # Write the tables of command lines again; `git diff` then shows what dbt has changed. A newer release than the last that
 # was compared (`until` in src/dbt/rules.rs) goes there too.
 dbt-tables *LINES="1.9 1.10 1.11 1.12.0 1.12":

@@ -139,6 +139,9 @@ impl<'a> Choices<'a> {
             .named(name)
             .map(|option| option.variables)
             .unwrap_or_default();
+        if self.engine.fusion {
+            self.environment.refuse_where_fusion_differs(variables)?;
+        }
         Ok(self.environment.option(variables)?.map(|found| {
             let said = match found.file {
                 None => format!("from {}", found.name),

@@ -205,6 +205,33 @@ impl<'a> Environment<'a> {
         Ok(None)
     }
 
+    /// Fusion takes an empty value for one, and `DBT_X` before `DBT_ENGINE_X`, which dbt-core takes first.
+    ///
+    /// # Errors
+    /// One is empty, or two differ.
+    pub(super) fn refuse_where_fusion_differs(
+        &self,
+        names: &'static [&'static str],
+    ) -> Result<(), DbtError> {
+        let mut said: Option<&str> = None;
+        for name in names {
+            let Lookup::Text(value) = self.get(name) else {
+                continue;
+            };
+            if value.is_empty() || said.is_some_and(|other| other != value) {
+                return Err(DbtError::UnreadableCommand {
+                    words: (*name).to_owned(),
+                    why: format!(
+                        "of {}, one is empty or they differ, which Fusion reads otherwise than dbt-core",
+                        names.join(" and ")
+                    ),
+                });
+            }
+            said = Some(value);
+        }
+        Ok(())
+    }
+
     /// The home directory's variable, which need not be UTF-8.
     pub(super) fn home(&self) -> Option<PathBuf> {
         match (self.real.os("HOME"), self.get("HOME")) {

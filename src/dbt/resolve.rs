@@ -8,7 +8,7 @@ use super::choices::{Choices, Directory, Given, named};
 use super::error::DbtError;
 use super::invocation::{Invocation, Reading, read};
 use super::jinja::{self, LookupOwned, Scope, Secrets, Vars};
-use super::options::Command;
+use super::options::{Command, Kind};
 use super::profile::{self, Choice, ProfilesFile};
 use super::program::{Program, name, recognise};
 use super::project::{self, ProjectFile};
@@ -158,6 +158,15 @@ fn refuse_where_fusion_differs(
                 || words.iter().any(|word| word == "--")
             {
                 return refused("a value that begins with `-` or `=`".to_owned());
+            }
+            let repeated = invocation.given.iter().enumerate().find(|(at, one)| {
+                one.option.kind == Kind::Value
+                    && invocation.given[..*at]
+                        .iter()
+                        .any(|other| other.option.name == one.option.name)
+            });
+            if let Some((_, one)) = repeated {
+                return refused(format!("`{}` is given twice", one.option.opts[0]));
             }
             Ok(())
         }

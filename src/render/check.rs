@@ -8,7 +8,7 @@ use crate::dbt::jinja::{self, JinjaError};
 use crate::dbt::yaml::{Node, Value};
 use crate::dbt::{Profile, Rendering};
 use crate::place::Place;
-use crate::render::{RenderError, adapters};
+use crate::render::{RenderError, adapters, key_types};
 
 /// What surrounds an output.
 pub struct Around<'a> {
@@ -33,7 +33,7 @@ pub fn check(profile: &Profile, output: &Node, around: &Around<'_>) -> Result<()
     let checker = Checker { profile, around };
     let adapter = profile.adapter.as_deref().unwrap_or_default();
     let required = required(adapter);
-    let optional = if adapter == "postgres" { POSTGRES } else { &[] };
+    let optional = key_types::optional(adapter);
     for (key, value) in &keys.0 {
         let path = key.text().unwrap_or("?");
         let at = place(profile, key);
@@ -111,12 +111,18 @@ pub enum Wanted {
     TextOrNull,
     /// A whole number; `4.0` is one, `true` is none.
     Int,
+    /// A whole number or null.
+    IntOrNull,
+    /// A truth value.
+    Bool,
     /// A truth value or null.
     BoolOrNull,
+    /// A mapping or null.
+    MapOrNull,
 }
 
 /// A key with its alias.
-type Key = (&'static [&'static str], Wanted);
+pub(super) type Key = (&'static [&'static str], Wanted);
 
 const SCHEMA: Key = (&["schema"], Wanted::Text);
 const HOST: Key = (&["host"], Wanted::Text);
@@ -146,6 +152,7 @@ fn required(adapter: &str) -> &'static [Key] {
             (&["schema", "dataset"], Wanted::Text),
         ],
         "trino" => &[HOST, PORT, (&["database", "catalog"], Wanted::Text), SCHEMA],
+        "spark" => &[(&["method"], Wanted::Text), HOST, SCHEMA],
         "athena" => &[
             (&["database", "catalog"], Wanted::Text),
             SCHEMA,
@@ -154,21 +161,6 @@ fn required(adapter: &str) -> &'static [Key] {
         _ => &[],
     }
 }
-
-/// The other keys of dbt-postgres 1.10.
-const POSTGRES: &[Key] = &[
-    (&["connect_timeout"], Wanted::Int),
-    (&["role"], Wanted::TextOrNull),
-    (&["search_path"], Wanted::TextOrNull),
-    (&["keepalives_idle"], Wanted::Int),
-    (&["sslmode"], Wanted::TextOrNull),
-    (&["sslcert"], Wanted::TextOrNull),
-    (&["sslkey"], Wanted::TextOrNull),
-    (&["sslrootcert"], Wanted::TextOrNull),
-    (&["application_name"], Wanted::TextOrNull),
-    (&["autocommit"], Wanted::BoolOrNull),
-    (&["retries"], Wanted::Int),
-];
 
 /// A rendered value's kind.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -206,6 +198,9 @@ fn expect(key: &str, wanted: Wanted, found: Found, at: &Place) -> Result<(), Ren
         Wanted::Text => found == Found::Text,
         Wanted::TextOrNull => matches!(found, Found::Text | Found::Null),
         Wanted::Int => found == Found::Int,
+        Wanted::IntOrNull => matches!(found, Found::Int | Found::Null),
+        Wanted::Bool => found == Found::Bool,
+        Wanted::MapOrNull => matches!(found, Found::Map | Found::Null),
         Wanted::BoolOrNull => matches!(found, Found::Bool | Found::Null),
     };
     if fits || found == Found::Unknown {
@@ -343,6 +338,7 @@ mod tests {
             ("bigquery", "method: oauth\ndataset: d\n"),
             ("snowflake", "account: a\ndatabase: d\nschema: s\n"),
             ("trino", "host: h\nport: 1\ncatalog: c\nschema: s\n"),
+            ("spark", "method: http\nhost: h\nschema: s\n"),
             ("athena", "database: d\nschema: s\nregion_name: r\n"),
         ] {
             assert_eq!(checked(adapter, whole, false), Ok(()), "{adapter}");
@@ -356,5 +352,27 @@ mod tests {
             }
         }
         assert_eq!(checked("duckdb", "path: x\n", false), Ok(()));
+    }
+
+    #[test]
+    fn a_key_of_a_type_that_no_release_of_its_adapter_takes_is_refused() {
+        for (adapter, key, taken, refused) in [
+            ("snowflake", "port", "9999", "'9999'"),
+            ("snowflake", "password", "'1'", "1"),
+            ("snowflake", "client_session_keep_alive", "true", "'true'"),
+            ("bigquery", "keyfile_json", "{a: b}", "text"),
+            ("bigquery", "timeout_seconds", "null", "'300'"),
+            ("redshift", "connect_timeout", "null", "soon"),
+            ("spark", "organization", "'1234'", "1234"),
+            ("databricks", "token", "x", "[x]"),
+            ("sqlserver", "encrypt", "yes", "'yes'"),
+            ("clickhouse", "secure", "true", "'true'"),
+            ("dremio", "use_ssl", "null", "text"),
+            ("duckdb", "path", "x", "null"),
+        ] {
+            let checked = |value: &str| checked(adapter, &format!("{key}: {value}\n"), true);
+            assert_eq!(checked(taken), Ok(()), "{adapter}: {key}");
+            assert!(checked(refused).is_err(), "{adapter}: {key}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 pub mod adapters;
 pub mod check;
 mod filters;
+mod key_types;
 pub mod secret_keys;
 pub mod secrets;
 mod short_form;
@@ -176,6 +177,9 @@ fn in_words(wanted: Wanted) -> &'static str {
         Wanted::Text => "a text",
         Wanted::TextOrNull => "a text or null",
         Wanted::Int => "a whole number",
+        Wanted::IntOrNull => "a whole number or null",
+        Wanted::Bool => "a truth value",
+        Wanted::MapOrNull => "a mapping or null",
         Wanted::BoolOrNull => "a truth value or null",
     }
 }
@@ -280,10 +284,10 @@ impl RenderError {
             Self::Dbt { kind: "env_var_missing", .. } => Some(
                 "set the variable, or give it a default: `env_var('NAME', 'default')`".to_owned(),
             ),
-            Self::KeyType { key, wanted: Wanted::Int, found: "a text", .. } => Some(format!(
+            Self::KeyType { key, wanted: Wanted::Int | Wanted::IntOrNull, found: "a text", .. } => Some(format!(
                 "write the number without quotes; a template needs a filter: `{key}: \"{{{{ env_var('NAME') | int }}}}\"`"
             )),
-            Self::KeyType { wanted: Wanted::Text, found: "a whole number" | "a truth value" | "a number with a fraction", .. } => {
+            Self::KeyType { wanted: Wanted::Text | Wanted::TextOrNull, found: "a whole number" | "a truth value" | "a number with a fraction", .. } => {
                 Some("put the value in quotes".to_owned())
             }
             Self::KeyMissing { key, .. } => Some(format!(

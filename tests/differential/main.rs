@@ -3,6 +3,7 @@
 mod bridge;
 mod dotenv;
 mod expressions;
+mod fusion;
 mod invocation;
 mod jinja;
 mod options;
