@@ -31,6 +31,9 @@ const WITHIN: Duration = Duration::from_secs(30);
 const RESULT: &str = "killed: the janitor ended it";
 
 /// Cleans up after the session process; what became of everything.
+///
+/// Never inlined: its large frame would be there while the janitor waits, too.
+#[inline(never)]
 pub(super) fn clean_up(known: Known) -> Proof {
     let end = Instant::now() + WITHIN;
     failpoint::reached("cleaning");
