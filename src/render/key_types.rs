@@ -196,13 +196,7 @@ pub(super) fn optional(adapter: &str) -> &'static [Key] {
             (&["user", "schema", "cluster"], Wanted::TextOrNull),
             (&["port"], Wanted::IntOrNull),
             (
-                &[
-                    "connect_timeout",
-                    "send_receive_timeout",
-                    "sync_request_timeout",
-                    "compress_block_size",
-                    "retries",
-                ],
+                &["connect_timeout", "compress_block_size", "retries"],
                 Wanted::Int,
             ),
             (
