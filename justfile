@@ -55,7 +55,8 @@ fresh-seeds CASES="3000":
     set -eu
     seed=${DBT_LEASE_TEST_SEED:-$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}
     echo "DBT_LEASE_TEST_SEED=$seed DBT_LEASE_TEST_CASES={{ CASES }}"
-    DBT_LEASE_TEST_SEED=$seed DBT_LEASE_TEST_CASES={{ CASES }} cargo test --package dbt-lease --test differential
+    DBT_LEASE_TEST_SEED=$seed DBT_LEASE_TEST_CASES={{ CASES }} PROPTEST_RNG_SEED=$seed PROPTEST_CASES={{ CASES }} \
+        cargo test --package dbt-lease --lib --test differential
 
 # Fuzzing by libFuzzer, on the stable compiler: `just fuzz yaml`, `just fuzz argv -max_total_time=60`. What is found goes to
 # the directory that it names first, with the corpus.

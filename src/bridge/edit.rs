@@ -28,6 +28,8 @@ pub(super) fn of_scalar(span: Range<usize>, style: Style, template: &str) -> Edi
     let replacement = match style {
         // In single quotes, `'` would have to stand twice.
         Style::Single => Replacement::Text(format!("'{}'", template.replace('\'', "\""))),
+        // An empty one without quotes begins right behind its tag.
+        Style::Plain if span.is_empty() => Replacement::Text(format!(" \"{template}\"")),
         Style::Plain | Style::Double => Replacement::Text(format!("\"{template}\"")),
         Style::Block => Replacement::Block(format!("\"{template}\"")),
     };

@@ -290,6 +290,18 @@ mod tests {
         assert!(!format!("{:?}", bridged(text)).contains("s3cret"));
     }
 
+    #[test]
+    fn an_empty_text_behind_its_tag_or_anchor_gets_a_place_of_its_own() {
+        for properties in ["!!str", "!!str ", "&a !!str", "!!str &a"] {
+            let text = format!(
+                "p:\n  outputs:\n    t:\n      type: x\n      token: {properties}\n      b: 1\n"
+            );
+            let made = bridged(&text);
+            let line = format!("token: {} \"{{{{", properties.trim_end());
+            assert!(made.text.contains(&line), "{}", made.text);
+        }
+    }
+
     proptest! {
         #[test]
         fn any_text_is_bridged_or_refused_and_never_a_mistake_of_ours(
