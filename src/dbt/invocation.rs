@@ -47,6 +47,13 @@ pub struct Given {
 }
 
 impl Invocation {
+    /// Whether an option was given there: 0 is before the subcommand.
+    pub fn is_given(&self, name: &str, depth: usize) -> bool {
+        self.given
+            .iter()
+            .any(|given| given.depth == depth && given.option.name == name)
+    }
+
     /// The value that an option was given; the last one counts.
     pub fn value(&self, name: &str) -> Option<&str> {
         self.given
@@ -200,6 +207,25 @@ fn refused(given: &[Given]) -> Option<String> {
         }
     }
     None
+}
+
+/// Whether click may take the text of a variable, not empty, for an option.
+pub(super) fn may_stand_in_a_variable(option: &Opt, text: &str) -> bool {
+    match option.kind {
+        Kind::Flag => may_be_bool(text),
+        Kind::Value if option.accepts == Accepts::Bool => may_be_bool(text),
+        Kind::Value => fits(option.accepts, text),
+        Kind::Greedy => true,
+    }
+}
+
+/// Whether the text is one of click's truth words: beyond ASCII we do not judge.
+fn may_be_bool(text: &str) -> bool {
+    const WORDS: [&str; 12] = [
+        "1", "true", "t", "yes", "y", "on", "0", "false", "f", "no", "n", "off",
+    ];
+    let text = text.trim();
+    !text.is_ascii() || WORDS.iter().any(|word| word.eq_ignore_ascii_case(text))
 }
 
 /// Whether click may take a value.

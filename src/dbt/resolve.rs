@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::choices::{Choices, Directory, Given, named};
 use super::error::DbtError;
-use super::invocation::{Invocation, Reading, read};
+use super::invocation::{Invocation, Reading, may_stand_in_a_variable, read};
 use super::jinja::{self, LookupOwned, Scope, Secrets, Vars};
 use super::options::{Command, Kind};
 use super::profile::{self, Choice, ProfilesFile};
@@ -193,6 +193,32 @@ impl Choices<'_> {
             .unwrap_or(&commands[0])
     }
 
+    /// An option's variable whose value click refuses, of the command and the groups that it stands in; one that the command line gives is
+    /// not asked for. Greedy options are not judged: click splits their variables by rules of its own. Nor are those of the command that
+    /// `retry` repeats.
+    fn unfit_variable(&self, invocation: &Invocation) -> Result<Option<String>, DbtError> {
+        let words = invocation.command.words;
+        let levels = self.engine.rules.commands().iter();
+        for level in levels.filter(|level| words.starts_with(level.words)) {
+            for option in level.options.iter() {
+                let depth = level.words.len();
+                if invocation.is_given(option.name, depth) {
+                    continue;
+                }
+                let Some(from) = self.environment.option(option.variables)? else {
+                    continue;
+                };
+                if !may_stand_in_a_variable(option, from.value) {
+                    return Ok(Some(format!(
+                        "{} has no value for `{}`",
+                        from.name, option.opts[0]
+                    )));
+                }
+            }
+        }
+        Ok(None)
+    }
+
     /// dbt itself.
     fn dbt(
         &self,
@@ -214,6 +240,9 @@ impl Choices<'_> {
                 None,
                 self.engine.clone(),
             ));
+        }
+        if let Some(why) = self.unfit_variable(invocation)? {
+            return Ok(unleased(command, None, Some(why), self.engine.clone()));
         }
         let vars = match vars(invocation.value("vars"), merging) {
             Ok(vars) => vars,

@@ -275,6 +275,20 @@ const ENVIRONMENTS: &[&[(&str, &str)]] = &[
     &[("DBT_STATE", "ROOT/state/prod"), ("DBT_TARGET", "prod")],
     &[("DBT_TARGET_PATH", "ROOT/state/plain")],
     &[("dbt_target", "prod"), ("DBT_ENGINE_LOG_LEVEL", "info")],
+    &[("DBT_LOG_LEVEL", "loud")],
+    &[("DBT_LOG_LEVEL", "WARN"), ("DBT_ENGINE_DEBUG", "foo")],
+    &[
+        ("DBT_USE_COLORS", " Yes "),
+        ("DBT_QUIET", "off"),
+        ("DBT_TARGET", "prod"),
+    ],
+    &[("DBT_PRINTER_WIDTH", "x"), ("DBT_FULL_REFRESH", "2")],
+    &[
+        ("DBT_INDIRECT_SELECTION", "Eager"),
+        ("DBT_PRINTER_WIDTH", " 7 "),
+    ],
+    &[("DBT_FAIL_FAST", "maybe"), ("DBT_ENGINE_FAIL_FAST", "")],
+    &[("DBT_NO_PRINT", "x"), ("DBT_DEFER_TO_STATE", "perhaps")],
 ];
 
 /// What the templates ask for.
