@@ -5,7 +5,7 @@
 //! | [`mod@venv`] | dbt, the `bao` server and, where the machine has none, PostgreSQL: a cached Python environment |
 //! | [`watchdog`] | one helper process that ends servers and removes directories, however this process ends |
 //! | [`openbao`] | one OpenBao server: http, https, unix socket, or a raft cluster; its API and its audit log |
-//! | [`line`] | a line to a server, or a proxy, that delays, resets and counts |
+//! | [`mod@line`] | a line to a server, or a proxy, that delays, resets and counts |
 //! | [`postgres`] | one PostgreSQL cluster a process, one database a [`World`] |
 //! | [`world`] | both, set up for dbt: roles, policies, identities; and what a test asks afterwards |
 //! | [`program`] | the small programs of this crate that tests run as children |
