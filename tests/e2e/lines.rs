@@ -186,8 +186,10 @@ fn a_run_over_a_slow_line_is_one_connection_and_no_round_trip_too_many() {
         .silent()
         .success();
     assert_eq!(lab.requests(), PLAIN);
-    // TLS 1.3 is one, and each request is one.
-    assert_eq!((line.connections(), line.turns()), (1, 5));
+    // TLS 1.3 is one, and each request is one. The session tickets that the server sends by itself, for which nobody waits, may come before the
+    // first request goes out: then the line counts one turn more.
+    assert_eq!(line.connections(), 1);
+    assert!((5..=6).contains(&line.turns()), "{}", line.turns());
     lab.assert_nothing_left();
 }
 
