@@ -240,9 +240,18 @@ fn read_all(mut output: &File, stopped: &std::io::PipeReader, seen: &Mutex<Vec<u
 
 /// Whether a process is stopped.
 pub(crate) fn is_stopped(pid: Pid) -> bool {
+    state(pid) == Some('T')
+}
+
+/// Whether a process's first thread sleeps.
+pub(crate) fn is_asleep(pid: Pid) -> bool {
+    state(pid) == Some('S')
+}
+
+fn state(pid: Pid) -> Option<char> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ")
-        .is_some_and(|(_, rest)| rest.starts_with('T'))
+        .and_then(|(_, rest)| rest.chars().next())
 }
 
 /// A child that tells its signals, and its way out.
