@@ -79,9 +79,7 @@ impl Session<'_> {
         else {
             return Ok(());
         };
-        let further = self.wanted.others.iter().flatten();
-        let further = further.flat_map(|further| &further.lent.secrets);
-        for wanted in self.wanted.lent.secrets.iter().chain(further) {
+        for wanted in self.loans().flat_map(|(_, lent)| &lent.secrets) {
             janitor.is_there()?;
             let ttl = self.ttl.or(wanted.ttl);
             let request = wanted.request_for(ttl);

@@ -17,6 +17,7 @@ use super::session::{Borrowed, Session, Stop};
 use super::steps::{Surroundings, no_config};
 use crate::delivery::environ;
 use crate::delivery::session::SessionDir;
+use crate::plan::{self, Plan};
 use crate::record::audit::stamp;
 use crate::supervise::child;
 use crate::supervise::janitor::handle::Janitor;
@@ -62,15 +63,14 @@ pub(crate) fn run(say: &Say, global: &Global, arguments: &Arguments) -> Result<(
     };
     refuse_protected(&plan, arguments.force)?;
     surroundings.refuse_untrusted(&config, &resolved, &plan)?;
-    surroundings.refuse_unexpected(&resolved, &plan)?;
     let rendering = surroundings.rendering(&resolved)?;
+    plan::expect::check(&resolved, &plan, &rendering)?;
     surroundings.check(&[], &resolved, Some(&loan.lent), &rendering)?;
     let wanted = Wanted {
         resolved: &resolved,
         plan: &plan,
         session,
-        lent: &loan.lent,
-        others: &loan.others,
+        loan,
     };
     let session = Session {
         selection: selection.as_variables(&surroundings.cwd),
@@ -99,11 +99,8 @@ async fn hand_out(session: &Session<'_>, format: Format) -> Result<(), Failure> 
         janitor.detach(until)?;
         Ok::<_, Stop>(until)
     };
-    let bug = || {
-        let message = "dbt-lease has a bug (see above); please report it";
-        Err(Failure::new("bug", message, None).into())
-    };
-    let stop = match unless_it_panics(work).await.unwrap_or_else(bug) {
+    let way = unless_it_panics(work).await;
+    let stop = match way.unwrap_or_else(|| Err(Failure::panicked().into())) {
         Ok(until) => {
             if let Some(directory) = borrowed.directory {
                 SessionDir::leave(directory);
@@ -156,7 +153,7 @@ fn until(borrowed: &Borrowed) -> SystemTime {
 }
 
 /// The credential of a protected environment stays with one command.
-fn refuse_protected(plan: &crate::plan::Plan, force: bool) -> Result<(), Failure> {
+fn refuse_protected(plan: &Plan, force: bool) -> Result<(), Failure> {
     if plan.protected != Some(true) || force {
         return Ok(());
     }

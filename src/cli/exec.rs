@@ -17,7 +17,7 @@ use crate::dbt::{Need, Profile, Rendering, Resolved};
 use crate::delivery::environ::{Additions, for_child};
 use crate::delivery::private;
 use crate::delivery::session::{Contents, SessionDir, Step};
-use crate::plan::{self, Further, Loan, Plan};
+use crate::plan::{self, Loan, Plan};
 use crate::render::secrets::Secrets;
 use crate::render::{self, RenderError};
 use crate::supervise::child::{self, Child, End, Purpose, Started, Waited};
@@ -90,31 +90,29 @@ fn outcome(say: &Say, global: &Global, exec: &Exec, unadopted: Unadopted) -> Res
     }
     let plan = surroundings.plan(&resolved, Some(&config))?;
     surroundings.refuse_untrusted(&config, &resolved, &plan)?;
-    surroundings.refuse_unexpected(&resolved, &plan)?;
-    let loan = match &plan.loan {
-        Some(loan) => with_delivery(loan, exec.delivery)?,
-        None => {
-            say.note(|| "nothing is lent: the command needs no credentials".to_owned());
-            let environ = for_child(variables, &plan.login_variables, &Additions::default());
-            return run_alone(&exec.command, &environ, resolved.is_dbt);
-        }
+    let Some(loan) = &plan.loan else {
+        say.note(|| "nothing is lent: the command needs no credentials".to_owned());
+        let environ = for_child(variables, &plan.login_variables, &Additions::default());
+        return run_alone(&exec.command, &environ, resolved.is_dbt);
     };
     let rendering = surroundings.rendering(&resolved)?;
+    plan::expect::check(&resolved, &plan, &rendering)?;
+    let loan = with_delivery(loan, exec.delivery)?;
     surroundings.check(&exec.command, &resolved, Some(&loan.lent), &rendering)?;
     match &loan.session {
         Some(session) => lending::run(
             say,
             &surroundings,
+            &rendering,
             exec,
             &Wanted {
                 resolved: &resolved,
                 plan: &plan,
                 session,
-                lent: &loan.lent,
-                others: &loan.others,
+                loan: &loan,
             },
         ),
-        None => run_on_placeholders(say, &surroundings, (&resolved, &plan, &loan.lent)),
+        None => run_on_placeholders(say, &rendering, variables, (&resolved, &plan, &loan.lent)),
     }
 }
 
@@ -195,25 +193,23 @@ async fn end_of(started: Started, signals: &Signals) -> Result<End, Failure> {
 /// Runs a dbt command that reads its profile and does not connect.
 fn run_on_placeholders(
     say: &Say,
-    surroundings: &Surroundings,
-    wanted: (&Resolved, &Plan, &Lent),
+    rendering: &Rendering<'_>,
+    variables: &Variables,
+    (resolved, plan, lent): (&Resolved, &Plan, &Lent),
 ) -> Result<End, Failure> {
-    let (resolved, plan, lent) = wanted;
-    let variables = &surroundings.variables;
     let profile = profile(resolved)?;
     say.note(|| {
         "this command does not connect: it gets placeholders, and nothing is lent".to_owned()
     });
     session::sweep(say, variables);
     let secrets = Secrets::placeholders(lent);
-    let rendering = surroundings.rendering(resolved)?;
     let bridge = render::bridge(lent, &secrets)?;
     let material = Material {
         profile,
         lent,
         secrets: &secrets,
         others: Vec::new(),
-        rendering: &rendering,
+        rendering,
     };
     in_loop(async {
         // Before the directory is there: a signal must not leave it behind.
@@ -246,9 +242,7 @@ pub(super) struct Wanted<'a> {
     pub(super) resolved: &'a Resolved,
     pub(super) plan: &'a Plan,
     pub(super) session: &'a plan::Session,
-    pub(super) lent: &'a Lent,
-    /// What is lent for the further profiles, in order.
-    pub(super) others: &'a [Option<Further>],
+    pub(super) loan: &'a Loan,
 }
 
 /// The loan with `--delivery` in the place of dbt-lease.yml's `delivery:`, under the same rules.

@@ -43,6 +43,12 @@ impl Failure {
         }
     }
 
+    /// Our own code panicked, and said so.
+    pub(crate) fn panicked() -> Self {
+        let message = "dbt-lease has a bug (see above); please report it";
+        Self::new("bug", message, None)
+    }
+
     /// The message without the place that the picture below it says again.
     pub(crate) fn headline(&self) -> &str {
         let main = self.spots.iter().find(|spot| spot.is_main);

@@ -15,6 +15,7 @@ use super::say::Say;
 use super::session::{Borrowed, Session, Stop};
 use super::steps::Surroundings;
 use crate::config::Delivery;
+use crate::dbt::Rendering;
 use crate::delivery::environ::for_child;
 use crate::delivery::gate::Gate;
 use crate::delivery::private::Storage;
@@ -22,7 +23,7 @@ use crate::delivery::session::SessionDir;
 use crate::failpoint;
 use crate::record::audit::Record;
 use crate::render::secrets::Secrets;
-use crate::render::{self};
+use crate::render;
 use crate::secret::Secret;
 use crate::supervise::child::{Child, End, Purpose, Started, Waited, signal_name};
 use crate::supervise::course::Asked;
@@ -35,10 +36,10 @@ use crate::vault::client::Client;
 pub(super) fn run(
     say: &Say,
     surroundings: &Surroundings,
+    rendering: &Rendering<'_>,
     exec: &Exec,
     wanted: &Wanted<'_>,
 ) -> Result<End, Failure> {
-    let rendering = surroundings.rendering(wanted.resolved)?;
     let session = Session {
         no_browser: exec.no_browser,
         ttl: exec.ttl,
@@ -50,7 +51,7 @@ pub(super) fn run(
         } else {
             exec.selection.as_variables(&surroundings.cwd)
         },
-        ..Session::new(say, surroundings, &rendering, wanted)?
+        ..Session::new(say, surroundings, rendering, wanted)?
     };
     session.begin()?;
     in_loop(session.run())
@@ -69,18 +70,14 @@ impl Session<'_> {
         let (started, since) = (Instant::now(), SystemTime::now());
         let mut borrowed = Borrowed::default();
         let work = self.lend_and_run(&client, &signals, &janitor, &mut borrowed, record.as_mut());
-        let bug = || {
-            let message = "dbt-lease has a bug (see above); please report it";
-            Failure::new("bug", message, None)
-        };
         let way = match unless_it_panics(work).await {
             Some(way) => way,
             // Nobody waits for the command any more: the janitor ends it and gives everything back, and is waited for.
             None if borrowed.in_use && janitor.is_there().is_ok() => {
                 drop(janitor);
-                return Err(bug());
+                return Err(Failure::panicked());
             }
-            None => Err(bug().into()),
+            None => Err(Failure::panicked().into()),
         };
         let until = match &way {
             Ok(waited) => waited.ended.until,
@@ -137,16 +134,16 @@ impl Session<'_> {
         } = self;
         self.log_in(client, signals, janitor, borrowed).await?;
         self.read(client, signals, janitor, borrowed).await?;
-        let (first, further) = borrowed.secrets.split_at(wanted.lent.secrets.len());
+        let (first, further) = borrowed.secrets.split_at(wanted.loan.lent.secrets.len());
         let secrets = Secrets::leased(first);
         let others = self.others(further);
-        let mut bridge = render::bridge(wanted.lent, &secrets)?;
+        let mut bridge = render::bridge(&wanted.loan.lent, &secrets)?;
         for (lent, secrets) in others.iter().filter_map(|part| part.lent.as_ref()) {
             bridge.extend(render::bridge(lent, secrets)?);
         }
         let material = Material {
             profile: self.profile,
-            lent: wanted.lent,
+            lent: &wanted.loan.lent,
             secrets: &secrets,
             others,
             rendering: self.rendering,
@@ -249,7 +246,7 @@ impl Session<'_> {
     /// The gate of this run: for dbt itself, where the file holds a secret and it is known how often dbt opens it.
     fn gate(&self, directory: Option<&SessionDir>) -> Option<Gate> {
         let reads = self.wanted.resolved.profile_reads?;
-        if !self.gated || self.wanted.lent.delivery == Delivery::Env {
+        if !self.gated || self.wanted.loan.lent.delivery == Delivery::Env {
             return None;
         }
         let gate = directory?.gate(reads);

@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::output;
 use super::say::Say;
 use super::steps::Surroundings;
-use crate::plan::Plan;
+use crate::plan::{Plan, expect};
 
 /// `dbt-lease plan`
 pub(crate) fn run(global: &Global, arguments: &Arguments) -> Result<(), Failure> {
@@ -25,9 +25,9 @@ fn plan(global: &Global, arguments: &Arguments) -> Result<Plan, Failure> {
     }
     let config = surroundings.config(global, &resolved)?;
     let plan = surroundings.plan(&resolved, config.as_ref())?;
-    surroundings.refuse_unexpected(&resolved, &plan)?;
     if resolved.profile.is_some() {
         let rendering = surroundings.rendering(&resolved)?;
+        expect::check(&resolved, &plan, &rendering)?;
         let lent = plan.loan.as_ref().map(|loan| &loan.lent);
         surroundings.check(&arguments.command, &resolved, lent, &rendering)?;
     }

@@ -107,16 +107,10 @@ impl Session<'_> {
 
     /// The credentials, each with the output that it was lent for.
     fn logins(&self, borrowed: &Borrowed) -> Logins {
-        let resolved = self.wanted.resolved;
-        let first = (self.profile, self.wanted.lent.secrets.len());
-        let further = resolved.others.iter().zip(self.wanted.others);
-        let further = further.filter_map(|(other, further)| {
-            Some((&other.profile, further.as_ref()?.lent.secrets.len()))
-        });
         let mut rest = borrowed.secrets.as_slice();
         let mut logins = Logins::default();
-        for (profile, count) in std::iter::once(first).chain(further) {
-            let (its_own, others) = rest.split_at(count.min(rest.len()));
+        for (profile, lent) in self.loans() {
+            let (its_own, others) = rest.split_at(lent.secrets.len().min(rest.len()));
             rest = others;
             logins.add(profile, self.rendering, self.variables, its_own);
         }

@@ -10,6 +10,7 @@ use super::exec::{Part, Wanted, profile};
 use super::failure::Failure;
 use super::say::Say;
 use super::steps::Surroundings;
+use crate::config::Lent;
 use crate::dbt::{Profile, Rendering};
 use crate::delivery::environ::Additions;
 use crate::delivery::private;
@@ -147,12 +148,8 @@ impl Session<'_> {
 
     /// What is wrong whatever Vault will answer is said before anything is asked of it.
     fn refuse_what_is_certain(&self) -> Result<(), Failure> {
-        let lent = self.wanted.lent;
         let files = Path::new("files");
-        let further = self.wanted.resolved.others.iter().zip(self.wanted.others);
-        let further =
-            further.filter_map(|(other, further)| Some((&other.profile, &further.as_ref()?.lent)));
-        for (profile, lent) in std::iter::once((self.profile, lent)).chain(further) {
+        for (profile, lent) in self.loans() {
             let secrets = Secrets::placeholders(lent);
             match render::output(profile, lent, &secrets, self.rendering, Some(files)) {
                 Err(error) if error.is_certain() => return Err(error.into()),
@@ -162,10 +159,18 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// What is lent, profile by profile, in the order in which it is read.
+    pub(super) fn loans(&self) -> impl Iterator<Item = (&Profile, &Lent)> {
+        let Wanted { resolved, loan, .. } = self.wanted;
+        let loans = resolved.profiles().zip(loan.all());
+        loans.filter_map(|(profile, lent)| Some((profile, lent?.0)))
+    }
+
     /// The further profiles with what Vault gave for them: secrets are read in the order of the profiles.
     pub(super) fn others(&self, mut secrets: &[secret::Lent]) -> Vec<Part<'_>> {
-        let further = self.wanted.resolved.others.iter().zip(self.wanted.others);
+        let further = self.wanted.resolved.others.iter();
         further
+            .zip(&self.wanted.loan.others)
             .map(|(other, further)| Part {
                 profile: &other.profile,
                 lent: further.as_ref().map(|Further { lent, .. }| {

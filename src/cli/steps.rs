@@ -36,29 +36,28 @@ impl Surroundings {
         })
     }
 
+    fn context(&self) -> Context<'_> {
+        Context {
+            variables: &self.variables,
+            cwd: &self.cwd,
+        }
+    }
+
     /// What dbt would use.
     pub(crate) fn resolve(
         &self,
         command: &[OsString],
         selection: &SelectionArguments,
     ) -> Result<Resolved, Failure> {
-        let context = Context {
-            variables: &self.variables,
-            cwd: &self.cwd,
-        };
-        Ok(dbt::resolve(command, &selection.selection(), &context)?)
+        Ok(dbt::resolve(command, &selection.selection(), &self.context())?)
     }
 
     /// What dbt's templates see for a command.
     pub(crate) fn rendering(&self, resolved: &Resolved) -> Result<Rendering<'_>, Failure> {
-        let context = Context {
-            variables: &self.variables,
-            cwd: &self.cwd,
-        };
         Ok(Rendering::of(
             &resolved.engine,
             resolved.vars.clone(),
-            &context,
+            &self.context(),
         )?)
     }
 
@@ -68,11 +67,7 @@ impl Surroundings {
         global: &Global,
         exec: &super::arguments::Exec,
     ) -> Result<bool, Failure> {
-        let context = Context {
-            variables: &self.variables,
-            cwd: &self.cwd,
-        };
-        let project = dbt::project_dir(&exec.command, &exec.selection.selection(), &context);
+        let project = dbt::project_dir(&exec.command, &exec.selection.selection(), &self.context());
         Ok(Config::find(
             project.as_deref(),
             global.config.as_deref(),
@@ -83,11 +78,7 @@ impl Surroundings {
 
     /// The dbt-lease.yml that a command here would obey, whatever profile and target it chose.
     pub(crate) fn config_here(&self, global: &Global) -> Result<Config, Failure> {
-        let context = Context {
-            variables: &self.variables,
-            cwd: &self.cwd,
-        };
-        let project = dbt::project_dir(&[], &Selection::default(), &context);
+        let project = dbt::project_dir(&[], &Selection::default(), &self.context());
         match Config::find(
             project.as_deref(),
             global.config.as_deref(),
@@ -142,23 +133,6 @@ impl Surroundings {
         }
         let files = &resolved.deciding_files;
         Ok(trust::check(config, plan, files, &self.variables)?)
-    }
-
-    /// Refuses an output that does not lead where dbt-lease.yml expects it, see [`plan::expect`].
-    pub(crate) fn refuse_unexpected(
-        &self,
-        resolved: &Resolved,
-        plan: &Plan,
-    ) -> Result<(), Failure> {
-        if plan
-            .loan
-            .as_ref()
-            .is_none_or(|loan| loan.all().flatten().all(|(_, expect)| expect.at.is_none()))
-        {
-            return Ok(());
-        }
-        let rendering = self.rendering(resolved)?;
-        Ok(plan::expect::check(resolved, plan, &rendering)?)
     }
 
     /// Refuses what dbt would refuse in the chosen output, whatever Vault will give.

@@ -70,6 +70,17 @@ pub struct FromVariable<'a> {
     pub file: Option<&'a Path>,
 }
 
+/// The working directory as Python's getcwd() gives it, which knows no symbolic links.
+///
+/// # Errors
+/// It is not there any more.
+pub(super) fn canonical(cwd: &Path) -> Result<PathBuf, DbtError> {
+    cwd.canonicalize().map_err(|error| DbtError::Unreadable {
+        path: cwd.to_path_buf(),
+        why: error.to_string(),
+    })
+}
+
 impl<'a> Environment<'a> {
     /// As a dbt sees them.
     ///
@@ -105,11 +116,7 @@ impl<'a> Environment<'a> {
                 twins,
             });
         }
-        // Python's getcwd() knows no symbolic links.
-        let cwd = cwd.canonicalize().map_err(|error| DbtError::Unreadable {
-            path: cwd.to_path_buf(),
-            why: error.to_string(),
-        })?;
+        let cwd = canonical(cwd)?;
         let found = cwd
             .ancestors()
             .map(|dir| dir.join(".env"))

@@ -189,3 +189,11 @@ pub struct Resolved {
     /// Which dbt it is, as far as that is known without running it; of any other program, the dbt that it would find.
     pub engine: Engine,
 }
+
+impl Resolved {
+    /// The profiles of the session, the command's own first.
+    pub fn profiles(&self) -> impl Iterator<Item = &Profile> {
+        let others = self.others.iter().map(|other| &other.profile);
+        self.profile.iter().chain(others)
+    }
+}

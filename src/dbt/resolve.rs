@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use super::choices::{Choices, Directory, Given, named};
+use super::environment::canonical;
 use super::error::DbtError;
 use super::invocation::{Invocation, Reading, may_stand_in_a_variable, read};
 use super::jinja::{self, LookupOwned, Scope, Secrets, Vars};
@@ -28,13 +29,7 @@ pub fn resolve(
     selection: &Selection,
     context: &Context<'_>,
 ) -> Result<Resolved, DbtError> {
-    let cwd = context
-        .cwd
-        .canonicalize()
-        .map_err(|error| DbtError::Unreadable {
-            path: context.cwd.to_path_buf(),
-            why: error.to_string(),
-        })?;
+    let cwd = canonical(context.cwd)?;
     let program = recognise(command, context.variables, selection.target.is_some())?;
     let engine = engine(program, command, context);
     let Program::Dbt { words, .. } = program else {

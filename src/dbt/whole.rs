@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 use super::choices::{Choices, Given};
+use super::environment::canonical;
 use super::error::DbtError;
 use super::program::Program;
 use super::yaml::Merging;
@@ -31,13 +32,7 @@ pub fn whole_profiles(
     selection: &Selection,
     context: &Context<'_>,
 ) -> Result<WholeProfiles, DbtError> {
-    let cwd = context
-        .cwd
-        .canonicalize()
-        .map_err(|error| DbtError::Unreadable {
-            path: context.cwd.to_path_buf(),
-            why: error.to_string(),
-        })?;
+    let cwd = canonical(context.cwd)?;
     let engine = resolve::engine(Program::Other, &[], context);
     let choices = Choices::of(context, &cwd, engine)?;
     let directory = choices.profiles_dir(choices.run(), Given::Selection(selection))?;

@@ -26,9 +26,7 @@ pub fn check(resolved: &Resolved, plan: &Plan, rendering: &Rendering<'_>) -> Res
     if loan.session.is_none() {
         return Ok(());
     }
-    let further = resolved.others.iter().map(|other| &other.profile);
-    let profiles = resolved.profile.iter().chain(further);
-    for (profile, lent) in profiles.zip(loan.all()) {
+    for (profile, lent) in resolved.profiles().zip(loan.all()) {
         if let Some((_, expect)) = lent {
             check_one(resolved, plan, rendering, (profile, expect))?;
         }
