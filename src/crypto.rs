@@ -15,3 +15,13 @@ pub(crate) fn provider() -> CryptoProvider {
     let provider = rustls::crypto::ring::default_provider();
     provider
 }
+
+/// SHA-256 of bytes, 64 hexadecimal digits.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    hex(digest::digest(&digest::SHA256, bytes).as_ref())
+}
+
+/// Bytes as small hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

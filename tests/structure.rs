@@ -56,6 +56,28 @@ fn modules_import_only_what_stands_before_them() {
 }
 
 #[test]
+fn one_module_alone_names_the_library_of_the_cryptography() {
+    let mut wrong = Vec::new();
+    for (file, text) in sources() {
+        let names = [
+            "ring::digest",
+            "ring::hmac",
+            "ring::pbkdf2",
+            "crypto::ring",
+            "aws_lc_rs",
+        ];
+        if !file.ends_with("src/crypto.rs") && names.iter().any(|name| text.contains(name)) {
+            wrong.push(file.display().to_string());
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "the feature `fips` has no ring; take it from crate::crypto: {}",
+        wrong.join(", ")
+    );
+}
+
+#[test]
 fn every_module_has_its_place() {
     let source = root().join("src");
     for entry in std::fs::read_dir(&source).expect("src/ is there") {

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::crypto::digest;
+use crate::crypto;
 
 /// What begins every name: dbt keeps such a variable's value out of its logs.
 pub(super) const PREFIX: &str = "DBT_ENV_SECRET_";
@@ -58,12 +58,7 @@ fn base(parts: &[String]) -> String {
 }
 
 fn apart(parts: &[String], base: &str, is_taken: impl Fn(&str) -> bool) -> String {
-    let hash = digest::digest(&digest::SHA256, parts.join("\0").as_bytes());
-    let digits: String = hash
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02X}"))
-        .collect();
+    let digits = crypto::sha256(parts.join("\0").as_bytes()).to_ascii_uppercase();
     (6..=digits.len())
         .map(|length| format!("{base}_{}", &digits[..length]))
         .find(|name| !is_taken(name))

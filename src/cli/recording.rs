@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::failure::Failure;
 use super::session::{Borrowed, Session};
+use crate::record;
 use crate::record::audit::{self, Kind, Record};
 use crate::record::back::Back;
 use crate::vault::lease::Revocation;
@@ -47,9 +48,7 @@ impl Session<'_> {
                 .flatten()
                 .map(|user| user.name),
             uid: uid.as_raw(),
-            host: nix::unistd::gethostname()
-                .ok()
-                .and_then(|name| name.into_string().ok()),
+            host: record::host(),
             pid: std::process::id(),
             project: self
                 .wanted

@@ -14,6 +14,7 @@ use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 use zeroize::Zeroizing;
 
 use super::failure::Failure;
+use crate::crypto;
 
 /// A file of ours is a few kilobytes.
 const LARGEST: u64 = 16 << 20;
@@ -152,10 +153,10 @@ impl Place {
     fn temporary(&self) -> Result<PathBuf, Failure> {
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(|error| self.failed(&io::Error::other(error)))?;
-        let digits: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(PathBuf::from(format!(
-            ".{}.{digits}",
-            self.name.to_string_lossy()
+            ".{}.{}",
+            self.name.to_string_lossy(),
+            crypto::hex(&random)
         )))
     }
 

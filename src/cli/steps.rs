@@ -49,7 +49,11 @@ impl Surroundings {
         command: &[OsString],
         selection: &SelectionArguments,
     ) -> Result<Resolved, Failure> {
-        Ok(dbt::resolve(command, &selection.selection(), &self.context())?)
+        Ok(dbt::resolve(
+            command,
+            &selection.selection(),
+            &self.context(),
+        )?)
     }
 
     /// What dbt's templates see for a command.

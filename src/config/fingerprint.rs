@@ -6,24 +6,16 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use serde_yaml::Value;
 
-use crate::crypto::digest::{SHA256, digest};
+use crate::crypto;
 
 /// The hash of a document, 64 hexadecimal digits. A document that extends others is hashed as the list of them all, itself first.
 pub(super) fn of(root: &Value) -> String {
     let mut text = String::new();
     canonical(root, &mut text);
-    digest(&SHA256, text.as_bytes())
-        .as_ref()
-        .iter()
-        .fold(String::new(), |mut hex, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+    crypto::sha256(text.as_bytes())
 }
 
 fn canonical(value: &Value, text: &mut String) {

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use serde::Deserialize;
 
 use super::audit::Record;
+use super::host;
 use crate::vault::lease::{Lease, LeaseId, Revocation};
 
 /// How much of a record a session looks through in passing, bytes from its end: some thousand sessions.
@@ -134,9 +135,7 @@ impl Record {
             // The first line is a part of one.
             reader.read_until(b'\n', &mut line)?;
         }
-        let here = nix::unistd::gethostname()
-            .ok()
-            .and_then(|name| name.into_string().ok());
+        let here = host();
         loop {
             line.clear();
             if reader.read_until(b'\n', &mut line)? == 0 {

@@ -5,3 +5,8 @@ pub mod again;
 pub mod audit;
 pub mod back;
 pub mod dead;
+
+/// This machine's name, by which a record that several share tells their sessions apart.
+pub fn host() -> Option<String> {
+    nix::unistd::gethostname().ok()?.into_string().ok()
+}

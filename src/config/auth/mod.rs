@@ -330,6 +330,34 @@ fn plain_text(cursor: &Cursor<'_>, what: &str) -> Result<String, ConfigError> {
     Ok(text.to_owned())
 }
 
+/// `password:`; none where it is asked for.
+fn password(object: &Object<'_>, context: &Context<'_>) -> Result<Option<Source>, ConfigError> {
+    object
+        .get("password")
+        .map(|cursor| Source::read(cursor, context, "password"))
+        .transpose()
+}
+
+/// Where a password comes from, for `plan` and `trust`.
+fn password_said(password: Option<&Source>) -> String {
+    match password {
+        Some(source) => format!("password {}", source.said()),
+        None => "password asked for on the terminal".to_owned(),
+    }
+}
+
+/// What a login by name and password claims.
+fn claims_of_user(mount: &str, username: &Text, password: Option<&Source>) -> Vec<Claim> {
+    let user = Identity::User(match username {
+        // Vault keeps them in small letters, and so do directories.
+        Text::Literal(name) => Text::Literal(name.to_ascii_lowercase()),
+        read => read.clone(),
+    });
+    let mut claims = vec![Claim::Role(mount.to_owned(), user)];
+    claims.extend(password.map(|source| source.claim("password")));
+    claims
+}
+
 /// `username:`, as it stands or read.
 fn user_name(object: &Object<'_>, context: &Context<'_>) -> Result<Text, ConfigError> {
     let cursor = object.need(

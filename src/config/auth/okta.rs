@@ -4,7 +4,7 @@
 use super::super::error::ConfigError;
 use super::super::walk::{Cursor, Keys};
 use super::source::{Source, Text};
-use super::{Claim, Context, Identity, Login, mount, user_name};
+use super::{Claim, Context, Login, claims_of_user, mount, password, password_said, user_name};
 
 /// A login at Okta.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,10 +61,7 @@ pub(super) fn read(cursor: &Cursor<'_>, context: &Context<'_>) -> Result<Okta, C
     Ok(Okta {
         mount: mount(&object, "okta")?,
         username: user_name(&object, context)?,
-        password: object
-            .get("password")
-            .map(|cursor| Source::read(cursor, context, "password"))
-            .transpose()?,
+        password: password(&object, context)?,
         factor,
     })
 }
@@ -83,10 +80,7 @@ impl Login for Okta {
     }
 
     fn source(&self) -> String {
-        let password = match &self.password {
-            Some(source) => format!("password {}", source.said()),
-            None => "password asked for on the terminal".to_owned(),
-        };
+        let password = password_said(self.password.as_ref());
         let factor = match self.factor {
             OktaFactor::Push => ", a push to the person's telephone",
             OktaFactor::Totp { .. } => ", a code typed on the terminal",
@@ -111,12 +105,6 @@ impl Login for Okta {
     }
 
     fn claims(&self) -> Vec<Claim> {
-        let user = Identity::User(match &self.username {
-            Text::Literal(name) => Text::Literal(name.to_ascii_lowercase()),
-            read => read.clone(),
-        });
-        let mut claims = vec![Claim::Role(self.mount.clone(), user)];
-        claims.extend(self.password.iter().map(|source| source.claim("password")));
-        claims
+        claims_of_user(&self.mount, &self.username, self.password.as_ref())
     }
 }

@@ -4,7 +4,7 @@
 use super::super::error::ConfigError;
 use super::super::walk::{Cursor, Keys};
 use super::source::{Source, Text};
-use super::{Claim, Context, Identity, Login, mount, user_name};
+use super::{Claim, Context, Login, claims_of_user, mount, password, password_said, user_name};
 
 /// A login by name and password.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,10 +50,7 @@ pub(super) fn read(
         kind,
         mount: mount(&object, kind.method())?,
         username: user_name(&object, context)?,
-        password: object
-            .get("password")
-            .map(|cursor| Source::read(cursor, context, "password"))
-            .transpose()?,
+        password: password(&object, context)?,
     })
 }
 
@@ -81,10 +78,7 @@ impl Login for Password {
     }
 
     fn source(&self) -> String {
-        let password = match &self.password {
-            Some(source) => format!("password {}", source.said()),
-            None => "password asked for on the terminal".to_owned(),
-        };
+        let password = password_said(self.password.as_ref());
         format!("user {}, {password}", self.username.said())
     }
 
@@ -101,13 +95,6 @@ impl Login for Password {
     }
 
     fn claims(&self) -> Vec<Claim> {
-        let user = Identity::User(match &self.username {
-            // Vault keeps them in small letters, and so do directories.
-            Text::Literal(name) => Text::Literal(name.to_ascii_lowercase()),
-            read => read.clone(),
-        });
-        let mut claims = vec![Claim::Role(self.mount.clone(), user)];
-        claims.extend(self.password.iter().map(|source| source.claim("password")));
-        claims
+        claims_of_user(&self.mount, &self.username, self.password.as_ref())
     }
 }

@@ -67,43 +67,39 @@ pub(super) const VAULT: Keys = Keys {
 };
 /// An environment: its own keys and all of `vault:`.
 pub(super) const ENVIRONMENT: Keys = Keys {
-    known: &[
-        "protected",
-        "child_core_dumps",
-        "auth",
-        "targets",
-        "address",
-        "namespace",
-        "ca_cert",
-        "ca_path",
-        "client_cert",
-        "client_key",
-        "tls_server_name",
-        "skip_verify",
-        "timeout",
-        "max_retries",
-        "http_proxy",
-        "headers",
-        "rate_limit",
-        "srv_lookup",
-        "disable_redirects",
-        "wrap_ttl",
-        "start_jitter",
-    ],
+    known: &joined::<_, { 4 + VAULT.known.len() }>(
+        &["protected", "child_core_dumps", "auth", "targets"],
+        VAULT.known,
+    ),
     later: &[],
-    elsewhere: &[
-        (
-            "vault",
-            "Vault's settings stand directly under the environment: `address: https://HOST:8200`",
-        ),
-        ("target", "write `targets: {NAME: database/creds/ROLE}`"),
-        ELSEWHERE[1],
-        ELSEWHERE[2],
-        ELSEWHERE[3],
-        ELSEWHERE[4],
-        ELSEWHERE[5],
-    ],
+    // A login does stand here.
+    elsewhere: &joined::<_, { 1 + ELSEWHERE.len() }>(
+        &[
+            (
+                "vault",
+                "Vault's settings stand directly under the environment: `address: https://HOST:8200`",
+            ),
+            ("target", "write `targets: {NAME: database/creds/ROLE}`"),
+        ],
+        ELSEWHERE.split_at(1).1,
+    ),
 };
+
+/// Two lists in one, when the program is built.
+const fn joined<T: Copy, const N: usize>(first: &[T], second: &[T]) -> [T; N] {
+    assert!(first.len() + second.len() == N);
+    let mut all = [first[0]; N];
+    let mut at = 0;
+    while at < N {
+        all[at] = if at < first.len() {
+            first[at]
+        } else {
+            second[at - first.len()]
+        };
+        at += 1;
+    }
+    all
+}
 
 /// Vault's official client waits so long for one request and tries it so often again.
 const TIMEOUT: Duration = Duration::from_secs(60);

@@ -32,6 +32,7 @@ use super::client::Client;
 use super::error::{VaultError, Wanted};
 use super::fields::Field;
 use crate::config::Auth;
+use crate::crypto;
 use crate::secret::Secret;
 use crate::variables::Variables;
 
@@ -245,5 +246,5 @@ fn kind(name: Option<&str>) -> TokenKind {
 fn nonce() -> String {
     let mut bytes = [0; 20];
     let _ = getrandom::fill(&mut bytes);
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    crypto::hex(&bytes)
 }

@@ -5,11 +5,11 @@
 
 use std::time::SystemTime;
 
-use ring::digest::{SHA256, digest};
-use ring::hmac::{HMAC_SHA256, Key, sign};
 use zeroize::Zeroizing;
 
 use super::credentials::Credentials;
+use crate::crypto::hmac::{HMAC_SHA256, Key, sign};
+use crate::crypto::{hex, sha256};
 
 /// What every such request has.
 pub(super) const CONTENT_TYPE: &str = "application/x-www-form-urlencoded; charset=utf-8";
@@ -58,11 +58,14 @@ impl Signing<'_> {
         for (name, value) in &canonical {
             request.push_str(&format!("{name}:{value}\n"));
         }
-        request.push_str(&format!("\n{names}\n{}", hash(self.body)));
+        request.push_str(&format!("\n{names}\n{}", sha256(self.body.as_bytes())));
 
         let day = &stamp[..8];
         let scope = format!("{day}/{}/{}/aws4_request", self.region, self.service);
-        let to_sign = format!("AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{}", hash(&request));
+        let to_sign = format!(
+            "AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{}",
+            sha256(request.as_bytes())
+        );
         let mut key =
             Zeroizing::new(format!("AWS4{}", self.credentials.secret_key.expose()).into_bytes());
         for part in [day, self.region, self.service, "aws4_request"] {
@@ -81,14 +84,6 @@ impl Signing<'_> {
 fn mac(key: &[u8], text: &str) -> Zeroizing<Vec<u8>> {
     let key = Key::new(HMAC_SHA256, key);
     Zeroizing::new(sign(&key, text.as_bytes()).as_ref().to_vec())
-}
-
-fn hash(text: &str) -> String {
-    hex(digest(&SHA256, text.as_bytes()).as_ref())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
