@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::list;
+use super::error::list;
 
 /// What was there, and what would have been taken.
 #[derive(Debug)]
