@@ -133,7 +133,7 @@ impl Client {
             if let Some(pace) = &self.pace {
                 let wait = pace.take(Instant::now());
                 if !wait.is_zero() {
-                    (self.pause)(wait).await;
+                    self.wait(wait).await;
                 }
             }
             tries.attempts += 1;
