@@ -14,6 +14,7 @@
 //! | [`vault`] | a session token, secrets with their leases | the only module that talks to Vault |
 //! | [`render`] | the output for dbt, the bridge's variables | pure |
 //! | [`bridge`] | profiles.yml with its credentials in variables, and `env:` for dbt-lease.yml | pure; never gives a value |
+//! | [`warm`] | dbt's parse cache, kept for a new user name | keeps no secret; what is unclear is left to dbt |
 //! | [`delivery`] | the profiles directory, the child's environment | the only module that writes secrets |
 //! | [`verify`] | what a run left: our secrets in dbt's files, a login that still works | changes nothing, shows no value |
 //! | [`record`] | the audit trail | sees no secret value |
@@ -45,3 +46,4 @@ pub mod trust;
 pub mod variables;
 pub mod vault;
 pub mod verify;
+pub mod warm;

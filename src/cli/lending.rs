@@ -147,6 +147,7 @@ impl Session<'_> {
             secrets: &secrets,
             others,
             rendering: self.rendering,
+            kept: Vec::new(),
         };
         let directory = deliver(variables, &self.id, &material, &|step| {
             janitor.directory(step)
@@ -174,6 +175,9 @@ impl Session<'_> {
         let bridge = self
             .lend(client, signals, janitor, borrowed, record.as_deref_mut())
             .await?;
+        if wanted.resolved.is_dbt {
+            self.warm(borrowed, &bridge);
+        }
         let additions = self.additions(borrowed, &bridge);
         let environ = for_child(variables, &wanted.plan.login_variables, &additions);
         janitor.is_there()?;

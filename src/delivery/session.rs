@@ -233,6 +233,12 @@ impl SessionDir {
             .path()
     }
 
+    /// The directory of `files-N`, where keys of the output name files.
+    pub fn files_dir(&self) -> Option<&Path> {
+        let files = self.parts.as_ref()?.files.as_ref()?;
+        Some(files.directory.path())
+    }
+
     /// Leaves the directory to the janitor, whose descriptors hold its locks from now on.
     pub fn leave(mut self) {
         // Dropped, they would not only be closed: a lock that is given up is given up for all descriptors of its file.

@@ -25,7 +25,9 @@ mod tests;
 mod view;
 
 pub use error::{Compared, PlanError};
-pub use view::{DeliveryView, LoginView, OtherView, ProjectView, Request, SecretView};
+pub use view::{
+    DeliveryView, LoginView, OtherView, ParseCacheView, ProjectView, Request, SecretView,
+};
 
 /// What would be used for a command, and why. Its JSON is `plan --json`, whose keys and order are an interface.
 #[derive(Clone, Debug, Serialize)]
@@ -50,6 +52,9 @@ pub struct Plan {
     pub secrets: Option<Vec<SecretView>>,
     /// How they reach dbt; none where nothing is lent.
     pub delivery: Option<DeliveryView>,
+    /// What dbt would find in its parse cache; the key is absent where nothing is lent, and without a look at it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parse_cache: Option<ParseCacheView>,
     /// The further profiles of the session; the key is absent where there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<OtherView>,
@@ -243,6 +248,7 @@ impl Plan {
             login: None,
             secrets: None,
             delivery: None,
+            parse_cache: None,
             others: Vec::new(),
             requests: None,
             policy: None,

@@ -30,3 +30,4 @@ mod signals_dbt;
 mod strangers;
 mod take_back;
 mod trust;
+mod warm;
