@@ -4,6 +4,7 @@
 //! run cold and never wrong: the hash of the last run's values is compared with dbt's own before anything is touched.
 #![forbid(unsafe_code)]
 
+use super::python::Hashed;
 use crate::dbt::jinja::Value;
 
 /// An adapter whose keys hold what a lease changes.
@@ -25,21 +26,192 @@ pub(super) struct Adapter {
 /// dbt-core's releases with which the whole was compared: `(minor, patch)`, as above.
 const CORE: &[(u32, u32)] = &[(9, 11), (11, 16), (12, 0)];
 
+/// A member of an enumeration, of which Python shows more than its value.
+const REDSHIFT_METHOD: &str = "RedshiftConnectionMethod.DATABASE";
+
 const POSTGRES_ALIASES: &[(&str, &str)] = &[("dbname", "database"), ("pass", "password")];
 
-const ADAPTERS: &[Adapter] = &[Adapter {
-    name: "postgres",
-    package: "dbt_postgres",
-    releases: &[(9, 1), (11, 0)],
-    keys: &[
-        "host port user database schema connect_timeout=10 role=None search_path=None keepalives_idle=0 sslmode=None sslcert=None \
-         sslkey=None sslrootcert=None application_name='dbt' autocommit=False retries=1",
-        "host port user database schema connect_timeout=10 role=None search_path=None keepalives_idle=0 sslmode=None sslcert=None \
-         sslkey=None sslrootcert=None application_name='dbt' retries=1",
-    ],
-    aliases: POSTGRES_ALIASES,
-    macros: &["dbt", "dbt_postgres"],
-}];
+const MICROSOFT_ALIASES: &[(&str, &str)] = &[
+    ("user", "UID"),
+    ("username", "UID"),
+    ("pass", "PWD"),
+    ("password", "PWD"),
+    ("server", "host"),
+    ("trusted_connection", "windows_login"),
+    ("auth", "authentication"),
+    ("app_id", "client_id"),
+    ("app_secret", "client_secret"),
+    ("TrustServerCertificate", "trust_cert"),
+    ("schema_auth", "schema_authorization"),
+    ("SQL_ATTR_TRACE", "trace_flag"),
+];
+
+const ADAPTERS: &[Adapter] = &[
+    Adapter {
+        name: "postgres",
+        package: "dbt_postgres",
+        releases: &[(9, 1), (11, 0)],
+        keys: &[
+            "host port user database schema connect_timeout=10 role=None search_path=None keepalives_idle=0 sslmode=None \
+         sslcert=None sslkey=None sslrootcert=None application_name='dbt' autocommit=False retries=1",
+            "host port user database schema connect_timeout=10 role=None search_path=None keepalives_idle=0 sslmode=None \
+         sslcert=None sslkey=None sslrootcert=None application_name='dbt' retries=1",
+        ],
+        aliases: POSTGRES_ALIASES,
+        macros: &["dbt", "dbt_postgres"],
+    },
+    Adapter {
+        name: "redshift",
+        package: "dbt_redshift",
+        releases: &[(9, 5), (11, 2)],
+        keys: &[
+            "host user=None port database method=RedshiftConnectionMethod.DATABASE cluster_id=None iam_profile=None schema sslmode='prefer' region=None \
+         sslmode='prefer' region=None autocreate=False db_groups=[] ra3_node=False datasharing=False connect_timeout=None \
+         role=None retries=1 retry_all=False autocommit=True access_key_id=None is_serverless=None serverless_work_group=None \
+         serverless_acct_id=None tcp_keepalive=True tcp_keepalive_idle=None tcp_keepalive_interval=None \
+         tcp_keepalive_count=None query_group=None allow_concurrent_drops=False drop_without_cascade=False",
+            "host user=None port database method=RedshiftConnectionMethod.DATABASE cluster_id=None iam_profile=None schema sslmode='prefer' region=None \
+         sslmode='prefer' region=None autocreate=False db_groups=[] ra3_node=False connect_timeout=None role=None retries=1 \
+         retry_all=False autocommit=True access_key_id=None is_serverless=None serverless_work_group=None \
+         serverless_acct_id=None",
+        ],
+        aliases: POSTGRES_ALIASES,
+        macros: &["dbt", "dbt_postgres", "dbt_redshift"],
+    },
+    Adapter {
+        name: "snowflake",
+        package: "dbt_snowflake",
+        releases: &[(9, 4), (12, 4)],
+        keys: &[
+            "account user=None database warehouse=None role=None schema authenticator=None oauth_client_id=None query_tag=None \
+         client_session_keep_alive=False host=None port=None proxy_host=None proxy_port=None protocol=None connect_retries=1 \
+         connect_timeout=None retry_on_database_errors=False retry_all=False insecure_mode=False reuse_connections=None \
+         s3_stage_vpce_dns_name=None workload_identity_provider=None workload_identity_entra_resource=None \
+         platform_detection_timeout_seconds=0.0",
+            "account user=None database warehouse=None role=None schema authenticator=None oauth_client_id=None query_tag=None \
+         client_session_keep_alive=False host=None port=None proxy_host=None proxy_port=None protocol=None connect_retries=1 \
+         connect_timeout=None retry_on_database_errors=False retry_all=False insecure_mode=False reuse_connections=None",
+        ],
+        aliases: &[],
+        macros: &["dbt", "dbt_snowflake"],
+    },
+    Adapter {
+        name: "athena",
+        package: "dbt_athena",
+        releases: &[(9, 5), (11, 1)],
+        keys: &[
+            "assume_role_arn=None assume_role_duration_seconds=3600 assume_role_external_id=None \
+         assume_role_session_name='dbt-athena' aws_access_key_id=None aws_profile_name=None connection_manager='api' database \
+         debug_query_state=False endpoint_url=None lf_tags_database=None num_boto3_retries=None num_iceberg_retries=3 \
+         num_retries=5 poll_interval=1.0 region_name s3_data_dir=None s3_data_naming='schema_table_unique' s3_staging_dir=None \
+         s3_tmp_table_dir=None schema seed_s3_upload_args=None skip_workgroup_check=False spark_work_group=None work_group=None",
+            "s3_staging_dir work_group=None skip_workgroup_check=False region_name database schema poll_interval=1.0 \
+         aws_profile_name=None aws_access_key_id=None endpoint_url=None s3_data_dir=None s3_data_naming='schema_table_unique' \
+         s3_tmp_table_dir=None debug_query_state=False seed_s3_upload_args=None lf_tags_database=None spark_work_group=None",
+        ],
+        aliases: &[("catalog", "database")],
+        macros: &["dbt", "dbt_athena"],
+    },
+    Adapter {
+        name: "trino",
+        package: "dbt_trino",
+        releases: &[(9, 3), (11, 0)],
+        keys: &[
+            "host port user=None database schema cert=None prepared_statements_enabled=True starburst_url=None \
+         starburst_metadata_failure_strategy='continue_on_error' starburst_max_column_batch_size=100",
+            "host port user=None database schema cert=None prepared_statements_enabled=True",
+        ],
+        aliases: &[("catalog", "database")],
+        macros: &["dbt", "dbt_trino"],
+    },
+    Adapter {
+        name: "clickhouse",
+        package: "dbt_clickhouse",
+        releases: &[(9, 8), (10, 3)],
+        keys: &[
+            "driver=None host='localhost' port=None user='default' schema='default' retries=1 cluster=None database_engine=None \
+         cluster_mode=False secure=False verify=True client_cert=None client_cert_key=None connect_timeout=10 \
+         send_receive_timeout=300 sync_request_timeout=5 compress_block_size=1048576 compression='' check_exchange=True \
+         custom_settings=None use_lw_deletes=False allow_automatic_deduplication=False tcp_keepalive=False \
+         reuse_connections=True server_host_name=None",
+            "driver=None host='localhost' port=None user='default' schema='default' retries=1 cluster=None database_engine=None \
+         cluster_mode=False secure=False verify=True client_cert=None client_cert_key=None connect_timeout=10 \
+         send_receive_timeout=300 sync_request_timeout=5 compress_block_size=1048576 compression='' check_exchange=True \
+         custom_settings=None use_lw_deletes=False allow_automatic_deduplication=False tcp_keepalive=False",
+        ],
+        aliases: &[],
+        macros: &["dbt", "dbt_clickhouse"],
+    },
+    Adapter {
+        name: "oracle",
+        package: "dbt_oracle",
+        releases: &[(9, 3), (11, 1), (12, 0)],
+        keys: &[
+            "user=None database=None schema=None protocol=None host=None port=None tns_name=None service=None \
+         connection_string=None shardingkey=[] supershardingkey=[] cclass=None purity=None retry_count=1 retry_delay=3 \
+         oml_cloud_service_url=None session_info={}",
+        ],
+        aliases: POSTGRES_ALIASES,
+        macros: &["dbt", "dbt_oracle"],
+    },
+    Adapter {
+        name: "sqlserver",
+        package: "dbt_sqlserver",
+        releases: &[(9, 2), (11, 3), (12, 1)],
+        keys: &[
+            "driver=None server=None port=1433 database=None schema=None UID=None authentication='sql' windows_login=False \
+         retries=3 login_timeout=0 query_timeout=0 trace_flag=False encrypt=True trust_cert=False backend='pyodbc' \
+         xact_abort=True",
+            "server port=1433 database schema UID=None authentication='sql' retries=3 login_timeout=0 query_timeout=0 \
+         trace_flag=False encrypt=True trust_cert=False",
+            "server=None port=1433 database=None schema=None UID=None authentication='sql' windows_login=False retries=3 \
+         login_timeout=0 query_timeout=0 trace_flag=False encrypt=True trust_cert=False backend='pyodbc' xact_abort=True",
+        ],
+        aliases: MICROSOFT_ALIASES,
+        macros: &["dbt", "dbt_fabric", "dbt_sqlserver"],
+    },
+    Adapter {
+        name: "exasol",
+        package: "dbt_exasol",
+        releases: &[(12, 2)],
+        keys: &[
+            "dsn user='' database='DB' schema connection_timeout=10 socket_timeout=30 query_timeout=0 compression=False \
+         encryption=True validate_server_certificate=True protocol_version='v3' row_separator=None \
+         timestamp_format='YYYY-MM-DDTHH:MI:SS.FF6'",
+        ],
+        aliases: POSTGRES_ALIASES,
+        macros: &["dbt", "dbt_exasol"],
+    },
+    Adapter {
+        name: "vertica",
+        package: "dbt_vertica",
+        releases: &[(12, 0)],
+        keys: &[
+            "host port=5433 database username schema connection_load_balance=True autocommit=False",
+        ],
+        aliases: &[],
+        macros: &["dbt", "dbt_vertica"],
+    },
+    Adapter {
+        name: "starrocks",
+        package: "dbt_starrocks",
+        releases: &[(12, 2)],
+        keys: &[
+            "host=None port=None schema=None catalog='default_catalog' username=None use_pure=None is_async=False \
+         async_query_timeout=300 poll_interval=1 poll_max_delay=600 poll_factor=2.0 auth_plugin=''",
+        ],
+        aliases: &[],
+        macros: &["dbt", "dbt_starrocks"],
+    },
+    Adapter {
+        name: "singlestore",
+        package: "dbt_singlestore",
+        releases: &[(10, 1)],
+        keys: &["host='localhost' port=3306 user='root' database schema=None"],
+        aliases: &[],
+        macros: &["dbt", "dbt_singlestore"],
+    },
+];
 
 /// The adapter of an output's `type:`.
 pub(super) fn adapter(name: &str) -> Option<&'static Adapter> {
@@ -69,7 +241,7 @@ impl Adapter {
     }
 
     /// The lists of connection keys, each key with its default; none is a key that must be there.
-    pub(super) fn lists(&self) -> impl Iterator<Item = Vec<(&'static str, Option<Value>)>> {
+    pub(super) fn lists(&self) -> impl Iterator<Item = Vec<(&'static str, Option<Hashed>)>> {
         self.keys.iter().map(|keys| {
             keys.split_whitespace()
                 .map(|word| match word.split_once('=') {
@@ -95,20 +267,36 @@ impl Adapter {
     }
 
     /// What the adapter itself changes in the values.
-    pub(super) fn finish(&self, _values: &mut [(&'static str, Value)]) {}
+    pub(super) fn finish(&self, values: &mut [(&'static str, Hashed)]) {
+        if self.name != "snowflake" {
+            return;
+        }
+        let alive = values.iter().any(|(key, value)| {
+            *key == "client_session_keep_alive" && *value == Hashed::Value(Value::Bool(true))
+        });
+        for (key, value) in values {
+            let Hashed::Value(value) = value else {
+                continue;
+            };
+            match (*key, &value) {
+                ("account", Value::Str(text, _)) => *value = Value::text(text.replace('_', "-")),
+                ("reuse_connections", Value::None) if !alive => *value = Value::Bool(true),
+                _ => {}
+            }
+        }
+    }
 }
 
 /// A default as the table writes it.
-fn literal(text: &str) -> Value {
-    match text {
+fn literal(text: &'static str) -> Hashed {
+    Hashed::Value(match text {
         "None" => Value::None,
         "True" => Value::Bool(true),
         "False" => Value::Bool(false),
         "[]" => Value::List(Vec::new()),
         "{}" => Value::Dict(Vec::new()),
-        quoted if quoted.starts_with('\'') => {
-            Value::text(quoted.trim_matches('\'').replace('~', " "))
-        }
+        REDSHIFT_METHOD => return Hashed::Shown("<RedshiftConnectionMethod.DATABASE: 'database'>"),
+        quoted if quoted.starts_with('\'') => Value::text(quoted.trim_matches('\'')),
         number => match number.parse() {
             Ok(whole) => Value::Int(whole),
             Err(_) => Value::Float(
@@ -117,7 +305,7 @@ fn literal(text: &str) -> Value {
                     .expect("a number, since the table's test reads all of it"),
             ),
         },
-    }
+    })
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ mod cache;
 mod python;
 mod remembered;
 mod swap;
+#[cfg(test)]
+mod tests;
 mod uses;
 mod values;
 

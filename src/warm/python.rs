@@ -4,16 +4,25 @@
 
 use crate::dbt::jinja::Value;
 
+/// What stands at a key.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Hashed {
+    /// A value.
+    Value(Value),
+    /// What Python shows of a member of an enumeration.
+    Shown(&'static str),
+}
+
 /// The width of pformat.
 const WIDTH: usize = 80;
 
 /// What pformat makes of the pairs, in their order; none where a value's form is not known for certain.
-pub(super) fn pformat(pairs: &[(&str, &Value)]) -> Option<String> {
+pub(super) fn pformat(pairs: &[(&str, &Hashed)]) -> Option<String> {
     let reprs = pairs
         .iter()
         .map(|(key, value)| Some((Value::text(*key).repr().ok()?, repr(value)?, *value)))
         .collect::<Option<Vec<_>>>()?;
-    let line = |(key, value, _): &(String, String, &Value)| format!("({key}, {value})");
+    let line = |(key, value, _): &(String, String, &Hashed)| format!("({key}, {value})");
     let whole = format!(
         "[{}]",
         reprs.iter().map(line).collect::<Vec<_>>().join(", ")
@@ -39,11 +48,14 @@ pub(super) fn pformat(pairs: &[(&str, &Value)]) -> Option<String> {
 }
 
 /// A value on a line of its own, two columns in; a text that is too long for it is broken behind blanks.
-fn broken(repr: &str, value: &Value, behind: usize) -> Option<String> {
+fn broken(repr: &str, value: &Hashed, behind: usize) -> Option<String> {
     const INDENT: usize = 2;
     if columns(repr) <= WIDTH - INDENT - behind {
         return Some(repr.to_owned());
     }
+    let Hashed::Value(value) = value else {
+        return None;
+    };
     let text = value.as_text()?;
     // Other white space has rules of its own.
     if text.chars().any(|c| c.is_whitespace() && c != ' ') {
@@ -90,7 +102,11 @@ fn parts(text: &str) -> Vec<String> {
 }
 
 /// The repr of a value; lists and mappings only where they are empty.
-fn repr(value: &Value) -> Option<String> {
+fn repr(value: &Hashed) -> Option<String> {
+    let value = match value {
+        Hashed::Value(value) => value,
+        Hashed::Shown(text) => return Some((*text).to_owned()),
+    };
     match value {
         Value::None | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Str(..) => {
             value.repr().ok()

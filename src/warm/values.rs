@@ -10,6 +10,7 @@ use crate::secret::Secret;
 
 use super::Cold;
 use super::adapters::Adapter;
+use super::python::Hashed;
 use super::remembered::Values;
 
 /// A connection key that the lease fills.
@@ -50,7 +51,11 @@ pub(super) fn filled(
     bridge: &[(String, Secret)],
 ) -> Result<Vec<Filled>, Cold> {
     let mut found: Vec<Filled> = Vec::new();
-    let lists: Vec<&str> = adapter.lists().flatten().map(|(key, _)| key).collect();
+    let lists: Vec<&str> = adapter
+        .lists()
+        .flatten()
+        .map(|(key, _)| adapter.canonical(key))
+        .collect();
     let Some(mapping) = output.node.map() else {
         return Ok(found);
     };
@@ -121,18 +126,33 @@ pub(super) fn connection(
     output: &Node,
     values: &Values,
     rendering: &Rendering<'_>,
-) -> Result<Vec<(&'static str, Value)>, Cold> {
+) -> Result<Vec<(&'static str, Hashed)>, Cold> {
     let unclear = |key: &str| Cold::Value(key.to_owned());
     let keys = adapter.lists().nth(list).unwrap_or_default();
     let mapping = output.map().ok_or_else(|| unclear("type"))?;
     let mut pairs = Vec::with_capacity(keys.len());
     for (key, default) in keys {
-        let value = if let Some(value) = values.get(key) {
-            Value::text(value.as_str())
+        let value = if let Some(value) = values.get(adapter.canonical(key)) {
+            Hashed::Value(Value::text(value.as_str()))
         } else {
-            let mut spelled = adapter.spellings(key).filter_map(|name| mapping.get(name));
+            let own = adapter.canonical(key);
+            let mut spelled = adapter.spellings(own).filter_map(|name| mapping.get(name));
             match (spelled.next(), spelled.next(), default) {
-                (Some(node), None, _) => of_node(node, rendering).ok_or_else(|| unclear(key))?,
+                (Some(node), None, default) => {
+                    let value = of_node(node, rendering).ok_or_else(|| unclear(key))?;
+                    Hashed::Value(match (value, default) {
+                        // A key of floats takes whole numbers.
+                        (Value::Int(whole), Some(Hashed::Value(Value::Float(_)))) =>
+                        {
+                            #[expect(
+                                clippy::cast_precision_loss,
+                                reason = "as Python's float() does"
+                            )]
+                            Value::Float(whole as f64)
+                        }
+                        (value, _) => value,
+                    })
+                }
                 (None, _, Some(default)) => default,
                 _ => return Err(unclear(key)),
             }
