@@ -125,6 +125,8 @@ fn output(adapter: &Adapter, runner: &mut TestRunner) -> Json {
             "authenticator",
             "authentication",
             "driver",
+            "seed_s3_upload_args",
+            "lf_tags_database",
             "starburst_metadata_failure_strategy",
             "tcp_keepalive_count",
             "sslmode",
