@@ -16,6 +16,16 @@ fn exec_dbt(lab: &Lab, words: &[&str]) -> Ran {
     ran(command.output().expect("started"))
 }
 
+/// A lab with the dbt that the recipe names before the tests' own on PATH.
+fn lab_of_another_dbt() -> Lab {
+    let mut lab = Lab::new();
+    if let Ok(bin) = std::env::var("DBT_LEASE_WARM_BIN") {
+        lab.home
+            .set("PATH", format!("{bin}:/usr/local/bin:/usr/bin:/bin"));
+    }
+    lab
+}
+
 /// A run that connects and reads the cache, on a new user.
 fn compile(lab: &Lab) -> Ran {
     let ran = exec_dbt(lab, &["compile", "-s", "built_by"]);
@@ -167,7 +177,7 @@ const EDITS: [(&str, &str); 8] = [
 /// `just warm-edits` makes twenty of the edits.
 #[test]
 fn after_any_edit_and_a_new_user_the_manifest_is_that_of_a_full_parse() {
-    let lab = Lab::new();
+    let lab = lab_of_another_dbt();
     let edits = std::env::var("DBT_LEASE_TEST_EDITS")
         .ok()
         .and_then(|text| text.parse().ok())
@@ -422,12 +432,7 @@ fn a_dynamic_user_beside_a_static_one() {
         number("DBT_LEASE_TEST_MODELS", 2000),
         number("DBT_LEASE_TEST_ROUNDS", 5),
     );
-    let mut lab = Lab::new();
-    // Another dbt than the tests' own, before it on PATH.
-    if let Ok(bin) = std::env::var("DBT_LEASE_WARM_BIN") {
-        lab.home
-            .set("PATH", format!("{bin}:/usr/local/bin:/usr/bin:/bin"));
-    }
+    let lab = lab_of_another_dbt();
     let models_dir = lab.project.join("models/many");
     fs::create_dir(&models_dir).expect("made");
     let mut yaml = "models:\n".to_owned();
@@ -453,7 +458,7 @@ fn a_dynamic_user_beside_a_static_one() {
 
     // A user of its own, for a project of its own: the same files, another target directory.
     lab.world
-        .query("create role warm_static login password 'static' in role current_user");
+        .query("create role warm_static superuser login password 'static'");
     let fixed = lab.home.directory().join("static");
     fs::create_dir(&fixed).expect("made");
     let profiles = fs::read_to_string(lab.project.join("profiles.yml")).expect("read");
@@ -464,7 +469,9 @@ fn a_dynamic_user_beside_a_static_one() {
     fs::write(fixed.join("profiles.yml"), profiles).expect("written");
     let words = ["run-operation", "nothing", "--target", "prod"];
     let alone = |lab: &Lab| {
-        let mut command = lab.in_its_environment("dbt");
+        let dbt = std::env::var("DBT_LEASE_WARM_BIN")
+            .map_or("dbt".to_owned(), |bin| format!("{bin}/dbt"));
+        let mut command = lab.in_its_environment(&dbt);
         command.args(words).arg("--profiles-dir").arg(&fixed);
         command.args(["--target-path", "of-static"]);
         command
