@@ -19,6 +19,7 @@
 
 pub mod aws;
 mod certificates;
+mod dispositions;
 pub mod home;
 mod http;
 pub mod issuer;
