@@ -2,6 +2,7 @@
 
 mod adapters;
 mod contract;
+mod directory;
 mod real;
 mod stub;
 
