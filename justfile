@@ -32,6 +32,10 @@ demo *ARGS:
 failover:
     cargo test --test e2e lines::when_the_leader -- --ignored
 
+# A login by oidc in a real browser, without a screen (apt: chromium chromium-driver), on the certified provider of npm.
+chromium:
+    cargo test --test e2e logins::a_login_in_a_real_browser -- --ignored
+
 # ldap, the login and the secrets engine, on OpenLDAP (apt: slapd ldap-utils) and the last OpenBao that has them built in.
 ldap:
     #!/usr/bin/env bash
