@@ -3,8 +3,12 @@
 
 use std::path::Path;
 
+use super::dotenv::is_python_space;
 use super::options::{Accepts, Kind, Opt};
 use super::yaml::{self, Merging};
+
+/// The characters beyond ASCII that Python folds to letters of ASCII's.
+const FOLDED: [char; 11] = ['ſ', '\u{212a}', 'ß', 'ẞ', 'ﬀ', 'ﬁ', 'ﬂ', 'ﬃ', 'ﬄ', 'ﬅ', 'ﬆ'];
 
 /// Whether click may take the text of a variable, not empty, for an option.
 pub(super) fn may_stand_in_a_variable(option: &Opt, text: &str) -> bool {
@@ -23,18 +27,18 @@ pub(super) fn may_stand_in_a_variable(option: &Opt, text: &str) -> bool {
     }
 }
 
-/// Whether the text is one of click's truth words: beyond ASCII we do not judge.
+/// Whether the text is one of click's truth words.
 fn may_be_bool(text: &str) -> bool {
     const WORDS: [&str; 12] = [
         "1", "true", "t", "yes", "y", "on", "0", "false", "f", "no", "n", "off",
     ];
-    let text = text.trim();
-    !text.is_ascii() || WORDS.iter().any(|word| word.eq_ignore_ascii_case(text))
+    let text = text.trim_matches(is_python_space);
+    WORDS.iter().any(|word| word.eq_ignore_ascii_case(text))
 }
 
 /// What click's truth word says.
 pub(super) fn is_on(text: &str) -> bool {
-    let text = text.trim();
+    let text = text.trim_matches(is_python_space);
     ["1", "true", "t", "yes", "y", "on"]
         .iter()
         .any(|word| word.eq_ignore_ascii_case(text))
@@ -48,9 +52,8 @@ pub(super) fn fits(accepts: Accepts, value: &str) -> bool {
         Accepts::Moment => !value.is_ascii() || moment(value).is_some(),
         Accepts::Int => may_be_int(value),
         Accepts::Choice(choices) => choices.contains(&value),
-        // Beyond ASCII we do not judge how Python folds letters.
         Accepts::Word(choices) => {
-            !value.is_ascii() || choices.iter().any(|one| one.eq_ignore_ascii_case(value))
+            value.contains(FOLDED) || choices.iter().any(|one| one.eq_ignore_ascii_case(value))
         }
         Accepts::Sample => may_be_sample(value),
     }
@@ -72,9 +75,9 @@ fn may_be_sample(text: &str) -> bool {
         )
 }
 
-/// Whether Python's `int()` may take the text: beyond ASCII we do not judge.
+/// Whether Python's `int()` may take the text: we do not judge other digits than ASCII's.
 fn may_be_int(text: &str) -> bool {
-    if !text.is_ascii() {
+    if text.contains(|c: char| !c.is_ascii() && (c.is_numeric() || c.is_whitespace())) {
         return true;
     }
     let space = |c: char| c.is_ascii_whitespace() || matches!(c, '\x0b' | '\x1c'..='\x1f');

@@ -432,7 +432,8 @@ mod tests {
         assert_eq!(target("run -t --profile").as_deref(), Some("--profile"));
         // --vars takes `-t`, so `prod` is an extra word.
         assert!(matches!(reading("run --vars -t prod"), Reading::Usage(_)));
-        assert_eq!(target("run --vars -t -t dev").as_deref(), Some("dev"));
+        assert!(matches!(reading("run --vars -t -t dev"), Reading::Usage(_)));
+        assert_eq!(target("run --log-path -t -t dev").as_deref(), Some("dev"));
     }
 
     #[test]
@@ -462,6 +463,9 @@ mod tests {
             "build --resource-type model --resource-type x --resource-type test",
             "run --sample 3",
             "run --sample 3_days",
+            "run --vars 5",
+            "run-operation m --args [1]",
+            "run --event-time-start 2024-02-30",
         ] {
             assert!(
                 matches!(reading(line), Reading::Usage(_)),
@@ -491,7 +495,7 @@ mod tests {
     #[test]
     fn the_places_of_an_option_are_all_its_words() {
         let Reading::Command(invocation) =
-            reading("run --profiles-dir a -x --profiles-dir=b --vars --profiles-dir")
+            reading("run --profiles-dir a -x --profiles-dir=b --state --profiles-dir")
         else {
             panic!("not read");
         };

@@ -289,7 +289,7 @@ mod tests {
                 true,
             ),
             (
-                r#""which": "run", "vars": {"a": "é"}, "unknown": 1, "project_dir": "x""#,
+                r#""which": "run", "vars": {"a": "ł"}, "unknown": 1, "project_dir": "x""#,
                 "run",
                 false,
             ),
