@@ -96,7 +96,7 @@ fn shared_roles(visits: &[Visit<'_>]) -> Vec<Finding> {
                 )
                 .cured_by(match visit.auth {
                     Auth::AppRole(_) => Cure::Command(format!(
-                        "{}\nbao write auth/{mount}/role/{own} token_policies={own} token_no_default_policy=true token_ttl=8h secret_id_ttl=720h\n\
+                        "{}\nbao write auth/{mount}/role/{own} token_policies={own} token_no_default_policy=true token_ttl=8h token_max_ttl=8h secret_id_ttl=720h\n\
                          bao read -field=role_id auth/{mount}/role/{own}/role-id\nbao write -f -field=secret_id auth/{mount}/role/{own}/secret-id   # both in the place of {}'s",
                         super::finding::write_policy(&own, &visit.least_policy()),
                         visit.environment.name
@@ -340,7 +340,7 @@ fn bound(auth: &Auth, environment: &str) -> Cure {
         Auth::Jwt(jwt) => match &jwt.audience {
             Some(audience) => write(
                 &format!("auth/{}/role/{}", jwt.mount, jwt.role),
-                &serde_json::json!({"bound_audiences": [audience]}),
+                &super::visit::role_data(auth, "bound_audiences", serde_json::json!([audience])),
             ),
             None => Cure::Action(format!(
                 "bind `auth/{}/role/{}` to an audience of its own",

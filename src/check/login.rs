@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::finding::{Cure, Finding, State, is_plain, write, write_policy};
-use super::visit::Visit;
+use super::visit::{Visit, role_data};
 use crate::config::{Auth, Environment, SecretId};
 use crate::vault::auth::{Token, TokenKind};
 use crate::vault::error::VaultError;
@@ -108,12 +108,7 @@ pub(super) fn quoted(text: &str) -> String {
 
 /// What the login's token is.
 pub(super) fn token(visit: &Visit<'_>, looked_up: Option<&Fields>) -> Vec<Finding> {
-    let Visit {
-        auth,
-        token,
-        environment,
-        ..
-    } = visit;
+    let Visit { auth, token, .. } = visit;
     let mut found = vec![Finding::ok(
         LOGIN,
         match visit.role_name() {
@@ -175,7 +170,6 @@ pub(super) fn token(visit: &Visit<'_>, looked_up: Option<&Fields>) -> Vec<Findin
     } else {
         found.push(Finding::ok("token_kind", "the token is a service token"));
     }
-    let _ = environment;
     found
 }
 
@@ -216,7 +210,7 @@ fn default_policy(visit: &Visit<'_>) -> Finding {
 /// A key of the login's role, set to what it should be.
 pub(super) fn role_cure(visit: &Visit<'_>, key: &str, value: serde_json::Value) -> Option<Cure> {
     match visit.role_path() {
-        Some(path) => Some(write(&path, &serde_json::json!({key: value}))),
+        Some(path) => Some(write(&path, &role_data(visit.auth, key, value))),
         None if visit.auth.is_ready_made() => Some(Cure::Action(format!(
             "make the token without it: `bao token create -orphan -policy={} -no-default-policy -ttl=8h`",
             visit.policy_name()

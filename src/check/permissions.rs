@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::finding::{Cure, Finding, State, write, write_policy};
-use super::visit::{Visit, secrets};
+use super::visit::{Visit, role_data, secrets};
 use crate::config::Operation;
 use crate::vault::error::{VaultError, Wanted};
 
@@ -305,13 +305,9 @@ pub(super) fn narrowed(visit: &Visit<'_>) -> Cure {
         .iter()
         .any(|policy| *policy != name && policy != "default");
     if has_others && let Some(path) = visit.role_path() {
-        let key = if visit.token.policies.is_empty() {
-            "policies"
-        } else {
-            "token_policies"
-        };
         text.push('\n');
-        text.push_str(write(&path, &serde_json::json!({key: [name]})).text());
+        let policies = role_data(visit.auth, "token_policies", serde_json::json!([name]));
+        text.push_str(write(&path, &policies).text());
     }
     Cure::Command(text)
 }

@@ -321,7 +321,15 @@ fn rotation(path: &str, fields: &Fields) -> Vec<Finding> {
     let last = fields
         .said("last_vault_rotation")
         .and_then(|text| humantime::parse_rfc3339(&text).ok());
-    let cure = || changed(path, "rotation_period", json!("24h"));
+    // A static role's write wants these with every change.
+    let said = |key: &str| fields.said(key).unwrap_or_default();
+    let cure = || {
+        let (database, user) = (said("db_name"), said("username"));
+        write(
+            path,
+            &json!({"db_name": database, "username": user, "rotation_period": "24h"}),
+        )
+    };
     if period == 0 && schedule.is_empty() || period > SELDOM {
         return vec![
             Finding::new(

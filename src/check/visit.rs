@@ -33,6 +33,15 @@ pub(super) fn secrets(environment: &Environment) -> impl Iterator<Item = &LentSe
 /// What `check` itself asks with, beside what a run needs.
 pub(super) const OF_CHECK: &str = "path \"sys/capabilities-self\" {\n  capabilities = [\"update\"]\n}\n\npath \"auth/token/lookup-self\" {\n  capabilities = [\"read\"]\n}\n";
 
+/// One key of a login's role, as a write takes it that leaves the others as they are.
+pub(super) fn role_data(auth: &Auth, key: &str, value: serde_json::Value) -> serde_json::Value {
+    match auth {
+        // Without it a write to an existing role is taken for one of a browser's.
+        Auth::Jwt(_) => serde_json::json!({"role_type": "jwt", key: value}),
+        _ => serde_json::json!({key: value}),
+    }
+}
+
 impl Visit<'_> {
     /// The login role's name, as dbt-lease.yml or the server says it.
     pub(super) fn role_name(&self) -> Option<String> {

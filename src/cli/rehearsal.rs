@@ -48,23 +48,41 @@ pub(super) fn of(global: &Global, selection: &SelectionArguments, target: &str) 
     }
 }
 
-/// The line that says why, of what was printed: the last of ours, else dbt's error.
+/// What says why, of all that was printed: our own error, else what follows on dbt's word of the database's, else the last line.
 fn last_words(stdout: &[u8], stderr: &[u8]) -> String {
+    const OF_THE_DATABASE: &str = "The database returned the following error";
     let (stdout, stderr) = (
         String::from_utf8_lossy(stdout),
         String::from_utf8_lossy(stderr),
     );
+    let words = |lines: &mut dyn Iterator<Item = &str>| {
+        let lines = lines.map(str::trim).filter(|line| !line.is_empty()).take(4);
+        lines.collect::<Vec<_>>().join(" ")
+    };
     let ours = stderr
         .lines()
         .find(|line| line.starts_with("dbt-lease: error"));
-    let line = ours
-        .or_else(|| {
-            stdout
-                .lines()
-                .rev()
-                .find(|line| line.to_ascii_lowercase().contains("error"))
-        })
-        .or_else(|| stdout.lines().rev().find(|line| !line.trim().is_empty()))
-        .unwrap_or("it said nothing");
+    let line = match (ours, stdout.split_once(OF_THE_DATABASE)) {
+        (Some(ours), _) => ours.to_owned(),
+        (None, Some((_, after))) => words(&mut after.lines().skip(1)),
+        (None, None) => words(&mut stdout.lines().rev().take(1)),
+    };
     shown(line.trim()).chars().take(400).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::last_words;
+
+    #[test]
+    fn the_reason_is_ours_or_the_database_s() {
+        let dbt = b"x\nThe database returned the following error:\n\n  >Database Error\n  no \x1b[31msuch database\n\nCheck it\n";
+        assert_eq!(
+            last_words(dbt, b""),
+            ">Database Error no \\u{1b}[31msuch database Check it"
+        );
+        let ours = b"dbt-lease: note\ndbt-lease: error: no lease\n";
+        assert_eq!(last_words(dbt, ours), "dbt-lease: error: no lease");
+        assert_eq!(last_words(b"a\nb\n", b""), "b");
+    }
 }

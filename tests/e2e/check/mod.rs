@@ -318,7 +318,7 @@ impl Checked {
             .findings()
             .filter(|finding| finding["id"] == id && finding["state"] == state)
             .collect();
-        assert_eq!(found.len(), 1, "{id} {state}: {:#}", self.json);
+        assert_eq!(found.len(), 1, "{id} {state}: {:#?}", self.wrong());
         assert_ne!(found[0]["why"], "", "{id}");
         found[0]
     }
