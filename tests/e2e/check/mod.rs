@@ -10,7 +10,7 @@ mod servers;
 mod ways;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use dbt_lease_sandbox::{Home, World};
 use serde_json::{Value, json};
@@ -290,6 +290,16 @@ impl Checked {
         let json = serde_json::from_str(&ran.stdout)
             .unwrap_or_else(|error| panic!("{error}:\n{}{}", ran.stdout, ran.stderr));
         assert_eq!(ran.stderr, "");
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/check.md");
+        let page = fs::read_to_string(page).expect("docs/check.md");
+        let json: Value = json;
+        for finding in json["findings"].as_array().expect("findings") {
+            let id = finding["id"].as_str().expect("an id");
+            assert!(
+                page.contains(&format!("`{id}`")),
+                "docs/check.md lacks `{id}`"
+            );
+        }
         Self {
             code: ran.code,
             json,
