@@ -36,6 +36,7 @@ pub mod watchdog;
 pub mod web;
 pub mod world;
 
+pub use certificates::certificates_at;
 pub use home::Home;
 pub use issuer::Issuer;
 pub use line::Line;
