@@ -4,6 +4,7 @@
 mod arguments;
 mod borrowing;
 mod bridge;
+mod check;
 mod dead;
 mod disk;
 mod end;
@@ -19,6 +20,7 @@ mod picture;
 mod plan;
 mod proving;
 mod recording;
+mod rehearsal;
 mod render;
 mod replace;
 mod say;
@@ -63,6 +65,7 @@ fn command_line() -> ExitCode {
         Command::Exec(exec) => return exec::run(&say, &arguments.global, exec),
         Command::Plan(plan) => plan::run(&arguments.global, plan),
         Command::Render(render) => render::run(&arguments.global, render),
+        Command::Check(check) => return check::run(&say, &arguments.global, check),
         Command::Env(env) => env::run(&say, &arguments.global, env),
         Command::Bridge(bridge) => bridge::run(&say, &arguments.global, bridge),
         Command::Status(status) => status::run(status),

@@ -19,7 +19,7 @@ use crate::variables::Variables;
 mod env_vars;
 mod error;
 pub mod expect;
-mod policy;
+pub mod policy;
 #[cfg(test)]
 mod tests;
 mod view;
