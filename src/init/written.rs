@@ -1,0 +1,144 @@
+//! The text of a dbt-lease.yml.
+#![forbid(unsafe_code)]
+
+use super::lend::Lend;
+use super::propose::{Environment, Proposal, Target};
+use super::words::scalar;
+
+/// The schema's file, beside dbt-lease.yml.
+pub const SCHEMA: &str = "dbt-lease.schema.json";
+
+/// Which part of a proposal a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part<'a> {
+    /// All of it, for the only project.
+    Whole,
+    /// What projects share: address and logins.
+    Shared,
+    /// A project's own targets, with the path of the shared part, from its own directory.
+    Own(usize, &'a str),
+}
+
+/// The text of a part.
+pub fn text(proposal: &Proposal, part: Part<'_>) -> String {
+    let (schema, extends) = match part {
+        Part::Own(_, shared) => {
+            let directory = shared.strip_suffix("dbt-lease.yml").unwrap_or_default();
+            (format!("{directory}{SCHEMA}"), Some(shared))
+        }
+        _ => (format!("./{SCHEMA}"), None),
+    };
+    let mut text = format!(
+        "# yaml-language-server: $schema={schema}\n# What dbt may borrow from Vault, and as whom. It holds no secret, and is committed: docs/configuration.md\nversion: 1\n"
+    );
+    if let Some(shared) = extends {
+        text.push_str(&format!("extends: {}\n", scalar(shared)));
+    } else if let Some(address) = &proposal.address {
+        text.push_str(&format!("vault:\n  address: {}\n", address_scalar(address)));
+    }
+    text.push_str("environments:\n");
+    for environment in &proposal.environments {
+        text.push_str(&environment_text(environment, part));
+    }
+    text
+}
+
+fn address_scalar(address: &str) -> String {
+    let is_plain = address
+        .chars()
+        .all(|ch| ch.is_ascii_alphanumeric() || ":/.-_".contains(ch))
+        && address.contains("://");
+    if is_plain {
+        address.to_owned()
+    } else {
+        scalar(address)
+    }
+}
+
+/// One environment's block, as far as a part holds it; empty where it holds nothing of it.
+pub fn environment_text(environment: &Environment, part: Part<'_>) -> String {
+    let targets: Vec<&Target> = environment
+        .targets
+        .iter()
+        .filter(|target| match part {
+            Part::Whole => true,
+            Part::Shared => false,
+            Part::Own(project, _) => target.project == project,
+        })
+        .collect();
+    let is_own = matches!(part, Part::Own(..));
+    if targets.is_empty() && (is_own || environment.auth.is_none()) {
+        return String::new();
+    }
+    let mut text = format!("  {}:\n", scalar(&environment.name));
+    if !is_own {
+        if environment.protected {
+            text.push_str("    protected: true  # never by default: the target must be named\n");
+        }
+        if let Some(auth) = &environment.auth {
+            text.push_str(&format!("    auth: {auth}\n"));
+        }
+    }
+    if targets.is_empty() {
+        text.push_str("    targets: {}  # each project has its own\n");
+        return text;
+    }
+    text.push_str("    targets:\n");
+    for target in targets {
+        text.push_str(&target_text(target, 6));
+    }
+    text
+}
+
+/// One target's lines, so far to the right.
+pub fn target_text(target: &Target, indent: usize) -> String {
+    let Target {
+        key,
+        profile,
+        target,
+        lend,
+        ..
+    } = target;
+    let line = |depth: usize, text: String| format!("{}{text}\n", " ".repeat(indent + 2 * depth));
+    let comment = |lend: &Lend| match lend.why.as_str() {
+        "" => String::new(),
+        why => format!("  # {why}"),
+    };
+    let is_long = profile.is_some()
+        || !(lend.fields.is_empty() && lend.files.is_empty() && lend.env.is_empty());
+    let short = lend.path.as_deref().unwrap_or("none");
+    let key = scalar(key);
+    if !is_long {
+        return line(0, format!("{key}: {short}{}", comment(lend)));
+    }
+    let mut text = line(0, format!("{key}:{}", comment(lend)));
+    if let Some(profile) = profile {
+        text.push_str(&line(1, format!("profile: {}", scalar(profile))));
+        text.push_str(&line(1, format!("target: {}", scalar(target))));
+    }
+    let Some(path) = &lend.path else {
+        text.push_str(&line(1, "secrets: none".to_owned()));
+        return text;
+    };
+    text.push_str(&line(1, "secrets:".to_owned()));
+    text.push_str(&line(2, format!("warehouse: {path}")));
+    if !(lend.fields.is_empty() && lend.files.is_empty()) {
+        text.push_str(&line(1, "fields:".to_owned()));
+    }
+    for (key, template) in &lend.fields {
+        text.push_str(&line(2, format!("{}: \"{template}\"", scalar(key))));
+    }
+    for (key, template) in &lend.files {
+        text.push_str(&line(
+            2,
+            format!("{}: {{file: \"{template}\"}}", scalar(key)),
+        ));
+    }
+    if !lend.env.is_empty() {
+        text.push_str(&line(1, "env:".to_owned()));
+    }
+    for (variable, template) in &lend.env {
+        text.push_str(&line(2, format!("{variable}: \"{template}\"")));
+    }
+    text
+}
