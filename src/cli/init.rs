@@ -138,7 +138,7 @@ fn propose_and_write(say: &Say, global: &Global, arguments: &Arguments) -> Resul
             hint.as_deref(),
         );
     }
-    let next = next(&found, &proposal, !secrets.is_empty());
+    let next = next(&found, &proposal);
     if arguments.json {
         let shown = shown(&found, &proposal, &changes, written);
         return output::json(Ok(Shown {
@@ -620,30 +620,24 @@ fn planned(
 }
 
 /// The next three commands.
-fn next(found: &Found, proposal: &Proposal, has_secrets: bool) -> Vec<String> {
+fn next(found: &Found, proposal: &Proposal) -> Vec<String> {
     let lends = proposal
         .environments
         .iter()
         .flat_map(|environment| &environment.targets)
         .any(|target| target.lend.path.is_some());
     let place = match &found.projects[..] {
-        [_] => String::new(),
-        several => format!(
-            "  # in `{}`, and in each other project",
-            several[0].dir.display()
-        ),
+        [_] => "",
+        _ => "  # in each project's directory",
     };
-    let mut next = Vec::new();
-    if lends || proposal.environments.is_empty() {
-        next.push(format!("dbt-lease generate vault-setup{place}"));
-    }
-    next.push(format!("dbt-lease trust{place}"));
-    if has_secrets {
-        next.push("dbt-lease bridge".to_owned());
-    }
-    next.push("dbt-lease check --rehearse".to_owned());
-    next.truncate(if has_secrets { 4 } else { 3 });
-    next
+    let commands = if lends || proposal.environments.is_empty() {
+        ["generate vault-setup", "trust", "check --rehearse"]
+    } else {
+        ["trust", "plan", "exec -- dbt build"]
+    };
+    commands
+        .map(|command| format!("dbt-lease {command}{place}"))
+        .to_vec()
 }
 
 fn shown<'a>(

@@ -29,12 +29,12 @@ pub fn text(proposal: &Proposal, part: Part<'_>) -> String {
         _ => (format!("./{SCHEMA}"), None),
     };
     let mut text = format!(
-        "# yaml-language-server: $schema={schema}\n# What dbt may borrow from Vault, and as whom. It holds no secret, and is committed: docs/configuration.md\nversion: 1\n"
+        "# yaml-language-server: $schema={schema}\n# What dbt may borrow from Vault, and as whom. No secret stands in here: commit it.\nversion: 1\n"
     );
     if let Some(shared) = extends {
-        text.push_str(&format!("extends: {}\n", scalar(shared)));
+        text.push_str(&format!("extends: {}\n", path_scalar(shared)));
     } else if let Some(address) = &proposal.address {
-        text.push_str(&format!("vault:\n  address: {}\n", address_scalar(address)));
+        text.push_str(&format!("vault:\n  address: {}\n", path_scalar(address)));
     }
     text.push_str("environments:\n");
     for environment in &proposal.environments {
@@ -43,15 +43,18 @@ pub fn text(proposal: &Proposal, part: Part<'_>) -> String {
     text
 }
 
-fn address_scalar(address: &str) -> String {
-    let is_plain = address
+/// An address or a path, in quotes where it needs any.
+fn path_scalar(text: &str) -> String {
+    let is_plain = text
         .chars()
         .all(|ch| ch.is_ascii_alphanumeric() || ":/.-_".contains(ch))
-        && address.contains("://");
+        && text.contains('/')
+        && !text.starts_with(['-', ':'])
+        && !text.ends_with(':');
     if is_plain {
-        address.to_owned()
+        text.to_owned()
     } else {
-        scalar(address)
+        scalar(text)
     }
 }
 

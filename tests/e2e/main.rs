@@ -13,6 +13,7 @@ mod equality;
 mod exec;
 mod gate;
 mod generated;
+mod init;
 mod janitor;
 mod lines;
 mod logins;
