@@ -114,6 +114,7 @@ pub(super) fn find(
         _ => Some(leases(surroundings.cwd.join(NAME))?),
     };
     for (project, leases) in projects.iter_mut().zip(&own) {
+        project.is_one_of_several = shared.is_some();
         let config = leases.config.as_ref().filter(|_| !arguments.force);
         let all = config
             .into_iter()
@@ -331,6 +332,7 @@ fn project(
         files,
         listed: Vec::new(),
         environments: Vec::new(),
+        is_one_of_several: false,
         has_address: false,
     })
 }

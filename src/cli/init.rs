@@ -261,28 +261,24 @@ fn changes<'f>(
             shared,
             proposal,
             Part::Shared,
-            &[],
             surroundings,
             arguments,
         )?);
     }
-    for (number, (leases, project)) in found.own.iter().zip(&found.projects).enumerate() {
+    for (number, leases) in found.own.iter().enumerate() {
         let path = found
             .shared
             .as_ref()
             .and_then(|shared| relative(&leases.path, &shared.path));
         let part = match &path {
-            Some(path) => Part::Own(number, path),
+            Some(shared) => Part::Own {
+                project: number,
+                shared,
+                logins: !several,
+            },
             None => Part::Whole,
         };
-        changes.extend(change(
-            leases,
-            proposal,
-            part,
-            &project.environments,
-            surroundings,
-            arguments,
-        )?);
+        changes.extend(change(leases, proposal, part, surroundings, arguments)?);
     }
     Ok(changes)
 }
@@ -300,7 +296,6 @@ fn change<'f>(
     leases: &'f Leases,
     proposal: &Proposal,
     part: Part<'_>,
-    there: &[String],
     surroundings: &Surroundings,
     arguments: &Arguments,
 ) -> Result<Option<Change<'f>>, Failure> {
@@ -323,7 +318,7 @@ fn change<'f>(
             (whole, diff(&name, &old, &edits, &hidden))
         }
         Some(old) => {
-            let edits = merge::edits(&leases.path, &old, proposal, part, there)?;
+            let edits = merge::edits(&leases.path, &old, proposal, part)?;
             (applied(&old, &edits), diff(&name, &old, &edits, &[]))
         }
     };

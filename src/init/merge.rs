@@ -5,12 +5,12 @@ use std::path::Path;
 
 use super::InitError;
 use super::propose::{Environment, Proposal};
-use super::written::{Part, environment_text, target_text};
+use super::written::{Part, environment_text, target_text, vault_text};
 use crate::bridge::edit::{Edit, Replacement};
 use crate::bridge::lease::{end_of, inserted, line_end};
 use crate::dbt::yaml::{Content, Entry, Merging, Written};
 
-/// The edits that add a proposal to a file. `there` are the environments that the file has, or what it extends.
+/// The edits that add a proposal to a file.
 ///
 /// # Errors
 /// Its form is none that can be added to: what would have been added is said.
@@ -19,7 +19,6 @@ pub fn edits(
     text: &str,
     proposal: &Proposal,
     part: Part<'_>,
-    there: &[String],
 ) -> Result<Vec<Edit>, InitError> {
     let refused = |why: &str| InitError::NotMerged {
         file: file.to_owned(),
@@ -46,12 +45,6 @@ pub fn edits(
                     .ok_or_else(|| refused("an environment in it is no block of lines"))?,
             ),
             None => {
-                // One that is extended has its login there.
-                let part = if there.contains(&environment.name) && part == Part::Whole {
-                    Part::Own(0, "")
-                } else {
-                    part
-                };
                 new.push_str(&moved(&environment_text(environment, part), 2, column));
             }
         }
@@ -59,6 +52,14 @@ pub fn edits(
     if !new.is_empty() {
         let end = line_end(text, end_of(text, &written, environments.value.node));
         edits.push(inserted(text, end, &new));
+    }
+    let vault = vault_text(proposal, part);
+    if !vault.is_empty() {
+        if written.entry(written.root().node, "vault").is_some() {
+            return Err(refused("its `vault:` has no `address:`"));
+        }
+        let key = written.node(environments.key.node).span.start;
+        edits.push(inserted(text, key, &vault));
     }
     edits.sort_by_key(|edit| edit.span.start);
     Ok(edits)
@@ -75,11 +76,7 @@ fn into(
     let targets: Vec<_> = environment
         .targets
         .iter()
-        .filter(|target| match part {
-            Part::Whole => true,
-            Part::Shared => false,
-            Part::Own(project, _) => target.project == project,
-        })
+        .filter(|target| part.holds(target.project))
         .collect();
     if targets.is_empty() {
         return Some(Vec::new());

@@ -25,6 +25,8 @@ pub struct Project {
     pub listed: Vec<(String, String)>,
     /// The environments that are there already: each has its login.
     pub environments: Vec<String>,
+    /// Whether other projects share a part with it: the names of its roles say whose they are.
+    pub is_one_of_several: bool,
     /// Whether Vault's address is said there already.
     pub has_address: bool,
 }
@@ -411,7 +413,7 @@ fn lent(
         return Lend::said(path, output);
     }
     let mut parts = Vec::new();
-    if projects.len() > 1 {
+    if projects[*project].is_one_of_several {
         parts.push(projects[*project].name.as_str());
     }
     if !is_own {

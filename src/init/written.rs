@@ -15,14 +15,21 @@ pub enum Part<'a> {
     Whole,
     /// What projects share: address and logins.
     Shared,
-    /// A project's own targets, with the path of the shared part, from its own directory.
-    Own(usize, &'a str),
+    /// A project's own targets.
+    Own {
+        /// Which project.
+        project: usize,
+        /// The path of the shared part, from the project's directory.
+        shared: &'a str,
+        /// Whether what the shared part lacks stands here too: address and logins.
+        logins: bool,
+    },
 }
 
 /// The text of a part.
 pub fn text(proposal: &Proposal, part: Part<'_>) -> String {
     let (schema, extends) = match part {
-        Part::Own(_, shared) => {
+        Part::Own { shared, .. } => {
             let directory = shared.strip_suffix("dbt-lease.yml").unwrap_or_default();
             (format!("{directory}{SCHEMA}"), Some(shared))
         }
@@ -33,14 +40,38 @@ pub fn text(proposal: &Proposal, part: Part<'_>) -> String {
     );
     if let Some(shared) = extends {
         text.push_str(&format!("extends: {}\n", path_scalar(shared)));
-    } else if let Some(address) = &proposal.address {
-        text.push_str(&format!("vault:\n  address: {}\n", path_scalar(address)));
     }
+    text.push_str(&vault_text(proposal, part));
     text.push_str("environments:\n");
     for environment in &proposal.environments {
         text.push_str(&environment_text(environment, part));
     }
     text
+}
+
+impl Part<'_> {
+    fn has_logins(self) -> bool {
+        !matches!(self, Self::Own { logins: false, .. })
+    }
+
+    /// Whether it holds a project's targets.
+    pub(super) fn holds(self, project: usize) -> bool {
+        match self {
+            Self::Whole => true,
+            Self::Shared => false,
+            Self::Own { project: own, .. } => own == project,
+        }
+    }
+}
+
+/// The block `vault:`; empty where the part has none.
+pub fn vault_text(proposal: &Proposal, part: Part<'_>) -> String {
+    match &proposal.address {
+        Some(address) if part.has_logins() => {
+            format!("vault:\n  address: {}\n", path_scalar(address))
+        }
+        _ => String::new(),
+    }
 }
 
 /// An address or a path, in quotes where it needs any.
@@ -63,18 +94,14 @@ pub fn environment_text(environment: &Environment, part: Part<'_>) -> String {
     let targets: Vec<&Target> = environment
         .targets
         .iter()
-        .filter(|target| match part {
-            Part::Whole => true,
-            Part::Shared => false,
-            Part::Own(project, _) => target.project == project,
-        })
+        .filter(|target| part.holds(target.project))
         .collect();
-    let is_own = matches!(part, Part::Own(..));
+    let is_own = matches!(part, Part::Own { .. });
     if targets.is_empty() && (is_own || environment.auth.is_none()) {
         return String::new();
     }
     let mut text = format!("  {}:\n", scalar(&environment.name));
-    if !is_own {
+    if part.has_logins() && (!is_own || environment.auth.is_some()) {
         if environment.protected {
             text.push_str("    protected: true  # never by default: the target must be named\n");
         }
