@@ -4,6 +4,7 @@ mod scene;
 mod support;
 
 mod bridge;
+mod client;
 mod dbt;
 mod ends;
 mod endurance;
