@@ -10,6 +10,7 @@
 //! | `decide` | for each credential: kept, or replaced by which variable |
 //! | `edit`, `diff` | the edits in place, and how they are shown without a value |
 //! | `notes` | what the user should know beside that |
+//! | `seen` | each credential of a file, and what stands under its key, for those who only look |
 //! | `verify` | that nothing but the credentials has changed, before anything is written |
 //! | `lease` | `env:` for dbt-lease.yml |
 //! | `example` | an example of the variables |
@@ -25,6 +26,7 @@ pub mod lease;
 mod literal;
 mod names;
 mod notes;
+pub mod seen;
 mod usable;
 mod uses;
 mod verify;

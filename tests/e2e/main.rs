@@ -14,6 +14,7 @@ mod equality;
 mod exec;
 mod gate;
 mod generated;
+mod init;
 mod janitor;
 mod lines;
 mod logins;
