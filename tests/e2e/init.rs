@@ -1,6 +1,5 @@
 //! `init`: what it proposes is obeyed by `plan` and valid by the schema; what is there is never lost; no value is shown.
 
-use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
