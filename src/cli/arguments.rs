@@ -101,6 +101,8 @@ pub(crate) enum Command {
     Plan(Plan),
     /// Show the output as dbt will see it; no network
     Render(Render),
+    /// Look at the server, policies, roles, isolation: each finding with its cure. Exit 1 on a failure; nothing is lent
+    Check(Check),
     /// Print the credentials as variables for a shell that cannot be wrapped; they live until `end`, or their time
     Env(Env),
     /// Propose a dbt-lease.yml for the project, from its profiles, and write it; no network
@@ -124,7 +126,7 @@ pub(crate) enum Command {
 }
 
 /// dbt's own options. After `--`, a dbt command's own options decide, and these are only compared.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "dbt's options")]
 pub(crate) struct SelectionArguments {
     /// The directory of dbt_project.yml
@@ -150,6 +152,7 @@ impl Command {
             Self::Exec(exec) => Some(&exec.selection),
             Self::Plan(plan) => Some(&plan.selection),
             Self::Render(render) => Some(&render.selection),
+            Self::Check(check) => Some(&check.selection),
             Self::Env(env) => Some(&env.selection),
             Self::Init(_)
             | Self::Bridge(_)
@@ -188,6 +191,41 @@ impl SelectionArguments {
 }
 
 impl SelectionArguments {
+    /// The same project at another target.
+    pub(crate) fn at(&self, profile: Option<&str>, target: &str) -> Self {
+        Self {
+            profile: match profile {
+                Some(profile) => vec![profile.to_owned()],
+                None => self.profile.iter().take(1).cloned().collect(),
+            },
+            target: vec![target.to_owned()],
+            ..self.clone()
+        }
+    }
+
+    /// The options as arguments of dbt's.
+    pub(crate) fn as_arguments(&self) -> Vec<OsString> {
+        let directories = [
+            ("--project-dir", &self.project_dir),
+            ("--profiles-dir", &self.profiles_dir),
+        ];
+        let directories = directories.into_iter().filter_map(|(name, directory)| {
+            Some((name, directory.as_ref()?.as_os_str().to_owned()))
+        });
+        let texts = [
+            ("--profile", self.profile.first()),
+            ("--target", self.target.first()),
+            ("--vars", self.vars.as_ref()),
+        ];
+        let texts = texts
+            .into_iter()
+            .filter_map(|(name, text)| Some((name, OsString::from(text?))));
+        directories
+            .chain(texts)
+            .flat_map(|(name, value)| [name.into(), value])
+            .collect()
+    }
+
     /// What a dbt that is started by another command must choose too: dbt's variables by their names without `DBT_`. That command may
     /// start it in another directory, so the project's path is made absolute.
     pub(crate) fn as_variables(&self, cwd: &Path) -> Vec<(&'static str, OsString)> {
@@ -304,6 +342,26 @@ pub(crate) struct Render {
     /// The command that would run
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
+    #[command(flatten)]
+    pub(crate) selection: SelectionArguments,
+}
+
+/// `check`
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// All environments; also those that are protected, with --rehearse
+    #[arg(long, conflicts_with = "target")]
+    pub(crate) all: bool,
+    /// Print JSON
+    #[arg(long, env = "DBT_LEASE_JSON", value_parser = FalseyValueParser::new())]
+    pub(crate) json: bool,
+    /// Lend for each environment whose identity is here, connect by `dbt debug`, and give back; for a protected one its target must be
+    /// named, or --all
+    #[arg(long)]
+    pub(crate) rehearse: bool,
+    /// Show the address of a login in the browser, and open none
+    #[arg(long, env = crate::variables::DBT_LEASE_NO_BROWSER, value_parser = FalseyValueParser::new())]
+    pub(crate) no_browser: bool,
     #[command(flatten)]
     pub(crate) selection: SelectionArguments,
 }
@@ -539,18 +597,13 @@ pub(crate) fn refused(error: &clap::Error, raw: &[OsString]) -> ExitCode {
         // A closed stderr is no reason for another code.
         let _ = error.print();
     }
+    let commands = Arguments::command();
     let for_exec = raw
         .iter()
         .skip(1)
         .take_while(|word| *word != "--")
-        .find(|word| {
-            [
-                "exec", "plan", "render", "env", "init", "bridge", "status", "end", "sweep",
-                "trust",
-            ]
-            .iter()
-            .any(|name| *word == name)
-        })
+        .filter_map(|word| word.to_str())
+        .find(|word| commands.find_subcommand(word).is_some())
         .is_some_and(|word| word == "exec");
     match error.exit_code() {
         0 => ExitCode::SUCCESS,

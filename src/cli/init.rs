@@ -311,9 +311,9 @@ fn change<'f>(
         Some(old) if arguments.force => {
             let edits = between(&old, &whole);
             // One that does not load may hold anything.
-            let hidden = match leases.config {
+            let hidden: Vec<_> = match leases.config {
                 Some(_) => Vec::new(),
-                None => vec![0..old.len()],
+                None => std::iter::once(0..old.len()).collect(),
             };
             (whole, diff(&name, &old, &edits, &hidden))
         }

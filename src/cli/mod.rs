@@ -5,6 +5,7 @@ mod arguments;
 mod asking;
 mod borrowing;
 mod bridge;
+mod check;
 mod dead;
 mod disk;
 mod end;
@@ -22,6 +23,7 @@ mod picture;
 mod plan;
 mod proving;
 mod recording;
+mod rehearsal;
 mod render;
 mod replace;
 mod say;
@@ -59,6 +61,7 @@ pub fn main() -> ExitCode {
         Command::Exec(exec) => return exec::run(&say, &arguments.global, exec),
         Command::Plan(plan) => plan::run(&arguments.global, plan),
         Command::Render(render) => render::run(&arguments.global, render),
+        Command::Check(check) => return check::run(&say, &arguments.global, check),
         Command::Env(env) => env::run(&say, &arguments.global, env),
         Command::Init(init) => init::run(&say, &arguments.global, init),
         Command::Bridge(bridge) => bridge::run(&say, &arguments.global, bridge),

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use crate::variables::Variables;
 
+mod accepted;
 mod choices;
 pub mod dotenv;
 mod environment;
@@ -35,6 +36,7 @@ pub mod rules;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod vars;
 mod version;
 mod whole;

@@ -20,7 +20,7 @@ pub mod client;
 mod env_vars;
 mod error;
 pub mod expect;
-mod policy;
+pub mod policy;
 #[cfg(test)]
 mod tests;
 mod view;

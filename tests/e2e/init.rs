@@ -1,6 +1,5 @@
 //! `init`: what it proposes is obeyed by `plan` and valid by the schema; what is there is never lost; no value is shown.
 
-use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -78,10 +77,7 @@ impl Place {
         command
             .current_dir(&self.project)
             .env_clear()
-            .env(
-                "PATH",
-                std::env::var_os("PATH").unwrap_or_else(OsString::new),
-            )
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.directory.path().join("home"));
         command
     }

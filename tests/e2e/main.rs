@@ -4,6 +4,7 @@ mod scene;
 mod support;
 
 mod bridge;
+mod check;
 mod client;
 mod dbt;
 mod ends;
