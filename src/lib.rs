@@ -14,6 +14,7 @@
 //! | [`vault`] | a session token, secrets with their leases | the only module that talks to Vault |
 //! | [`render`] | the output for dbt, the bridge's variables | pure |
 //! | [`bridge`] | profiles.yml with its credentials in variables, and `env:` for dbt-lease.yml | pure; never gives a value |
+//! | [`generate`] | files for others, from the plan: policies, roles, CI jobs | pure; hangs on `plan` alone |
 //! | [`delivery`] | the profiles directory, the child's environment | the only module that writes secrets |
 //! | [`verify`] | what a run left: our secrets in dbt's files, a login that still works | changes nothing, shows no value |
 //! | [`record`] | the audit trail | sees no secret value |
@@ -34,6 +35,7 @@ pub mod dbt;
 pub mod delivery;
 mod directories;
 mod failpoint;
+pub mod generate;
 pub mod place;
 pub mod plan;
 pub mod process;

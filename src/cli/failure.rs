@@ -7,6 +7,7 @@ use crate::bridge::BridgeError;
 use crate::config::ConfigError;
 use crate::dbt::DbtError;
 use crate::delivery::DeliveryError;
+use crate::generate::GenerateError;
 use crate::place::Spot;
 use crate::plan::PlanError;
 use crate::record::audit::RecordError;
@@ -76,7 +77,7 @@ macro_rules! from_layer {
 }
 
 from_layer!(
-    DeliveryError, JanitorError, PlanError, RecordError, TrustError, VaultError;
+    DeliveryError, GenerateError, JanitorError, PlanError, RecordError, TrustError, VaultError;
     pointing: BridgeError, ConfigError, DbtError, RenderError
 );
 

@@ -10,6 +10,7 @@ mod end;
 mod env;
 mod exec;
 mod failure;
+mod generate;
 mod generated;
 mod giving_back;
 mod keeping;
@@ -58,6 +59,7 @@ pub fn main() -> ExitCode {
         Command::Render(render) => render::run(&arguments.global, render),
         Command::Env(env) => env::run(&say, &arguments.global, env),
         Command::Bridge(bridge) => bridge::run(&say, &arguments.global, bridge),
+        Command::Generate(generate) => generate::run(&say, &arguments.global, generate),
         Command::Status(status) => status::run(status),
         Command::End(end) => end::run(end),
         Command::Sweep => sweep::run(&say, &arguments.global),
