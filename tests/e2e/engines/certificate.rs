@@ -27,8 +27,7 @@ fn dbt_seeds_a_postgresql_that_takes_certificates_alone() {
     bao.api("POST", "pki/roles/dbt", role(true));
     bao.api("POST", "pki/roles/server", role(false));
     let postgres = Postgres::start();
-    if postgres.query("postgres", "SHOW ssl_library")[0][0].is_empty() {
-        eprintln!("SKIPPED: this PostgreSQL was built without TLS");
+    if !postgres.speaks_tls() {
         return;
     }
     takes_certificates_alone(&postgres, bao);
