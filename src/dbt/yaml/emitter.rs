@@ -39,11 +39,13 @@ pub fn emit_for(root: &Node, fusion: bool) -> Result<Zeroizing<String>, EmitErro
     Ok(emitter.out.into_text())
 }
 
-/// Whether a text is a text to YAML too, or no YAML at all: Fusion then keeps it.
+/// Whether a text is a text to YAML too, or no YAML at all: Fusion then keeps it. A flow collection that we could not use (a map
+/// as a key, words behind it) may be one to Fusion.
 fn is_text(text: &str) -> bool {
+    let is_flow = text.trim_start().starts_with(['{', '[']) && text.contains(['}', ']']);
     match load_merging(text.as_bytes(), Some(Merging::FirstWins)) {
         Ok(node) => matches!(node.value, Value::Str(_)),
-        Err(_) => true,
+        Err(_) => !is_flow,
     }
 }
 
