@@ -2,16 +2,20 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod asking;
 mod borrowing;
 mod bridge;
+mod check;
 mod dead;
 mod disk;
 mod end;
 mod env;
 mod exec;
 mod failure;
+mod finding;
 mod generated;
 mod giving_back;
+mod init;
 mod keeping;
 mod lending;
 mod output;
@@ -19,6 +23,7 @@ mod picture;
 mod plan;
 mod proving;
 mod recording;
+mod rehearsal;
 mod render;
 mod replace;
 mod say;
@@ -56,7 +61,9 @@ pub fn main() -> ExitCode {
         Command::Exec(exec) => return exec::run(&say, &arguments.global, exec),
         Command::Plan(plan) => plan::run(&arguments.global, plan),
         Command::Render(render) => render::run(&arguments.global, render),
+        Command::Check(check) => return check::run(&say, &arguments.global, check),
         Command::Env(env) => env::run(&say, &arguments.global, env),
+        Command::Init(init) => init::run(&say, &arguments.global, init),
         Command::Bridge(bridge) => bridge::run(&say, &arguments.global, bridge),
         Command::Status(status) => status::run(status),
         Command::End(end) => end::run(end),

@@ -49,7 +49,7 @@ pub use error::{DbtError, UnknownTarget};
 pub use rendering::{Rendering, Vault};
 pub use resolve::{project_dir, resolve};
 pub use rules::Engine;
-pub use whole::{WholeProfiles, whole_profiles};
+pub use whole::{WholeProfiles, project_in, users_profiles, whole_profiles};
 
 /// dbt's own options as they were given to us, before `--` (or without a command).
 #[derive(Clone, Debug, Default)]

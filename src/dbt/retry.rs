@@ -130,10 +130,12 @@ impl Previous {
             .iter()
             .filter_map(|(name, value)| Some((*name, value.as_ref()?)));
         let previous = self.arguments.iter().filter(|(name, value)| {
-            !OWN.contains(&name.as_str())
-                && !(name.as_str() == "vars" && own.vars.is_some())
-                && !(name.as_str() == "threads" && own.threads.is_some())
-                && !is_left_out(name, value)
+            let is_said_anew = match name.as_str() {
+                "vars" => own.vars.is_some(),
+                "threads" => own.threads.is_some(),
+                name => OWN.contains(&name),
+            };
+            !is_said_anew && !is_left_out(name, value)
         });
         let previous = previous.map(|(name, value)| (name.as_str(), value));
         for (name, value) in previous.chain(current) {

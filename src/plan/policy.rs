@@ -8,7 +8,7 @@ use crate::config::{Auth, LentSecret, Operation};
 
 /// The policy. Nothing else is allowed: the token's own renewal and end are named because generated roles go without Vault's default
 /// policy, and `sys/leases/renew` and `sys/leases/revoke` are narrowed to the leases of these very paths (vault.md A2).
-pub(super) fn least(auth: &Auth, secrets: &[LentSecret]) -> String {
+pub fn least(auth: &Auth, secrets: &[LentSecret]) -> String {
     let mut capabilities: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for secret in secrets {
         let capability = match secret.request.operation {

@@ -248,6 +248,11 @@ pub enum Wanted {
     RevokeToken,
     /// The end of a killed session's token.
     RevokeAccessor,
+    /// What is there, for somebody who only looks.
+    Look {
+        /// `the seal`, `the role`, …
+        what: &'static str,
+    },
 }
 
 impl Wanted {
@@ -285,7 +290,9 @@ impl Wanted {
             Self::LookupToken => {
                 Some(r#"path "auth/token/lookup-self" { capabilities = ["read"] }"#.to_owned())
             }
-            Self::Login { .. } | Self::SecondFactor { .. } | Self::Unwrap => None,
+            Self::Login { .. } | Self::SecondFactor { .. } | Self::Unwrap | Self::Look { .. } => {
+                None
+            }
         }
     }
 }
@@ -316,6 +323,7 @@ impl fmt::Display for Wanted {
             Self::LookupLease { path } => write!(formatter, "look up the lease of `{path}`"),
             Self::RevokeToken => formatter.write_str("revoke the session's token"),
             Self::RevokeAccessor => formatter.write_str("revoke the killed session's token"),
+            Self::Look { what } => write!(formatter, "look at {what}"),
         }
     }
 }

@@ -4,6 +4,8 @@ mod scene;
 mod support;
 
 mod bridge;
+mod check;
+mod client;
 mod dbt;
 mod ends;
 mod endurance;
@@ -13,6 +15,7 @@ mod equality;
 mod exec;
 mod gate;
 mod generated;
+mod init;
 mod janitor;
 mod lines;
 mod logins;
