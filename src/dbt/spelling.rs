@@ -57,14 +57,18 @@ fn means_the_same(scalar: &Scalar, value: &Value) -> bool {
         Kind::Text => match value {
             // It is written in Python's isoformat.
             Value::Timestamp(written) => written == text,
-            _ => {
-                !(text.parse::<f64>().is_ok() && text.bytes().any(|byte| byte.is_ascii_digit()))
-                    && !text.trim_start_matches(['+', '-']).starts_with("0o")
-            }
+            _ => !is_number(text),
         },
         Kind::Merge => true,
         Kind::Other => false,
     }
+}
+
+/// Whether a text to dbt-core may be a number to Fusion: `1e3`, `0o17`.
+fn is_number(text: &str) -> bool {
+    let octal = text.trim_start_matches(['+', '-']).starts_with("0o");
+    let has_digits = text.bytes().any(|byte| byte.is_ascii_digit());
+    octal || (has_digits && text.parse::<f64>().is_ok())
 }
 
 /// `5432`, `-1`, `0.5`: digits without a needless zero, of which a double keeps all.

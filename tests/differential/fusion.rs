@@ -328,7 +328,6 @@ fn hostile_strings_reach_fusion_unchanged_or_are_refused() {
             .expect("Fusion shows it");
         assert_eq!(shown["user"], json!(string));
     }
-    println!("{} unchanged, {} refused", kept.len(), refused.len());
     assert!(refused.len() * 20 < kept.len(), "{refused:?}");
 }
 
