@@ -53,7 +53,7 @@ bench:
     cargo run --package dbt-lease-sandbox --bin bench
 
 # What supervisor and janitor cost while a command runs, on the release binary: fails where it is more than 6 MB (PSS) or
-# 1 MB (private and dirty). No timing, so it may run anywhere; it must be root's run, since both processes hide their memory.
+# 0.8 MB (private and dirty). No timing, so it may run anywhere; it must be root's run, since both processes hide their memory.
 memory:
     cargo run --package dbt-lease-sandbox --bin memory
 
