@@ -355,7 +355,7 @@ pub(crate) fn deliver(
             profiles.push((profile, node));
         }
         Ok(Contents {
-            profiles_yml: render::profiles_yml(profiles)?,
+            profiles_yml: render::profiles_yml(profiles, rendering.is_fusion())?,
             files: files_of_all,
             user_yml: user_yml.clone(),
         })
