@@ -137,6 +137,11 @@ impl Login<'_> {
     fn cert(&self) -> Option<String> {
         let mount = self.mount;
         match self.refusal.code {
+            // Vault verifies the time of one that a role knows, and fails at it: 500.
+            _ if self.says("certificate has expired or is not yet valid") => Some(
+                "the time of `client_cert` is over, or has not come (`openssl x509 -noout -dates -in FILE`): have it issued again; or a clock is wrong (`date`)"
+                    .to_owned(),
+            ),
             // `invalid certificate or no client certificate supplied` is said of one that was seen, too.
             400 if self.says("tls connection required") || self.says("no client certificate found") => Some(
                 "none was seen: it can be shown over https alone, and what ends TLS before Vault (a proxy) must pass it on; check `vault.address`"
