@@ -455,6 +455,7 @@ async fn kubernetes_has_the_cluster_review_the_service_account_token() {
         error.to_string(),
         "read the service account token from `/var/run/secrets/kubernetes.io/serviceaccount/token`: there is no such file"
     );
+    assert!(hint(&error).starts_with("no pod runs this"), "{error}");
 }
 
 #[tokio::test]

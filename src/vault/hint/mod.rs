@@ -251,11 +251,11 @@ fn no_data(why: &Missing, wanted: &Wanted) -> Option<String> {
 
 fn source(what: &str, place: &Place, problem: &SourceProblem) -> Option<String> {
     match (place, problem) {
-        (Place::File(path), SourceProblem::NoFile) if what == SERVICE_ACCOUNT => Some(format!(
+        (Place::File(_), SourceProblem::NoFile) if what == SERVICE_ACCOUNT => Some(
             "no pod runs this, or its service account's token is not mounted (`automountServiceAccountToken`); a projected one is named by \
-             `token: {{file: FILE}}` (`ls -l {}`)",
-            path.display()
-        )),
+             `token: {file: FILE}`"
+                .to_owned(),
+        ),
         (Place::Variable(name), SourceProblem::NotSet | SourceProblem::Empty) => Some(format!(
             "set {name} in the environment of this run (a CI's secret, masked)"
         )),
