@@ -158,6 +158,14 @@ pub enum Note {
     },
 }
 
+/// The variable that a text is the value of, where it is `{{ env_var('NAME') }}` and nothing else.
+pub fn lone_variable(text: &str) -> Option<String> {
+    match form::Form::of(text) {
+        form::Form::Lone(lone) => Some(lone.name),
+        _ => None,
+    }
+}
+
 /// Bridges a profiles.yml. `merging` is how dbt's PyYAML merges (`<<`); where that is not known, either will do, since every literal goes.
 ///
 /// # Errors

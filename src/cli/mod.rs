@@ -13,6 +13,7 @@ mod env;
 mod exec;
 mod failure;
 mod finding;
+mod generate;
 mod generated;
 mod giving_back;
 mod init;
@@ -49,8 +50,15 @@ pub use shim::shim;
 /// What `dbt-lease` does: parses the arguments of this process, runs the subcommand, and gives the exit code.
 pub fn main() -> ExitCode {
     if janitor::is_called() {
-        return janitor::run();
+        janitor::run()
+    } else {
+        command_line()
     }
+}
+
+/// Never inlined: its large frame would stand on the janitor's stack, too.
+#[inline(never)]
+fn command_line() -> ExitCode {
     let raw: Vec<OsString> = std::env::args_os().collect();
     let arguments = match arguments::parse(&raw) {
         Ok(arguments) => arguments,
@@ -65,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Env(env) => env::run(&say, &arguments.global, env),
         Command::Init(init) => init::run(&say, &arguments.global, init),
         Command::Bridge(bridge) => bridge::run(&say, &arguments.global, bridge),
+        Command::Generate(generate) => generate::run(&say, &arguments.global, generate),
         Command::Status(status) => status::run(status),
         Command::End(end) => end::run(end),
         Command::Sweep => sweep::run(&say, &arguments.global),

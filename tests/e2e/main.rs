@@ -5,6 +5,7 @@ mod support;
 
 mod bridge;
 mod check;
+mod client;
 mod dbt;
 mod ends;
 mod endurance;
