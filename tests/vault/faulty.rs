@@ -200,6 +200,46 @@ async fn a_method_that_is_not_mounted_costs_every_login_one_request() {
     }
 }
 
+/// Contract: the shape of `mfa_requirement` in Vault's documentation of login MFA. What is real: tests/vault/methods.rs.
+#[tokio::test]
+async fn a_second_factor_may_follow_any_login_that_a_machine_makes() {
+    for (begins, auth, _) in LOGINS {
+        if !begins.starts_with("log in by ") || auth.contains("oidc") {
+            // A token that is there has been given its factors; oidc's are behind the browser.
+            continue;
+        }
+        let vault = Web::start(|request| {
+            Reply::json(&if request.path == "/v1/sys/mfa/validate" {
+                json!({"auth": {"client_token": "hvs.x", "policies": ["default"]}})
+            } else {
+                json!({"auth": {"client_token": "", "mfa_requirement": {
+                    "mfa_request_id": "request-1",
+                    "mfa_constraints": {"a": {"any": [{"type": "duo", "id": "id-duo", "uses_passcode": false}]}},
+                }}})
+            })
+        });
+        let token = log_in(&vault.address(), auth, &set()).await.expect(auth);
+        assert_eq!(token.value.expose(), "hvs.x");
+        let received = vault.received();
+        assert_eq!(received.len(), 2, "{auth}");
+        assert_eq!(
+            received[1].body,
+            r#"{"mfa_request_id":"request-1","mfa_payload":{"id-duo":[]}}"#
+        );
+        let (server, login_of) = environment(&vault.address(), auth, &set());
+        let server = Server {
+            client_cert: None,
+            client_key: None,
+            ..server
+        };
+        let error = login(&at_once(&server), &login_of, &set())
+            .await
+            .expect_err("nobody is there");
+        assert_eq!(error.kind(), "vault_second_factor", "{auth}: {error}");
+        assert_eq!(vault.received().len(), 3, "{auth}");
+    }
+}
+
 /// Vault counts wrong logins, and then answers a right one as if nothing were mounted.
 #[tokio::test]
 async fn a_login_that_vault_has_locked_is_not_told_as_a_missing_mount_alone() {
