@@ -226,8 +226,11 @@ pub enum Wanted {
         /// The login's mount, below `auth/`.
         mount: String,
     },
-    /// What the user's token is.
-    LookupToken,
+    /// What a token is.
+    LookupToken {
+        /// Where it was found; none where a login of ours made it.
+        place: Option<Place>,
+    },
     /// Where a wrapped secret id comes from, and the secret id.
     Unwrap,
     /// A secret.
@@ -299,7 +302,7 @@ impl Wanted {
             Self::RevokeAccessor => Some(
                 r#"path "auth/token/revoke-accessor" { capabilities = ["update"] }"#.to_owned(),
             ),
-            Self::LookupToken => {
+            Self::LookupToken { .. } => {
                 Some(r#"path "auth/token/lookup-self" { capabilities = ["read"] }"#.to_owned())
             }
             Self::Login { .. } | Self::SecondFactor { .. } | Self::Unwrap | Self::Look { .. } => {
@@ -321,7 +324,10 @@ impl fmt::Display for Wanted {
                     "give the second factor of the login at `auth/{mount}`"
                 )
             }
-            Self::LookupToken => formatter.write_str("look up the token"),
+            Self::LookupToken { place: Some(place) } => {
+                write!(formatter, "look up the token from {place}")
+            }
+            Self::LookupToken { place: None } => formatter.write_str("look up the session's token"),
             Self::Unwrap => formatter.write_str("unwrap the secret id"),
             Self::Secret {
                 name, write: false, ..

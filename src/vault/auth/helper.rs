@@ -22,7 +22,7 @@ const WHAT: &str = "token";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The user's token, where there is one.
-pub(super) async fn get(variables: &Variables) -> Result<Option<Found>, VaultError> {
+pub(super) async fn get(variables: &Variables) -> Result<Option<(Found, Place)>, VaultError> {
     let absent = |error: &VaultError| {
         matches!(
             error,
@@ -32,15 +32,19 @@ pub(super) async fn get(variables: &Variables) -> Result<Option<Found>, VaultErr
             }
         )
     };
-    let found = match program(variables) {
-        Some(program) => source::command(WHAT, &[program, "get".to_owned()], variables).await,
+    let (found, place) = match program(variables) {
+        Some(program) => {
+            let words = [program, "get".to_owned()];
+            let found = source::command(WHAT, &words, variables).await;
+            (found, Place::Command(words.join(" ")))
+        }
         None => match file(variables) {
-            Some(path) => source::file(WHAT, &path),
+            Some(path) => (source::file(WHAT, &path), Place::File(path)),
             None => return Ok(None),
         },
     };
     match found {
-        Ok(found) => Ok(Some(found)),
+        Ok(found) => Ok(Some((found, place))),
         Err(error) if absent(&error) => Ok(None),
         Err(error) => Err(error),
     }

@@ -150,7 +150,7 @@ pub async fn login_by_role_id<'a>(
 /// What the client gives; 403 where the policy lacks `auth/token/lookup-self`.
 pub async fn looked_up(client: &Client, token: &Token) -> Result<Fields, VaultError> {
     let call = Call::new(
-        Wanted::LookupToken,
+        Wanted::LookupToken { place: None },
         reqwest::Method::GET,
         "auth/token/lookup-self",
     )
