@@ -12,6 +12,7 @@ mod env;
 mod equality;
 mod exec;
 mod gate;
+mod generate;
 mod generated;
 mod janitor;
 mod lines;
