@@ -390,9 +390,16 @@ fn job_variables(environment: &Environment, outputs: &Outputs<'_>, address: &str
             }
         }
     }
+    // One that is a secret by any of these is one.
+    let secrets: BTreeSet<String> = variables
+        .iter()
+        .filter(|variable| variable.secret)
+        .map(|variable| variable.name.clone())
+        .collect();
     variables
         .into_iter()
         .filter(|variable| is_variable(&variable.name))
+        .filter(|variable| variable.secret || !secrets.contains(&variable.name))
         .collect()
 }
 

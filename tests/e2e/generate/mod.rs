@@ -1,6 +1,7 @@
 //! `generate`: what it makes is applied and run for real, passes its validators, and says when it is stale.
 
 mod files;
+mod mysql;
 mod run;
 mod setup;
 mod valid;
@@ -13,7 +14,8 @@ use dbt_lease_sandbox::{Home, venv};
 use crate::support::{DBT_LEASE, DBT_LEASED, Ran, ran};
 
 /// A name with what is special in some language, or in all.
-pub(crate) const HOSTILE: &str = "we'ird \"env\" $(touch pwned) `touch pwned` ; % #{x} {{ x }} ${X} ünï \u{65e5}";
+pub(crate) const HOSTILE: &str =
+    "we'ird \"env\" $(touch pwned) `touch pwned` ; % #{x} {{ x }} ${X} ünï \u{65e5}";
 
 /// A project in a home, and no server.
 pub(crate) struct Bench {
@@ -35,7 +37,10 @@ impl Bench {
     pub(crate) fn with(lease: &str, outputs: &str) -> Self {
         let bench = Self::new();
         bench.write("dbt-lease.yml", lease);
-        bench.write("profiles.yml", &format!("jaffle:\n  target: dev\n  outputs:\n{outputs}"));
+        bench.write(
+            "profiles.yml",
+            &format!("jaffle:\n  target: dev\n  outputs:\n{outputs}"),
+        );
         bench
     }
 
@@ -62,13 +67,18 @@ impl Bench {
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
-        ran(self.command(DBT_LEASE, arguments).output().expect("it starts"))
+        ran(self
+            .command(DBT_LEASE, arguments)
+            .output()
+            .expect("it starts"))
     }
 
     /// `generate` of a kind: what it prints.
     #[track_caller]
     pub(crate) fn made(&self, arguments: &[&str]) -> String {
-        let words: Vec<&str> = std::iter::once("generate").chain(arguments.iter().copied()).collect();
+        let words: Vec<&str> = std::iter::once("generate")
+            .chain(arguments.iter().copied())
+            .collect();
         self.run(&words).success()
     }
 }
