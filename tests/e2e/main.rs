@@ -4,6 +4,8 @@ mod scene;
 mod support;
 
 mod bridge;
+mod check;
+mod client;
 mod dbt;
 mod ends;
 mod endurance;
@@ -14,6 +16,7 @@ mod exec;
 mod gate;
 mod generate;
 mod generated;
+mod init;
 mod janitor;
 mod lines;
 mod logins;

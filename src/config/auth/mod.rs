@@ -1,6 +1,7 @@
 //! `auth:`: one file a login method, each with the keys it takes and what can be said of it before anything is asked.
 #![forbid(unsafe_code)]
 
+mod across;
 mod approle;
 mod aws;
 mod cert;
@@ -19,6 +20,7 @@ mod token;
 
 use std::path::{Path, PathBuf};
 
+pub use across::Across;
 pub use approle::{AppRole, RoleId, SecretId};
 pub use aws::Aws;
 pub use cert::Cert;

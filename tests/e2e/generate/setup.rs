@@ -104,6 +104,8 @@ fn from_an_empty_vault_and_database_two_runs_of_each_environment_are_lent_and_ke
     );
     assert_eq!(owners, [["dbt_prod"]]);
 
+    terraform_says_the_same(&bench, &bao);
+
     for environment in ["staging", "production"] {
         let role = format!("auth/approle/role/jaffle-{environment}");
         let id = bao.api("GET", &format!("{role}/role-id"), None);
@@ -167,6 +169,97 @@ fn from_an_empty_vault_and_database_two_runs_of_each_environment_are_lent_and_ke
         "SELECT rolname FROM pg_roles WHERE rolname LIKE 'dbt-%'",
     );
     assert!(left.is_empty(), "{left:?}");
+}
+
+/// What the script has made is what the HCL would make.
+fn terraform_says_the_same(bench: &Bench, bao: &OpenBao) {
+    let _ = bench
+        .run(&[
+            "generate",
+            "vault-setup",
+            "--format",
+            "terraform",
+            "-o",
+            "setup.tf",
+        ])
+        .success();
+    let parser = dbt_lease_sandbox::validators().join("hcl2tojson");
+    let read = bench
+        .command(parser.to_str().expect("UTF-8"), &["setup.tf"])
+        .output()
+        .expect("it starts");
+    let read = ran(read).success();
+    let read: Value = serde_json::from_str(&read).expect("JSON");
+    // The parser keeps the quotes of names and strings.
+    let text = |value: &Value| -> Value {
+        let quoted = value.as_str().expect("a text");
+        serde_json::from_str(quoted).unwrap_or_else(|_| json!(quoted))
+    };
+    let resource = |kind: &str, name: &str| -> Value {
+        let (kind, name) = (format!("\"{kind}\""), format!("\"{name}\""));
+        let all = read["resource"].as_array().expect("resources").iter();
+        all.map(|each| &each[&kind][&name])
+            .find(|found| !found.is_null())
+            .unwrap_or_else(|| panic!("no {kind} {name}: {read}"))
+            .clone()
+    };
+    for (environment, role) in [("staging", "dbt-staging"), ("production", "dbt-prod")] {
+        let policy = bao.api(
+            "GET",
+            &format!("sys/policies/acl/jaffle-{environment}"),
+            None,
+        );
+        let said = resource("vault_policy", environment);
+        let trimmed = |value: &Value| value.as_str().expect("a policy").trim().to_owned();
+        assert_eq!(
+            trimmed(&text(&said["policy"])),
+            trimmed(&policy["data"]["policy"])
+        );
+        let made = bao.api("GET", &format!("database/roles/{role}"), None);
+        let said = resource(
+            "vault_database_secret_backend_role",
+            &format!("{environment}_1"),
+        );
+        for statements in [
+            "creation_statements",
+            "renew_statements",
+            "revocation_statements",
+            "rollback_statements",
+        ] {
+            let list: Vec<Value> = said[statements]
+                .as_array()
+                .expect("statements")
+                .iter()
+                .map(text)
+                .collect();
+            assert_eq!(
+                json!(list),
+                made["data"][statements],
+                "{role}: {statements}"
+            );
+        }
+        let made = bao.api(
+            "GET",
+            &format!("database/config/jaffle-{environment}"),
+            None,
+        );
+        let said = resource("vault_database_secret_backend_connection", environment);
+        let block = &said["postgresql"][0];
+        let details = &made["data"]["connection_details"];
+        for key in ["username", "username_template", "password_authentication"] {
+            assert_eq!(text(&block[key]), details[key], "{environment}: {key}");
+        }
+        assert_eq!(text(&said["plugin_name"]), made["data"]["plugin_name"]);
+        let made = bao.api(
+            "GET",
+            &format!("auth/approle/role/jaffle-{environment}"),
+            None,
+        );
+        let said = resource("vault_approle_auth_backend_role", environment);
+        for key in ["bind_secret_id", "secret_id_ttl", "token_no_default_policy"] {
+            assert_eq!(said[key], made["data"][key], "{environment}: {key}");
+        }
+    }
 }
 
 /// A jwt login in a protected environment and in one that is not.
