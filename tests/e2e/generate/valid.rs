@@ -220,7 +220,7 @@ fn scripts_pass_shellcheck_policies_openbaos_own_and_terraform_its_parser() {
             let file = file.expect("an entry").path();
             passes(
                 &bench,
-                venv().bao(),
+                &venv().bao(),
                 &["policy", "fmt", file.to_str().expect("UTF-8")],
             );
         }
