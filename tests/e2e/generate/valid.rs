@@ -33,7 +33,7 @@ environments:
 fn project(name: &str, method: &str, other: &str) -> Bench {
     let quoted = serde_json::to_string(name).expect("JSON");
     // Where Vault reads statements, `;` and `{{` are refused, and are no names of a schema here.
-    let schema = name.replace(';', "").replace('{', "").replace('}', "");
+    let schema = name.replace([';', '{', '}'], "");
     let schema = serde_json::to_string(&schema).expect("JSON");
     let outputs = format!(
         "    pg: {{type: postgres, host: h, port: 5432, user: {schema}, dbname: d, schema: {schema}}}
