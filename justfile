@@ -28,6 +28,19 @@ gate-starts STARTS="1000":
 demo *ARGS:
     cargo demo {{ ARGS }}
 
+# The MySQL role of `generate vault-database`, on MariaDB from Debian's packages, which are unpacked and not installed: half a minute.
+mysql:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    where=$(mktemp -d)
+    trap 'rm -rf "$where"' EXIT
+    cd "$where"
+    apt-get download -qq mariadb-server-core mariadb-client-core mariadb-common mysql-common libmariadb3 liburing2 libaio1 libsnappy1v5 libnuma1 \
+        libpmem1 libndctl6 libdaxctl1
+    for package in *.deb; do dpkg -x "$package" root; done
+    cd "{{ justfile_directory() }}"
+    DBT_LEASE_TEST_MARIADB="$where/root" cargo test --test e2e generate::mysql:: -- --ignored
+
 # A cluster of three nodes whose leader dies in mid-run: half a minute.
 failover:
     cargo test --test e2e lines::when_the_leader -- --ignored

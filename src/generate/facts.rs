@@ -390,9 +390,16 @@ fn job_variables(environment: &Environment, outputs: &Outputs<'_>, address: &str
             }
         }
     }
+    // One that is a secret by any of these is one.
+    let secrets: BTreeSet<String> = variables
+        .iter()
+        .filter(|variable| variable.secret)
+        .map(|variable| variable.name.clone())
+        .collect();
     variables
         .into_iter()
         .filter(|variable| is_variable(&variable.name))
+        .filter(|variable| variable.secret || !secrets.contains(&variable.name))
         .collect()
 }
 
@@ -423,13 +430,16 @@ impl Owners {
     }
 }
 
+/// Connections, paths that are not made here, what is asked for at the top.
+type Connected = (Vec<Connection>, Vec<String>, Vec<Need>);
+
 /// The connections of an environment, the paths that are not made here, and what is asked for at the top.
 fn connections(
     project: &Project<'_>,
     (environment, variable): (&Environment, &str),
     outputs: &Outputs<'_>,
     taken: &mut Owners,
-) -> Result<(Vec<Connection>, Vec<String>, Vec<Need>), GenerateError> {
+) -> Result<Connected, GenerateError> {
     let mut connections: Vec<Connection> = Vec::new();
     let mut left = Vec::new();
     let mut needs = Vec::new();

@@ -110,6 +110,7 @@ impl Login {
                     "https://kubernetes.default.svc",
                     "the cluster's API, as Vault reaches it",
                 ),
+                Need::open("K8S_CA", "a file with the authority of the cluster's API, PEM; empty: Vault runs in the cluster").optional(),
                 Need::known(
                     &format!("{variable}_K8S_NAMESPACE"),
                     &environment.name,

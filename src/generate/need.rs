@@ -24,8 +24,9 @@ pub(super) struct Need {
 pub(super) struct Written {
     /// A comment and an assignment.
     sh: String,
-    /// A block of Terraform's.
+    /// A block of Terraform's; what is optional is the script's alone.
     hcl: String,
+    optional: bool,
 }
 
 impl Need {
@@ -86,7 +87,6 @@ impl Need {
         }
         let default = match self.setting.or_default() {
             Some(text) => format!("  default     = {}\n", quote::hcl(text)),
-            None if self.optional => "  default     = \"\"\n".to_owned(),
             None => String::new(),
         };
         let hcl = format!(
@@ -94,6 +94,10 @@ impl Need {
             name.to_ascii_lowercase(),
             quote::hcl(why)
         );
-        Written { sh, hcl }
+        Written {
+            sh,
+            hcl,
+            optional: self.optional,
+        }
     }
 }

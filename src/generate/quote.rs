@@ -1,6 +1,6 @@
 //! Quoting: how a name stands in each language that is generated, so that it is that name and nothing else there.
 //!
-//! No text here has a control character: [`super::facts`] refuses those.
+//! dbt-lease.yml refuses control characters in names, and `facts` in what goes into SQL.
 #![forbid(unsafe_code)]
 
 /// One word of a POSIX shell; bare where nothing in it is special.
@@ -27,9 +27,18 @@ pub fn just(line: &str) -> String {
     line.replace("{{", "{{{{")
 }
 
-/// A double-quoted string of YAML, which a string of JSON is.
+/// A double-quoted string of YAML, which a string of JSON is but for what YAML takes for the end of a line, or for no character.
 pub fn yaml(text: &str) -> String {
-    json(text)
+    let mut quoted = String::new();
+    for c in json(text).chars() {
+        match c {
+            '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' => {
+                quoted.push_str(&format!("\\u{:04x}", u32::from(c)));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted
 }
 
 /// A string of JSON.

@@ -109,7 +109,7 @@ pub(super) fn fill(
         Kind::GitHub => one(".github/workflows/dbt.yml", true, whole("ci/github.yml")?),
         Kind::GitLab => one(".gitlab-ci.yml", true, whole("ci/gitlab.yml")?),
         Kind::Buildkite => {
-            refuse_names(facts, "a pipeline of Buildkite", &["\\"])?;
+            refuse_names(facts, "a pipeline of Buildkite", &["\\$"])?;
             one(".buildkite/pipeline.yml", true, whole("ci/buildkite.yml")?)
         }
         Kind::CircleCi => {

@@ -35,7 +35,7 @@ impl Text {
     }
 
     pub(super) fn then(mut self, text: impl Into<String>) -> Self {
-        self.0.push(Piece::Known(text.into()));
+        self.push(Piece::Known(text.into()));
         self
     }
 
@@ -45,8 +45,18 @@ impl Text {
     }
 
     pub(super) fn joined(mut self, other: &Self) -> Self {
-        self.0.extend(other.0.iter().cloned());
+        for piece in &other.0 {
+            self.push(piece.clone());
+        }
         self
+    }
+
+    /// What is known side by side is one word.
+    fn push(&mut self, piece: Piece) {
+        match (self.0.last_mut(), piece) {
+            (Some(Piece::Known(text)), Piece::Known(more)) => text.push_str(&more),
+            (_, piece) => self.0.push(piece),
+        }
     }
 
     pub(super) fn written(&self) -> Written {

@@ -29,9 +29,11 @@ JSON
 JSON
 {% elif login.method == "kubernetes" %}
     mounted auth kubernetes {{ login.mount | sh }}
-    "$BAO" read {{ ("auth/" ~ login.mount ~ "/config") | sh }} >/dev/null 2>&1 || put {{ ("auth/" ~ login.mount ~ "/config") | sh }} <<JSON
-{"kubernetes_host": $(json "$K8S_HOST")}
-JSON
+    if ! "$BAO" read {{ ("auth/" ~ login.mount ~ "/config") | sh }} >/dev/null 2>&1; then
+        set -- kubernetes_host="$K8S_HOST"
+        [ -z "$K8S_CA" ] || set -- "$@" kubernetes_ca_cert=@"$K8S_CA"
+        "$BAO" write {{ ("auth/" ~ login.mount ~ "/config") | sh }} "$@" >/dev/null
+    fi
     put {{ ("auth/" ~ login.mount ~ "/role/" ~ zone.role) | sh }} <<JSON
 {"bound_service_account_names": [$(json "${{ zone.variable }}_K8S_ACCOUNT")], "bound_service_account_namespaces": [$(json "${{ zone.variable }}_K8S_NAMESPACE")],
  {{ tokens | verbatim }}}

@@ -20,14 +20,14 @@ SQL
 {% elif c.family == "mysql" %}
     if [ -n "${{ v }}_ADMIN" ]; then
         there {{ (c.mount ~ "/config/" ~ c.name) | sh }} || password=$(random)
+        # The words of the variable are arguments.
+        # shellcheck disable=SC2086
         {
             cat <<'SQL'
 {{ sql | verbatim }}
 SQL
             [ -z "$password" ] || printf "ALTER USER '%s'@'%%' IDENTIFIED BY '%s';\n" {{ c.admin | sh }} "$password"
-            # The words of the variable are arguments.
-            # shellcheck disable=SC2086
-        } | mysql --batch ${{ v }}_ADMIN || die 'the SQL of {{ c.name }} failed: what it said stands above'
+        } | mysql ${{ v }}_ADMIN --batch || die 'the SQL of {{ c.name }} failed: what it said stands above'
     fi
 {% else %}
     # The SQL that its owner runs first:

@@ -2,6 +2,8 @@
 # For the owner of Vault. It may run again and again: what is there stays, or is brought to what stands here. HashiCorp's `vault` and OpenBao's `bao` both do.
 #   VAULT_ADDR=… VAULT_TOKEN=… sh {{ "auth.sh" if part == "auth" else "database.sh" if part == "database" else "setup.sh" }}
 # ENVIRONMENTS="NAME …" does these alone.
+# What stands in single quotes is to stay as it is.
+# shellcheck disable=SC2016
 set -eu
 
 VAULT_ADDR=${BAO_ADDR:-${VAULT_ADDR-}}

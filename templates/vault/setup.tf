@@ -20,7 +20,7 @@ variable "longest_run" {
   description = "seconds of the longest run"
   default     = 28800
 }
-{% for need in facts.needs %}
+{% for need in facts.needs if not need.optional %}
 
 {{ need.hcl | verbatim }}
 {%- endfor %}

@@ -14,6 +14,7 @@ mod env;
 mod equality;
 mod exec;
 mod gate;
+mod generate;
 mod generated;
 mod init;
 mod janitor;

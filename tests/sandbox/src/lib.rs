@@ -32,6 +32,7 @@ pub mod openbao;
 pub mod postgres;
 pub mod program;
 pub mod provider;
+pub mod validators;
 pub mod venv;
 pub mod watchdog;
 pub mod web;
@@ -43,6 +44,7 @@ pub use issuer::Issuer;
 pub use line::Line;
 pub use openbao::OpenBao;
 pub use postgres::Postgres;
+pub use validators::validators;
 pub use venv::{Venv, venv};
 pub use world::World;
 
