@@ -224,14 +224,20 @@ async fn of_token(looker: &Looker<'_>, visit: &Visit<'_>, held: &Held) -> Vec<Fi
     if visit.token.is_root {
         return found;
     }
-    match look::capabilities(&visit.client, &visit.token, &permissions::paths(visit)).await {
-        Ok(known) => found.extend(permissions::judged(visit, &known)),
-        Err(error) => found.push(permissions::not_known(visit, &error)),
+    let asked = permissions::paths(visit);
+    let known = look::capabilities(&visit.client, &visit.token, &asked).await;
+    match &known {
+        Ok(known) => found.extend(permissions::judged(visit, known)),
+        Err(error) => found.push(permissions::not_known(visit, error)),
     }
     let has_role_key = looker.with_role_key.contains(&visit.environment.name);
     let mut longest = None;
     for secret in visit::secrets(visit.environment) {
-        let (of_role, lives) = roles::look(visit, secret, has_role_key).await;
+        let may_read = known.as_ref().is_ok_and(|known| {
+            let capabilities = known.get(&secret.request.path);
+            capabilities.is_some_and(|capabilities| !capabilities.is_empty())
+        });
+        let (of_role, lives) = roles::look(visit, secret, (may_read, has_role_key)).await;
         found.extend(of_role);
         longest = longest.max(lives);
     }

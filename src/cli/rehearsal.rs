@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use super::arguments::{Global, SelectionArguments};
@@ -13,7 +14,14 @@ const ID: &str = "rehearsal";
 /// `exec --strict -- dbt debug` for one target. It gets our terminal's signals itself, and gives back what it borrowed also where we are
 /// killed.
 pub(super) fn of(global: &Global, selection: &SelectionArguments, target: &str) -> Finding {
-    let mut command = Command::new("/proc/self/exe");
+    // The link leads to this very file, also where another one has taken its place meanwhile.
+    let own = PathBuf::from("/proc/self/exe");
+    let own = if own.exists() {
+        own
+    } else {
+        std::env::current_exe().unwrap_or(own)
+    };
+    let mut command = Command::new(own);
     // What a user's variables say of messages is not for this one.
     command
         .env_remove("DBT_LEASE_LOG_FORMAT")

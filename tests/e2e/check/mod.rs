@@ -6,6 +6,7 @@
 mod broken;
 mod healthy;
 mod hostile;
+mod runbook;
 mod servers;
 mod ways;
 

@@ -28,22 +28,10 @@ fn a_seal_that_people_open_a_sealed_server_and_one_that_is_gone_are_found_and_cu
         .as_str()
         .expect("a cure");
     // The command asks for the key, which the dev server told at its start.
-    let log = fs::read_dir(world.bao().directory())
-        .expect("its directory")
-        .filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok())
-        .find_map(|text| {
-            Some(
-                text.split_once("Unseal Key: ")?
-                    .1
-                    .lines()
-                    .next()?
-                    .to_owned(),
-            )
-        });
-    let key = log.expect("an unseal key");
+    let key = unseal_key(world.bao());
     let mut shell = case.home.command("bash");
     let ran = shell
-        .args(["-c", &format!("{cure} {}", key.trim())])
+        .args(["-c", &format!("{cure} {}", key)])
         .env("BAO_ADDR", world.bao().address())
         .output()
         .expect("a shell");
@@ -65,6 +53,18 @@ fn a_seal_that_people_open_a_sealed_server_and_one_that_is_gone_are_found_and_cu
             .contains("vault.address"),
         "{found:#}"
     );
+}
+
+/// The key of a dev server, which tells it at its start.
+pub(super) fn unseal_key(bao: &OpenBao) -> String {
+    let files = fs::read_dir(bao.directory()).expect("its directory");
+    files
+        .filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok())
+        .find_map(|text| {
+            let (_, rest) = text.split_once("Unseal Key: ")?;
+            Some(rest.lines().next()?.trim().to_owned())
+        })
+        .expect("an unseal key")
 }
 
 /// `Tue, 24 Nov 2026 17:28:14 GMT`, by the system's own `date`.
