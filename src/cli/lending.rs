@@ -154,7 +154,9 @@ impl Session<'_> {
         if directory.storage() == Storage::Disk {
             disk::warn(self.say, variables, directory.profiles_dir());
         }
+        let client = self.client(&secrets, directory.files_dir(), &bridge);
         borrowed.directory = Some(directory);
+        bridge.extend(client?);
         borrowed.recorded = self.record_start(record, borrowed)?;
         failpoint::reached("recorded");
         Ok(bridge)

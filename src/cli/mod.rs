@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod asking;
 mod borrowing;
 mod bridge;
 mod check;
@@ -11,8 +12,11 @@ mod end;
 mod env;
 mod exec;
 mod failure;
+mod finding;
+mod generate;
 mod generated;
 mod giving_back;
+mod init;
 mod keeping;
 mod lending;
 mod output;
@@ -60,7 +64,9 @@ pub fn main() -> ExitCode {
         Command::Render(render) => render::run(&arguments.global, render),
         Command::Check(check) => return check::run(&say, &arguments.global, check),
         Command::Env(env) => env::run(&say, &arguments.global, env),
+        Command::Init(init) => init::run(&say, &arguments.global, init),
         Command::Bridge(bridge) => bridge::run(&say, &arguments.global, bridge),
+        Command::Generate(generate) => generate::run(&say, &arguments.global, generate),
         Command::Status(status) => status::run(status),
         Command::End(end) => end::run(end),
         Command::Sweep => sweep::run(&say, &arguments.global),

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use crate::variables::Variables;
 
+mod accepted;
 mod choices;
 pub mod dotenv;
 mod environment;
@@ -35,6 +36,7 @@ pub mod rules;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod vars;
 mod version;
 mod whole;
@@ -46,7 +48,7 @@ pub use error::{DbtError, UnknownTarget};
 pub use rendering::{Rendering, Vault};
 pub use resolve::{project_dir, resolve};
 pub use rules::Engine;
-pub use whole::{WholeProfiles, whole_profiles};
+pub use whole::{WholeProfiles, project_in, users_profiles, whole_profiles};
 
 /// dbt's own options as they were given to us, before `--` (or without a command).
 #[derive(Clone, Debug, Default)]

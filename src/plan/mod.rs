@@ -16,6 +16,7 @@ use crate::config::{
 use crate::dbt::{Need, Other, Profile, Resolved};
 use crate::variables::Variables;
 
+pub mod client;
 mod env_vars;
 mod error;
 pub mod expect;
@@ -24,7 +25,10 @@ pub mod policy;
 mod tests;
 mod view;
 
+pub use client::ClientView;
+pub use env_vars::{Read, read_by};
 pub use error::{Compared, PlanError};
+pub use policy::of_environment;
 pub use view::{DeliveryView, LoginView, OtherView, ProjectView, Request, SecretView};
 
 /// What would be used for a command, and why. Its JSON is `plan --json`, whose keys and order are an interface.
@@ -53,6 +57,9 @@ pub struct Plan {
     /// The further profiles of the session; the key is absent where there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<OtherView>,
+    /// PostgreSQL's own client, which gets the target in variables; the key is absent for any other command.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<ClientView>,
     /// The requests to Vault, in order; empty where nothing is lent.
     pub requests: Option<Vec<Request>>,
     /// The least policy, as HCL, that allows them; empty where nothing is lent.
@@ -157,7 +164,14 @@ pub fn plan(
         .insert("environment", format!("from {}", target.at));
     let read = env_vars::read_by(&profile.output);
     refuse_kept_variables(profile, target, &read, &plan.login_variables)?;
+    let client = client::of(&resolved.argv).filter(|_| !resolved.is_dbt);
     let Lending::Lent(lent) = &target.lending else {
+        if let Some(program) = client {
+            return Err(PlanError::NothingForClient {
+                program,
+                target: profile.target.clone(),
+            });
+        }
         if !resolved.others.is_empty() {
             return Err(PlanError::FirstLendsNothing {
                 profile: profile.name.clone(),
@@ -168,6 +182,11 @@ pub fn plan(
         return Ok(plan);
     };
     refuse_odd_bridges(profile, lent, &read)?;
+    if let Some(program) = client {
+        plan.client = Some(client::view(program, profile)?);
+        plan.login_variables
+            .extend(client::LEADS_ELSEWHERE.map(str::to_owned));
+    }
     let others = others(
         resolved,
         config,
@@ -244,6 +263,7 @@ impl Plan {
             secrets: None,
             delivery: None,
             others: Vec::new(),
+            client: None,
             requests: None,
             policy: None,
             sources,

@@ -208,6 +208,10 @@ impl Plan {
             };
             rows.push(("delivery", vec![said.to_owned()]));
         }
+        if let Some(client) = &self.client {
+            let said = format!("{} gets {}", client.program, client.variables.join(", "));
+            rows.push(("client", vec![said]));
+        }
         let requests = self
             .requests
             .iter()

@@ -6,6 +6,7 @@ pub mod check;
 mod error;
 mod filters;
 mod key_types;
+mod key_values;
 pub mod secret_keys;
 pub mod secrets;
 mod short_form;

@@ -129,6 +129,10 @@ fn login(
                 .replace("MOUNT", mount)
                 .replace("ROLE", role),
         ),
+        // Vault answers 400 for both: its own words tell them apart (go-ldap's result 200 is `Network Error`).
+        400 if method == "ldap" && (refusal.says("error connecting to host") || refusal.says("network error")) => Some(format!(
+            "Vault does not reach the directory: `bao read auth/{mount}/config` (url, certificate), then the directory itself"
+        )),
         400 if matches!(method, "userpass" | "ldap" | "okta") => Some(
             "the name or the password is wrong, or the account is locked for a while (Vault does not say which)".to_owned(),
         ),

@@ -5,6 +5,7 @@ mod support;
 
 mod bridge;
 mod check;
+mod client;
 mod dbt;
 mod ends;
 mod endurance;
@@ -14,6 +15,7 @@ mod equality;
 mod exec;
 mod gate;
 mod generated;
+mod init;
 mod janitor;
 mod lines;
 mod logins;

@@ -11,6 +11,8 @@
 //! | [`program`] | the small programs of this crate that tests run as children |
 //! | [`mod@web`], [`issuer`] | an HTTP server whose answers a test writes; an issuer of identity tokens on it |
 //! | [`provider`] | a certified OpenID provider, and a person with a browser |
+//! | [`chromium`] | a real browser, where the machine has one |
+//! | [`directory`] | OpenLDAP, where the machine has it |
 //! | [`aws`] | botocore's signer, moto's STS and IAM |
 //! | [`home`] | a hermetic place to run a binary in: cleared environment, own HOME, a copy of the dbt project |
 //!
@@ -19,6 +21,8 @@
 
 pub mod aws;
 mod certificates;
+pub mod chromium;
+pub mod directory;
 pub mod home;
 mod http;
 pub mod issuer;
