@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use super::arguments::{Global, SelectionArguments};
-use crate::check::{Cure, Finding, State};
+use crate::check::{Cure, Finding, State, quoted};
 use crate::trust::account::shown;
 
 const ID: &str = "rehearsal";
@@ -38,7 +38,7 @@ pub(super) fn of(global: &Global, selection: &SelectionArguments, target: &str) 
         Finding::new(State::Failure, ID, what, "a run would fail in the same way").cured_by(
             Cure::Action(format!(
                 "see the whole of it: `dbt-lease -v exec -- dbt debug --target {}`",
-                shown(target)
+                quoted(target)
             )),
         )
     };

@@ -140,3 +140,36 @@ fn a_clock_that_is_wrong_is_found_in_both_directions() {
         }
     }
 }
+
+#[test]
+fn a_signal_in_the_middle_leaves_no_token_behind() {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Stdio;
+    let world = World::start();
+    let case = Case::new(&world, "signal");
+    // Two requests a second: there is time between the login and the last question.
+    case.edit(
+        "dbt-lease.yml",
+        "  staging:\n",
+        "  staging:\n    rate_limit: 2:1\n",
+    );
+    for signal in [
+        nix::sys::signal::Signal::SIGTERM,
+        nix::sys::signal::Signal::SIGINT,
+    ] {
+        let mut command = case.home.command(crate::support::DBT_LEASE);
+        command
+            .args(["check", "--target", "staging"])
+            .current_dir(&case.project)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mut running = command.spawn().expect("the tool starts");
+        crate::support::wait_until("it has logged in", || !world.tokens().is_empty());
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(running.id()).expect("a pid"));
+        nix::sys::signal::kill(pid, signal).expect("sent");
+        let status = running.wait().expect("it ends");
+        assert_eq!(status.signal(), Some(signal as i32), "{status:?}");
+        world.assert_nothing_left();
+    }
+}
