@@ -328,6 +328,9 @@ pub(crate) struct Plan {
     /// Print JSON
     #[arg(long, env = "DBT_LEASE_JSON", value_parser = FalseyValueParser::new())]
     pub(crate) json: bool,
+    /// As `exec` would get it: `lease` asks Vault more
+    #[arg(long, value_enum, env = "DBT_LEASE_VERIFY")]
+    pub(crate) verify: Option<Verify>,
     /// The command that would run
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
