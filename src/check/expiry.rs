@@ -7,8 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::finding::{Cure, Finding, State};
-use super::login::quoted;
+use super::finding::{Cure, Finding, State, quoted};
 use super::visit::Visit;
 use crate::config::{AppRole, Auth, Environment, SecretId};
 use crate::variables::Variables;

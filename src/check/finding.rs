@@ -151,6 +151,16 @@ pub(super) fn is_plain(name: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"._@/-".contains(&byte))
 }
 
+/// A text as one word of a shell's. A control character stands in no path that somebody means, and would act on the terminal.
+pub fn quoted(text: &str) -> String {
+    if is_plain(text) {
+        text.to_owned()
+    } else {
+        let shown = text.replace(|letter: char| letter.is_control(), "?");
+        format!("'{}'", shown.replace('\'', r"'\''"))
+    }
+}
+
 /// A command that writes data as JSON. What a server said can stand in it: on one line, in ASCII, no line of it ends the document.
 pub(super) fn write(path: &str, data: &serde_json::Value) -> Cure {
     let mut json = String::new();
@@ -191,6 +201,8 @@ mod tests {
         assert!(lines[1].is_ascii() && !lines[1].contains('\u{1b}'));
         let read: serde_json::Value = serde_json::from_str(lines[1]).expect("JSON");
         assert_eq!(read["a"][0], odd);
+        assert_eq!(quoted("/a b/$(id)'s\n"), r"'/a b/$(id)'\''s?'");
+        assert_eq!(quoted("/etc/dbt-lease.yml"), "/etc/dbt-lease.yml");
         for name in ["a;b", "$(id)", "", "-x", "a b", "a\u{202e}"] {
             assert!(!is_plain(name), "{name}");
         }

@@ -263,9 +263,11 @@ async fn login(
             Ok(client) => Rc::new(client),
             Err(error) => return of(not_tried(names, &error)),
         };
-        match attempted(looker, &client, &there).await {
-            Ok(token) => {
-                held.keep(Rc::clone(&client), token);
+        match held
+            .log_in(&client, attempted(looker, &client, &there))
+            .await
+        {
+            Ok(_) => {
                 held.give_back_last().await;
                 return of(if is_asked {
                     Finding::new(
@@ -374,10 +376,9 @@ pub(super) async fn without_secret_id(
     let Auth::AppRole(approle) = visit.auth else {
         return None;
     };
-    let attempt = auth::login_by_role_id(&visit.client, approle, looker.variables).await;
-    Some(match attempt {
-        Ok(token) => {
-            held.keep(Rc::clone(&visit.client), token);
+    let attempt = auth::login_by_role_id(&visit.client, approle, looker.variables);
+    Some(match held.log_in(&visit.client, attempt).await {
+        Ok(_) => {
             held.give_back_last().await;
             let finding = Finding::new(
                 State::Failure,

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use super::finding::{Cure, Finding, State, is_plain, write, write_policy};
+use super::finding::{Cure, Finding, State, quoted, write, write_policy};
 use super::visit::{Visit, role_data};
-use crate::config::{Auth, Environment, SecretId};
-use crate::vault::auth::{Token, TokenKind};
+use crate::config::{Auth, Environment, How, SecretId};
+use crate::vault::auth::{Note, Token, TokenKind};
 use crate::vault::error::VaultError;
 use crate::vault::fields::Fields;
 
@@ -38,7 +38,27 @@ pub(super) fn not_tried(auth: &Auth) -> Option<Finding> {
 }
 
 /// A login that gave nothing.
-pub(super) fn failed(environment: &Environment, auth: &Auth, error: &VaultError) -> Finding {
+///
+/// A CI system gives a token for any audience to any job: that a job which is not this environment's is refused is then as it should be.
+pub(super) fn failed(
+    environment: &Environment,
+    auth: &Auth,
+    error: &VaultError,
+    is_named: bool,
+) -> Finding {
+    let is_asked = matches!(auth, Auth::Jwt(jwt) if jwt.token.how == How::Asked);
+    if is_asked && !is_named && matches!(error.code(), Some(400 | 403)) {
+        return Finding::new(
+            State::NotProven,
+            LOGIN,
+            format!("this job is refused {}'s role: {error}", environment.name),
+            "where the job is none of this environment's that is right; where it is one, no run can borrow anything",
+        )
+        .cured_by(Cure::Action(format!(
+            "run `dbt-lease check --target TARGET` in a job that is {}'s",
+            environment.name
+        )));
+    }
     let is_missing = matches!(
         error,
         VaultError::Source { .. }
@@ -97,15 +117,6 @@ fn new_secret_id(auth: &Auth, error: &VaultError) -> Option<Cure> {
     }))
 }
 
-/// A text for a shell.
-pub(super) fn quoted(text: &str) -> String {
-    if is_plain(text) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
-}
-
 /// What the login's token is.
 pub(super) fn token(visit: &Visit<'_>, looked_up: Option<&Fields>) -> Vec<Finding> {
     let Visit { auth, token, .. } = visit;
@@ -118,12 +129,13 @@ pub(super) fn token(visit: &Visit<'_>, looked_up: Option<&Fields>) -> Vec<Findin
     )];
     for note in &token.notes {
         let message = note.to_string();
-        let cure = message
-            .split('`')
-            .rev()
-            .nth(1)
-            .filter(|command| command.starts_with("chmod "))
-            .map(|command| Cure::Command(command.to_owned()));
+        let cure = match note {
+            Note::ReadableByOthers { path, .. } => Some(Cure::Command(format!(
+                "chmod 600 {}",
+                quoted(&path.display().to_string())
+            ))),
+            Note::NotKept => None,
+        };
         found.push(
             Finding::new(
                 State::Warning,

@@ -17,12 +17,13 @@ mod roles;
 mod server;
 mod visit;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
-pub use finding::{Cure, Finding, State};
+pub use finding::{Cure, Finding, State, quoted};
 use visit::Visit;
 
 use crate::config::{Auth, Config, Environment, Server};
@@ -49,6 +50,8 @@ pub struct Looker<'a> {
     pub person: &'a dyn Person,
     /// The session's id, for the servers' logs.
     pub session: &'a str,
+    /// Whether the user named the environment's target: then its identity should be here.
+    pub is_named: bool,
     /// Environments whose outputs set a role for each connection themselves.
     pub with_role_key: &'a BTreeSet<String>,
 }
@@ -67,25 +70,55 @@ impl Looker<'_> {
 
 /// The tokens that are to be revoked, with the client of each.
 #[derive(Default)]
-pub struct Held(RefCell<Vec<(Rc<Client>, Token)>>);
+pub struct Held {
+    tokens: RefCell<Vec<(Rc<Client>, Token)>>,
+    /// Whether a login is on its way: its token may be there already, and nobody has seen it yet.
+    is_open: Cell<bool>,
+}
 
 impl Held {
-    fn keep(&self, client: Rc<Client>, token: Token) {
-        self.0.borrow_mut().push((client, token));
+    /// Logs in, and keeps the token where it is ours to revoke.
+    async fn log_in(
+        &self,
+        client: &Rc<Client>,
+        login: impl Future<Output = Result<Token, VaultError>>,
+    ) -> Result<Token, VaultError> {
+        self.is_open.set(true);
+        let answer = login.await;
+        if let Ok(token) = &answer
+            && token.own
+        {
+            let kept = (Rc::clone(client), token.clone());
+            self.tokens.borrow_mut().push(kept);
+        }
+        self.is_open.set(false);
+        answer
+    }
+
+    /// Waits until no login is on its way. To be polled after the look itself, in the same task, which wakes both.
+    pub async fn closed(&self) {
+        std::future::poll_fn(|_| {
+            if self.is_open.get() {
+                Poll::Pending
+            } else {
+                Poll::Ready(())
+            }
+        })
+        .await;
     }
 
     async fn give_back_last(&self) {
-        let last = self.0.borrow().last().cloned();
+        let last = self.tokens.borrow().last().cloned();
         if let Some((client, token)) = last
             && revoked(&client, &token).await.is_none()
         {
-            self.0.borrow_mut().pop();
+            self.tokens.borrow_mut().pop();
         }
     }
 
     /// Revokes what is still there; what could not be.
     pub async fn give_back(&self) -> Vec<Finding> {
-        let all = self.0.take();
+        let all = self.tokens.take();
         let mut left = Vec::new();
         for (client, token) in all {
             left.extend(revoked(&client, &token).await);
@@ -196,16 +229,19 @@ async fn one<'a>(
         variables: looker.variables,
         person: looker.person,
     };
-    let token = match auth::login(&client, auth, around).await {
+    let login = auth::login(&client, auth, around);
+    let token = match held.log_in(&client, login).await {
         Ok(token) => token,
         Err(error) => {
-            found.push(of(login::failed(environment, auth, &error)));
+            found.push(of(login::failed(
+                environment,
+                auth,
+                &error,
+                looker.is_named,
+            )));
             return (found, None);
         }
     };
-    if token.own {
-        held.keep(Rc::clone(&client), token.clone());
-    }
     let visit = Visit {
         environment,
         server,
@@ -224,14 +260,20 @@ async fn of_token(looker: &Looker<'_>, visit: &Visit<'_>, held: &Held) -> Vec<Fi
     if visit.token.is_root {
         return found;
     }
-    match look::capabilities(&visit.client, &visit.token, &permissions::paths(visit)).await {
-        Ok(known) => found.extend(permissions::judged(visit, &known)),
-        Err(error) => found.push(permissions::not_known(visit, &error)),
+    let asked = permissions::paths(visit);
+    let known = look::capabilities(&visit.client, &visit.token, &asked).await;
+    match &known {
+        Ok(known) => found.extend(permissions::judged(visit, known)),
+        Err(error) => found.push(permissions::not_known(visit, error)),
     }
     let has_role_key = looker.with_role_key.contains(&visit.environment.name);
     let mut longest = None;
     for secret in visit::secrets(visit.environment) {
-        let (of_role, lives) = roles::look(visit, secret, has_role_key).await;
+        let may_read = known.as_ref().is_ok_and(|known| {
+            let capabilities = known.get(&secret.request.path);
+            capabilities.is_some_and(|capabilities| !capabilities.is_empty())
+        });
+        let (of_role, lives) = roles::look(visit, secret, (may_read, has_role_key)).await;
         found.extend(of_role);
         longest = longest.max(lives);
     }

@@ -53,6 +53,9 @@ fn dangers(visit: &Visit<'_>) -> Vec<Danger> {
         "make tokens without end",
     );
     add("sys/seal".to_owned(), false, "seal the server");
+    for path in ["secret/", "secret/data/", "kv/", "kv/data/"] {
+        add(format!("{path}{ANY}"), true, "read every secret there");
+    }
     if let Some(mount) = visit.auth.mount() {
         add(
             format!("auth/{mount}/role/{ANY}"),

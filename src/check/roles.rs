@@ -34,10 +34,11 @@ pub(super) fn path(secret: &str) -> Option<String> {
 pub(super) async fn look(
     visit: &Visit<'_>,
     secret: &LentSecret,
-    has_role_key: bool,
+    (is_allowed, has_role_key): (bool, bool),
 ) -> (Vec<Finding>, Option<Duration>) {
     let mut found = Vec::new();
-    if let Some(missing) = mount(visit, &secret.request.path).await {
+    // To one that may not read it, it is not told whether there is anything.
+    if is_allowed && let Some(missing) = mount(visit, secret).await {
         found.push(missing);
         return (found, None);
     }
@@ -90,8 +91,9 @@ pub(super) async fn look(
     (found, lives.map(Duration::from_secs))
 }
 
-/// A secret whose engine is not there. A token that may read it is also told of its mount; one that may not is told nothing.
-async fn mount(visit: &Visit<'_>, path: &str) -> Option<Finding> {
+/// A secret whose engine is not there. A token that may read it is also told of its mount.
+async fn mount(visit: &Visit<'_>, secret: &LentSecret) -> Option<Finding> {
+    let path = &secret.request.path;
     let asked = format!("sys/internal/ui/mounts/{path}");
     let answer = look::at(&visit.client, &visit.token, "the secrets engine", &asked).await;
     let is_missing = match &answer {
@@ -101,20 +103,35 @@ async fn mount(visit: &Visit<'_>, path: &str) -> Option<Finding> {
     if !is_missing {
         return None;
     }
-    let mount = path.split('/').next().unwrap_or_default();
-    Some(
-        Finding::new(
-            State::Failure,
-            "engine_mounted",
-            format!(
-                "there is no secrets engine at `{path}`, or its policy lets the token see none"
-            ),
-            "every run ends before it begins",
-        )
-        .cured_by(Cure::Command(format!(
-            "bao secrets enable -path={mount} database"
-        ))),
-    )
+    let finding = Finding::new(
+        State::Failure,
+        "engine_mounted",
+        format!("there is no secrets engine at `{path}`"),
+        "every run ends before it begins",
+    );
+    let engine = match (secret.request.known, secret.engine) {
+        (Some(known), _) => Some(known.engine),
+        (None, Some(_)) => Some("kv"),
+        (None, None) => None,
+    };
+    let of_database = self::path(path).and_then(|role| {
+        let (mount, _) = role
+            .rsplit_once("/roles/")
+            .or(role.rsplit_once("/static-roles/"))?;
+        Some((mount.to_owned(), "database"))
+    });
+    let first = path.split('/').next().unwrap_or_default();
+    let place = match engine {
+        Some(engine) if engine != "database" => Some((first.to_owned(), engine)),
+        _ => of_database,
+    };
+    Some(finding.cured_by(match place {
+        Some((mount, engine)) => {
+            let version = if path.split('/').nth(1) == Some("data") { " -version=2" } else { "" };
+            Cure::Command(format!("bao secrets enable -path={mount}{version} {engine}"))
+        }
+        None => Cure::Action(format!("enable the engine: `bao secrets enable -path={first} ENGINE`; or correct the path in dbt-lease.yml")),
+    }))
 }
 
 fn changed(path: &str, key: &str, value: Value) -> Cure {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Serialize;
@@ -10,7 +11,7 @@ use serde::Serialize;
 use super::arguments::{Check as Arguments, Global};
 use super::exec::{in_loop, profile, watch_signals};
 use super::failure::Failure;
-use super::giving_back::ending_signal;
+use super::giving_back::{LAST_ANSWER, ending_signal};
 use super::lending::unless_it_panics;
 use super::output;
 use super::rehearsal;
@@ -19,7 +20,7 @@ use super::session::new_id;
 use super::steps::{Surroundings, no_config};
 use super::terminal::Terminal;
 use crate::check::outputs::{self, Output};
-use crate::check::{self, Cure, Finding, Held, Looker, Seen, State, machine};
+use crate::check::{self, Cure, Finding, Held, Looker, Seen, State, machine, quoted};
 use crate::config::{Config, Environment, Lending, Target};
 use crate::dbt::Resolved;
 use crate::plan;
@@ -114,16 +115,18 @@ fn look(global: &Global, arguments: &Arguments) -> Result<Seen, Failure> {
     if !is_trusted {
         return Ok(seen);
     }
-    let of_servers = ask_servers(&surroundings, arguments, config, (&chosen, &with_role_key))?;
+    let is_named = is_named(resolved);
+    let of_servers = ask_servers(
+        &surroundings,
+        arguments,
+        config,
+        (&chosen, &with_role_key, is_named && !arguments.all),
+    )?;
     seen.findings.extend(of_servers.findings);
     seen.policies = of_servers.policies;
     seen.at_hand = of_servers.at_hand;
     if arguments.rehearse {
         let all = arguments.all;
-        let is_named = resolved
-            .sources
-            .as_ref()
-            .is_some_and(|sources| sources.target.named);
         for environment in chosen
             .iter()
             .filter(|environment| environment.auth.is_some())
@@ -183,6 +186,11 @@ fn dbt(surroundings: &Surroundings, resolved: &Resolved) -> Finding {
     }
 }
 
+fn is_named(resolved: &Resolved) -> bool {
+    let sources = resolved.sources.as_ref();
+    sources.is_some_and(|sources| sources.target.named)
+}
+
 /// The environment of a target that is named, else all.
 fn chosen<'c>(
     surroundings: &Surroundings,
@@ -190,11 +198,7 @@ fn chosen<'c>(
     resolved: &Resolved,
     config: &'c Config,
 ) -> Result<Vec<&'c Environment>, Failure> {
-    let is_named = resolved
-        .sources
-        .as_ref()
-        .is_some_and(|sources| sources.target.named);
-    if arguments.all || !is_named {
+    if arguments.all || !is_named(resolved) {
         return Ok(config.environments.iter().collect());
     }
     let plan = surroundings.plan_to_look_at(resolved, Some(config))?;
@@ -275,9 +279,11 @@ fn trusted(surroundings: &Surroundings, config: &Config, resolved: &Resolved) ->
         }
         Err(error) => {
             let cure = match &error {
-                TrustError::Foreign { cure, .. } => {
-                    let command = cure.strip_prefix("if it is yours: ").unwrap_or(cure);
-                    Some(Cure::Command(command.to_owned()))
+                TrustError::Foreign { file, cure, .. } if cure.starts_with("chmod ") => {
+                    of_file("chmod o-w", file)
+                }
+                TrustError::Foreign { file, .. } => {
+                    of_file(&format!("chown {}", nix::unistd::geteuid()), file)
                 }
                 error => error.hint().map(Cure::Action),
             };
@@ -286,12 +292,17 @@ fn trusted(surroundings: &Surroundings, config: &Config, resolved: &Resolved) ->
     }
 }
 
+fn of_file(command: &str, file: &Path) -> Option<Cure> {
+    let file = quoted(&file.display().to_string());
+    Some(Cure::Command(format!("{command} {file}")))
+}
+
 /// Everything that takes a server. Whatever ends it, the tokens are given back.
 fn ask_servers(
     surroundings: &Surroundings,
     arguments: &Arguments,
     config: &Config,
-    (chosen, with_role_key): (&[&Environment], &BTreeSet<String>),
+    (chosen, with_role_key, is_named): (&[&Environment], &BTreeSet<String>, bool),
 ) -> Result<Seen, Failure> {
     // From here on tokens lie in our memory.
     #[cfg(target_os = "linux")]
@@ -303,16 +314,30 @@ fn ask_servers(
         variables: &surroundings.variables,
         person: &person,
         session: &session,
+        is_named,
         with_role_key,
     };
     in_loop(async {
         let signals = watch_signals()?;
         let held = Held::default();
-        let work = unless_it_panics(check::environments(&looker, chosen, &held));
+        let mut work = std::pin::pin!(unless_it_panics(check::environments(
+            &looker, chosen, &held
+        )));
         let seen = tokio::select! {
             biased;
-            asked = ending_signal(&signals) => Err(asked.signal),
-            seen = work => Ok(seen),
+            asked = ending_signal(&signals) => {
+                // A login that is on its way has its token perhaps.
+                let answered = async {
+                    tokio::select! {
+                        biased;
+                        _ = &mut work => {}
+                        () = held.closed() => {}
+                    }
+                };
+                let _ = tokio::time::timeout(LAST_ANSWER, answered).await;
+                Err(asked.signal)
+            }
+            seen = &mut work => Ok(seen),
         };
         let left = held.give_back().await;
         match seen {
@@ -349,7 +374,6 @@ fn rehearse(
     let target = lending()
         .find(|target| named.is_some_and(|profile| target.is(&profile.name, &profile.target, own)))
         .or_else(|| lending().next())?;
-    let name = trust::account::shown(&target.target);
     if environment.protected && !is_asked {
         return Some(
             Finding::new(
@@ -359,7 +383,8 @@ fn rehearse(
                 "that a run can borrow, connect and give back shows only when it does",
             )
             .cured_by(Cure::Command(format!(
-                "dbt-lease check --rehearse --target {name}"
+                "dbt-lease check --rehearse --target {}",
+                quoted(&target.target)
             ))),
         );
     }

@@ -2,10 +2,11 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use super::arguments::{Global, SelectionArguments};
-use crate::check::{Cure, Finding, State};
+use crate::check::{Cure, Finding, State, quoted};
 use crate::trust::account::shown;
 
 const ID: &str = "rehearsal";
@@ -13,7 +14,14 @@ const ID: &str = "rehearsal";
 /// `exec --strict -- dbt debug` for one target. It gets our terminal's signals itself, and gives back what it borrowed also where we are
 /// killed.
 pub(super) fn of(global: &Global, selection: &SelectionArguments, target: &str) -> Finding {
-    let mut command = Command::new("/proc/self/exe");
+    // The link leads to this very file, also where another one has taken its place meanwhile.
+    let own = PathBuf::from("/proc/self/exe");
+    let own = if own.exists() {
+        own
+    } else {
+        std::env::current_exe().unwrap_or(own)
+    };
+    let mut command = Command::new(own);
     // What a user's variables say of messages is not for this one.
     command
         .env_remove("DBT_LEASE_LOG_FORMAT")
@@ -30,7 +38,7 @@ pub(super) fn of(global: &Global, selection: &SelectionArguments, target: &str) 
         Finding::new(State::Failure, ID, what, "a run would fail in the same way").cured_by(
             Cure::Action(format!(
                 "see the whole of it: `dbt-lease -v exec -- dbt debug --target {}`",
-                shown(target)
+                quoted(target)
             )),
         )
     };

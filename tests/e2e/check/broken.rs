@@ -276,6 +276,7 @@ fn a_root_token_an_untrusted_file_and_files_of_others_are_found_and_cured() {
     untrusted(&world);
     writable_by_everybody(&world);
     one_jwt_for_both(&world);
+    a_ci_job_that_can_be_both(&world);
     shared_role(&world);
     no_engine(&world);
     rare_rotation(&world);
@@ -420,6 +421,81 @@ fn one_jwt_for_both(world: &World) {
         case.apply(finding);
     }
     case.check(&["--all"]).all_well();
+}
+
+/// A CI system gives any job a token for any audience: only claims keep the jobs apart.
+fn a_ci_job_that_can_be_both(world: &World) {
+    let case = Case::new(world, "ci");
+    let issuer = Issuer::start();
+    case.api("POST", "sys/auth/ci", json!({"type": "jwt"}));
+    case.api(
+        "POST",
+        "auth/ci/config",
+        json!({"oidc_discovery_url": issuer.address(), "bound_issuer": issuer.address()}),
+    );
+    let role = |environment: &str, sub: &str| {
+        case.api(
+            "POST",
+            &format!("auth/ci/role/{}", case.of(environment)),
+            json!({
+                "role_type": "jwt",
+                "user_claim": "sub",
+                "bound_audiences": [format!("{}/{environment}", world.bao().address())],
+                "bound_claims": {"sub": sub},
+                "bound_claims_type": "glob",
+                "token_policies": [case.of(environment)],
+                "token_no_default_policy": true,
+            }),
+        );
+    };
+    role("staging", "repo:acme/*");
+    // The broken rule: every job of the repository.
+    role("production", "repo:acme/*");
+    let mut config = "version: 1\nenvironments:\n".to_owned();
+    for (environment, target) in super::ENVIRONMENTS {
+        config.push_str(&format!(
+            "  {environment}:\n    child_core_dumps: false\n    auth: {{method: jwt, mount: ci, role: {0}}}\n    targets:\n      {target}: database/creds/{0}\n",
+            case.of(environment)
+        ));
+    }
+    case.configure(&config);
+    let url = format!("{}/github?api-version=2.0", issuer.address());
+    let token = dbt_lease_sandbox::issuer::REQUEST_TOKEN;
+    let ci = [
+        ("GITHUB_ACTIONS", "true"),
+        ("ACTIONS_ID_TOKEN_REQUEST_URL", url.as_str()),
+        ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", token),
+    ];
+    let closed = || {
+        case.api(
+            "POST",
+            &format!("auth/ci/role/{}", case.of("production")),
+            json!({"role_type": "jwt", "bound_claims": {"sub": "repo:acme/jaffle:environment:another"}}),
+        );
+    };
+    let both = case.check_with(&ci, &["--all"]);
+    let open: Vec<&Value> = both
+        .wrong()
+        .into_iter()
+        .filter(|wrong| wrong["id"] == "isolation_login")
+        .collect();
+    assert_eq!(open.len(), 2, "{open:#?}");
+    assert!(open.iter().all(|open| open["state"] == "not_proven"));
+    closed();
+    // Then it is staging's alone, and that production refuses it is proven, and no failure.
+    let apart = case.check_with(&ci, &["--all"]);
+    assert_eq!(apart.code, Some(0));
+    assert_eq!(
+        apart.found("login", "not_proven")["environment"],
+        "production"
+    );
+    let refused = apart
+        .findings()
+        .find(|finding| finding["id"] == "isolation_login" && finding["environment"] == "staging");
+    assert_eq!(refused.expect("tried")["state"], "ok");
+    // A job that says that it is production's should be.
+    let named = case.check_with(&ci, &["--target", "prod"]);
+    let _ = named.found("login", "failure");
 }
 
 fn shared_role(world: &World) {

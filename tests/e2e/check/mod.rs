@@ -6,6 +6,7 @@
 mod broken;
 mod healthy;
 mod hostile;
+mod runbook;
 mod servers;
 mod ways;
 
@@ -209,6 +210,18 @@ path "sys/audit" {{ capabilities = ["read", "sudo"] }}"#
     #[track_caller]
     pub(super) fn check(&self, arguments: &[&str]) -> Checked {
         Checked::of(self.run(&[&["check", "--json"], arguments].concat()))
+    }
+
+    /// The same with these variables too.
+    #[track_caller]
+    pub(super) fn check_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Checked {
+        let mut command = self.home.command(DBT_LEASE);
+        command
+            .args([&["check", "--json"], arguments].concat())
+            .envs(variables.iter().copied())
+            .current_dir(&self.project)
+            .stdin(std::process::Stdio::null());
+        Checked::of(ran(command.output().expect("the tool starts")))
     }
 
     /// Does what a cure says, to the letter, as the server's operator and the project's owner would.

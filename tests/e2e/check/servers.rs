@@ -28,22 +28,10 @@ fn a_seal_that_people_open_a_sealed_server_and_one_that_is_gone_are_found_and_cu
         .as_str()
         .expect("a cure");
     // The command asks for the key, which the dev server told at its start.
-    let log = fs::read_dir(world.bao().directory())
-        .expect("its directory")
-        .filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok())
-        .find_map(|text| {
-            Some(
-                text.split_once("Unseal Key: ")?
-                    .1
-                    .lines()
-                    .next()?
-                    .to_owned(),
-            )
-        });
-    let key = log.expect("an unseal key");
+    let key = unseal_key(world.bao());
     let mut shell = case.home.command("bash");
     let ran = shell
-        .args(["-c", &format!("{cure} {}", key.trim())])
+        .args(["-c", &format!("{cure} {}", key)])
         .env("BAO_ADDR", world.bao().address())
         .output()
         .expect("a shell");
@@ -65,6 +53,18 @@ fn a_seal_that_people_open_a_sealed_server_and_one_that_is_gone_are_found_and_cu
             .contains("vault.address"),
         "{found:#}"
     );
+}
+
+/// The key of a dev server, which tells it at its start.
+pub(super) fn unseal_key(bao: &OpenBao) -> String {
+    let files = fs::read_dir(bao.directory()).expect("its directory");
+    files
+        .filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok())
+        .find_map(|text| {
+            let (_, rest) = text.split_once("Unseal Key: ")?;
+            Some(rest.lines().next()?.trim().to_owned())
+        })
+        .expect("an unseal key")
 }
 
 /// `Tue, 24 Nov 2026 17:28:14 GMT`, by the system's own `date`.
@@ -138,5 +138,38 @@ fn a_clock_that_is_wrong_is_found_in_both_directions() {
                     .starts_with("timedatectl set-ntp true")
             );
         }
+    }
+}
+
+#[test]
+fn a_signal_in_the_middle_leaves_no_token_behind() {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Stdio;
+    let world = World::start();
+    let case = Case::new(&world, "signal");
+    // Two requests a second: there is time between the login and the last question.
+    case.edit(
+        "dbt-lease.yml",
+        "  staging:\n",
+        "  staging:\n    rate_limit: 2:1\n",
+    );
+    for signal in [
+        nix::sys::signal::Signal::SIGTERM,
+        nix::sys::signal::Signal::SIGINT,
+    ] {
+        let mut command = case.home.command(crate::support::DBT_LEASE);
+        command
+            .args(["check", "--target", "staging"])
+            .current_dir(&case.project)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mut running = command.spawn().expect("the tool starts");
+        crate::support::wait_until("it has logged in", || !world.tokens().is_empty());
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(running.id()).expect("a pid"));
+        nix::sys::signal::kill(pid, signal).expect("sent");
+        let status = running.wait().expect("it ends");
+        assert_eq!(status.signal(), Some(signal as i32), "{status:?}");
+        world.assert_nothing_left();
     }
 }
