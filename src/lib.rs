@@ -14,9 +14,12 @@
 //! | [`vault`] | a session token, secrets with their leases | the only module that talks to Vault |
 //! | [`render`] | the output for dbt, the bridge's variables | pure |
 //! | [`bridge`] | profiles.yml with its credentials in variables, and `env:` for dbt-lease.yml | pure; never gives a value |
+//! | [`init`] | the proposal of a dbt-lease.yml, from the project and its profiles | writes nothing, never gives a value |
+//! | [`generate`] | files for others, from the plan: policies, roles, CI jobs | pure; hangs on `plan` alone |
 //! | [`warm`] | dbt's parse cache, kept for a new user name | keeps no secret; what is unclear is left to dbt |
 //! | [`delivery`] | the profiles directory, the child's environment | the only module that writes secrets |
 //! | [`verify`] | what a run left: our secrets in dbt's files, a login that still works | changes nothing, shows no value |
+//! | [`check`] | what stands in a loan's way, with its cure | lends nothing; ends its own tokens |
 //! | [`record`] | the audit trail | sees no secret value |
 //! | [`supervise`] | the child, signals, the janitor | the only module that starts the child and the janitor |
 //! | [`cli`] | arguments, order, messages, exit codes | the only module that prints |
@@ -28,6 +31,7 @@ compile_error!("choose the cryptography: the feature `ring` (the default) or `fi
 
 pub mod allocator;
 pub mod bridge;
+pub mod check;
 pub mod cli;
 pub mod config;
 mod crypto;
@@ -35,6 +39,8 @@ pub mod dbt;
 pub mod delivery;
 mod directories;
 mod failpoint;
+pub mod generate;
+pub mod init;
 pub mod place;
 pub mod plan;
 pub mod process;

@@ -4,22 +4,25 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The way of the data (src/lib.rs): a module imports only what stands before it.
-const WAY: [&str; 12] = [
+const WAY: &[&str] = &[
     "dbt",
     "plan",
     "trust",
     "vault",
     "render",
     "bridge",
+    "init",
+    "generate",
     "warm",
     "delivery",
     "verify",
+    "check",
     "record",
     "supervise",
     "cli",
 ];
 /// What all may import; these import nothing but each other.
-const BASE: [&str; 8] = [
+const BASE: &[&str] = &[
     "config",
     "crypto",
     "directories",
@@ -124,9 +127,10 @@ fn only_cli_prints_and_only_vault_speaks_http() {
 #[test]
 fn unsafe_code_is_forbidden_but_where_a_system_call_needs_it() {
     // Each of these opens with the reason.
-    const MAY: [&str; 5] = [
+    const MAY: [&str; 6] = [
         "src/allocator.rs",
         "src/supervise/child.rs",
+        "src/supervise/footprint.rs",
         "src/supervise/inherited.rs",
         "src/supervise/janitor/system.rs",
         "src/supervise/signals.rs",

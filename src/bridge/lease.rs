@@ -335,7 +335,7 @@ fn place(
 }
 
 /// Where the last byte of a node's own text ends.
-fn end_of(text: &str, written: &Written, node: usize) -> usize {
+pub fn end_of(text: &str, written: &Written, node: usize) -> usize {
     let found = written.node(node);
     let last = match &found.content {
         Content::Map(pairs) if !text[found.span.clone()].starts_with('{') => {
@@ -363,7 +363,7 @@ fn starts_line(text: &str, written: &Written, entry: &Entry<'_>) -> bool {
 }
 
 /// The byte behind a line's break.
-fn line_end(text: &str, at: usize) -> usize {
+pub fn line_end(text: &str, at: usize) -> usize {
     text[at..].find('\n').map_or(text.len(), |end| at + end + 1)
 }
 
@@ -374,7 +374,8 @@ fn replaced(span: Range<usize>, new: String) -> Edit {
     }
 }
 
-fn inserted(text: &str, at: usize, block: &str) -> Edit {
+/// Whole lines between two others, or behind the last.
+pub fn inserted(text: &str, at: usize, block: &str) -> Edit {
     let is_whole = at == 0 || text[..at].ends_with('\n');
     let new = if is_whole {
         block.to_owned()

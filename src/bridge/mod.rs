@@ -10,6 +10,7 @@
 //! | `decide` | for each credential: kept, or replaced by which variable |
 //! | `edit`, `diff` | the edits in place, and how they are shown without a value |
 //! | `notes` | what the user should know beside that |
+//! | `seen` | each credential of a file, and what stands under its key, for those who only look |
 //! | `verify` | that nothing but the credentials has changed, before anything is written |
 //! | `lease` | `env:` for dbt-lease.yml |
 //! | `example` | an example of the variables |
@@ -25,6 +26,7 @@ pub mod lease;
 mod literal;
 mod names;
 mod notes;
+pub mod seen;
 mod usable;
 mod uses;
 mod verify;
@@ -154,6 +156,14 @@ pub enum Note {
         /// Its bytes: not to be shown.
         span: std::ops::Range<usize>,
     },
+}
+
+/// The variable that a text is the value of, where it is `{{ env_var('NAME') }}` and nothing else.
+pub fn lone_variable(text: &str) -> Option<String> {
+    match form::Form::of(text) {
+        form::Form::Lone(lone) => Some(lone.name),
+        _ => None,
+    }
 }
 
 /// Bridges a profiles.yml. `merging` is how dbt's PyYAML merges (`<<`); where that is not known, either will do, since every literal goes.

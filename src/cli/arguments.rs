@@ -15,7 +15,10 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::failure::Failure;
 use super::say::Say;
+use crate::config::System;
 use crate::dbt::Selection;
+use crate::generate::{KINDS, Kind};
+use crate::{generate, init};
 
 /// dbt-lease failed before the command ran: the code of env(1) and timeout(1).
 pub(crate) const FAILED_BEFORE_THE_COMMAND: u8 = 125;
@@ -100,10 +103,16 @@ pub(crate) enum Command {
     Plan(Plan),
     /// Show the output as dbt will see it; no network
     Render(Render),
+    /// Look at the server, policies, roles, isolation: each finding with its cure. Exit 1 on a failure; nothing is lent
+    Check(Check),
     /// Print the credentials as variables for a shell that cannot be wrapped; they live until `end`, or their time
     Env(Env),
+    /// Propose a dbt-lease.yml for the project, from its profiles, and write it; no network
+    Init(Init),
     /// Turn the credentials in profiles.yml into variables: `{{ env_var('DBT_ENV_SECRET_…') }}`; no network
     Bridge(Bridge),
+    /// Make files for others from dbt-lease.yml: policies and roles for Vault's owner, rules for make, jobs for CI; no network
+    Generate(Generate),
     /// List this user's living sessions on this machine
     Status(Status),
     /// End sessions: their command gets INT, then TERM, then KILL, and all is taken back
@@ -121,7 +130,7 @@ pub(crate) enum Command {
 }
 
 /// dbt's own options. After `--`, a dbt command's own options decide, and these are only compared.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "dbt's options")]
 pub(crate) struct SelectionArguments {
     /// The directory of dbt_project.yml
@@ -147,8 +156,11 @@ impl Command {
             Self::Exec(exec) => Some(&exec.selection),
             Self::Plan(plan) => Some(&plan.selection),
             Self::Render(render) => Some(&render.selection),
+            Self::Check(check) => Some(&check.selection),
             Self::Env(env) => Some(&env.selection),
-            Self::Bridge(_)
+            Self::Init(_)
+            | Self::Bridge(_)
+            | Self::Generate(_)
             | Self::Status(_)
             | Self::End(_)
             | Self::Sweep
@@ -184,6 +196,41 @@ impl SelectionArguments {
 }
 
 impl SelectionArguments {
+    /// The same project at another target.
+    pub(crate) fn at(&self, profile: Option<&str>, target: &str) -> Self {
+        Self {
+            profile: match profile {
+                Some(profile) => vec![profile.to_owned()],
+                None => self.profile.iter().take(1).cloned().collect(),
+            },
+            target: vec![target.to_owned()],
+            ..self.clone()
+        }
+    }
+
+    /// The options as arguments of dbt's.
+    pub(crate) fn as_arguments(&self) -> Vec<OsString> {
+        let directories = [
+            ("--project-dir", &self.project_dir),
+            ("--profiles-dir", &self.profiles_dir),
+        ];
+        let directories = directories.into_iter().filter_map(|(name, directory)| {
+            Some((name, directory.as_ref()?.as_os_str().to_owned()))
+        });
+        let texts = [
+            ("--profile", self.profile.first()),
+            ("--target", self.target.first()),
+            ("--vars", self.vars.as_ref()),
+        ];
+        let texts = texts
+            .into_iter()
+            .filter_map(|(name, text)| Some((name, OsString::from(text?))));
+        directories
+            .chain(texts)
+            .flat_map(|(name, value)| [name.into(), value])
+            .collect()
+    }
+
     /// What a dbt that is started by another command must choose too: dbt's variables by their names without `DBT_`. That command may
     /// start it in another directory, so the project's path is made absolute.
     pub(crate) fn as_variables(&self, cwd: &Path) -> Vec<(&'static str, OsString)> {
@@ -281,6 +328,9 @@ pub(crate) struct Plan {
     /// Print JSON
     #[arg(long, env = "DBT_LEASE_JSON", value_parser = FalseyValueParser::new())]
     pub(crate) json: bool,
+    /// As `exec` would get it: `lease` asks Vault more
+    #[arg(long, value_enum, env = "DBT_LEASE_VERIFY")]
+    pub(crate) verify: Option<Verify>,
     /// The command that would run
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
@@ -300,6 +350,26 @@ pub(crate) struct Render {
     /// The command that would run
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
+    #[command(flatten)]
+    pub(crate) selection: SelectionArguments,
+}
+
+/// `check`
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// All environments; also those that are protected, with --rehearse
+    #[arg(long, conflicts_with = "target")]
+    pub(crate) all: bool,
+    /// Print JSON
+    #[arg(long, env = "DBT_LEASE_JSON", value_parser = FalseyValueParser::new())]
+    pub(crate) json: bool,
+    /// Lend for each environment whose identity is here, connect by `dbt debug`, and give back; for a protected one its target must be
+    /// named, or --all
+    #[arg(long)]
+    pub(crate) rehearse: bool,
+    /// Show the address of a login in the browser, and open none
+    #[arg(long, env = crate::variables::DBT_LEASE_NO_BROWSER, value_parser = FalseyValueParser::new())]
+    pub(crate) no_browser: bool,
     #[command(flatten)]
     pub(crate) selection: SelectionArguments,
 }
@@ -330,6 +400,47 @@ pub(crate) enum Format {
     Json,
 }
 
+/// `init`
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// Vault's address; by default BAO_ADDR, VAULT_ADDR
+    #[arg(long, value_name = "URL", env = "DBT_LEASE_ADDRESS")]
+    pub(crate) address: Option<String>,
+    /// How an environment logs in, or all that are not named: approle, jwt, kubernetes, aws, oidc, token, userpass, ldap
+    #[arg(long, value_name = "[ENVIRONMENT=]METHOD", value_parser = method)]
+    pub(crate) auth: Vec<(Option<String>, String)>,
+    /// The login role of an environment; by default dbt-ENVIRONMENT
+    #[arg(long, value_name = "[ENVIRONMENT=]ROLE", value_parser = perhaps_of)]
+    pub(crate) role: Vec<(Option<String>, String)>,
+    /// The environment of a target, where its name does not tell
+    #[arg(long, value_name = "TARGET=ENVIRONMENT", value_parser = pair)]
+    pub(crate) environment: Vec<(String, String)>,
+    /// What a target is lent, or `none`; by default a path by its adapter
+    #[arg(long, value_name = "TARGET=PATH", value_parser = pair)]
+    pub(crate) path: Vec<(String, String)>,
+    /// A further profile of ~/.dbt/profiles.yml that belongs to the project
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Vec<String>,
+    /// Do not ask: take what is usual, and write it
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Replace a dbt-lease.yml that is there, instead of adding to it
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Only show what would be written
+    #[arg(long, conflicts_with_all = ["force"])]
+    pub(crate) diff: bool,
+    /// Print JSON
+    #[arg(long, env = "DBT_LEASE_JSON", value_parser = FalseyValueParser::new())]
+    pub(crate) json: bool,
+    /// The directory of dbt_project.yml
+    #[arg(long, value_name = "DIR", help_heading = "dbt's options")]
+    pub(crate) project_dir: Option<PathBuf>,
+    /// The directory of profiles.yml
+    #[arg(long, value_name = "DIR", help_heading = "dbt's options")]
+    pub(crate) profiles_dir: Option<PathBuf>,
+}
+
 /// `bridge`
 #[derive(Debug, Args)]
 pub(crate) struct Bridge {
@@ -357,6 +468,104 @@ pub(crate) struct Bridge {
     /// The directory of profiles.yml
     #[arg(long, value_name = "DIR", help_heading = "dbt's options")]
     pub(crate) profiles_dir: Option<PathBuf>,
+}
+
+/// `generate`
+#[derive(Debug, Args)]
+pub(crate) struct Generate {
+    /// What: `--list` says what each is for
+    #[arg(value_name = "KIND", value_parser = kinds(), required_unless_present_any = ["list", "check"], conflicts_with_all = ["list", "check"])]
+    pub(crate) kind: Option<Kind>,
+    /// Say what each kind is for
+    #[arg(long, conflicts_with = "check")]
+    pub(crate) list: bool,
+    /// Say which generated files would be made otherwise now, and by the exit code whether there is one: 1
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Write it into this file; by default it is printed
+    #[arg(short, long, value_name = "FILE", env = "DBT_LEASE_OUTPUT", conflicts_with_all = ["list", "check", "write"])]
+    pub(crate) output: Option<PathBuf>,
+    /// Write it where it belongs: CI files below the repository, others beside dbt-lease.yml
+    #[arg(long, conflicts_with_all = ["list", "check"])]
+    pub(crate) write: bool,
+    /// Also over a file that somebody has changed, or that is not ours
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Print JSON
+    #[arg(long, env = "DBT_LEASE_JSON", value_parser = FalseyValueParser::new())]
+    pub(crate) json: bool,
+    /// The form of vault-setup
+    #[arg(
+        long,
+        value_enum,
+        default_value = "shell",
+        env = "DBT_LEASE_SETUP_FORMAT"
+    )]
+    pub(crate) format: SetupFormat,
+    /// Whose identity tokens a jwt login takes, where dbt-lease.yml and the repository's files do not say
+    #[arg(long, value_name = "SYSTEM", env = "DBT_LEASE_CI", value_parser = systems())]
+    pub(crate) ci: Option<System>,
+    /// The login method, where it is to be another than dbt-lease.yml's
+    #[arg(long, value_name = "METHOD", env = "DBT_LEASE_METHOD", value_parser = methods())]
+    pub(crate) method: Option<&'static str>,
+    /// Whose aliases
+    #[arg(long, value_enum, default_value = "bash", env = "DBT_LEASE_SHELL")]
+    pub(crate) shell: AliasShell,
+    /// These environments alone
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "DBT_LEASE_ENVIRONMENT",
+        value_delimiter = ','
+    )]
+    pub(crate) environment: Vec<String>,
+    /// The directory of dbt_project.yml
+    #[arg(long, value_name = "DIR", help_heading = "dbt's options")]
+    pub(crate) project_dir: Option<PathBuf>,
+    /// The directory of profiles.yml
+    #[arg(long, value_name = "DIR", help_heading = "dbt's options")]
+    pub(crate) profiles_dir: Option<PathBuf>,
+}
+
+/// `--format` of `generate`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SetupFormat {
+    /// A script for bao or vault
+    Shell,
+    /// HCL for Terraform or OpenTofu
+    Terraform,
+}
+
+/// `--shell` of `generate`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AliasShell {
+    /// bash
+    Bash,
+    /// zsh
+    Zsh,
+    /// fish
+    Fish,
+}
+
+fn kinds() -> impl TypedValueParser<Value = Kind> {
+    PossibleValuesParser::new(
+        KINDS.map(|kind| PossibleValue::new(kind.name()).help(kind.purpose())),
+    )
+    .try_map(|name| Kind::of(&name).ok_or("not a kind"))
+}
+
+fn systems() -> impl TypedValueParser<Value = System> {
+    PossibleValuesParser::new(System::names())
+        .try_map(|name| System::of(&name).ok_or("no CI system"))
+}
+
+fn methods() -> impl TypedValueParser<Value = &'static str> {
+    PossibleValuesParser::new(generate::METHODS).try_map(|name| {
+        generate::METHODS
+            .into_iter()
+            .find(|method| *method == name)
+            .ok_or("no method")
+    })
 }
 
 /// `status`
@@ -408,6 +617,35 @@ pub(crate) struct Trust {
     /// Do not ask
     #[arg(short, long, conflicts_with = "show")]
     pub(crate) yes: bool,
+}
+
+/// `NAME=VALUE`; a target's name may hold `=`, a path and an environment cannot.
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.rsplit_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => {
+            Ok((name.to_owned(), value.to_owned()))
+        }
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
+}
+
+/// `VALUE`, or `NAME=VALUE`.
+fn perhaps_of(text: &str) -> Result<(Option<String>, String), String> {
+    match text.split_once('=') {
+        None if !text.is_empty() => Ok((None, text.to_owned())),
+        _ => pair(text).map(|(name, value)| (Some(name), value)),
+    }
+}
+
+fn method(text: &str) -> Result<(Option<String>, String), String> {
+    let said = perhaps_of(text)?;
+    if init::login::METHODS.contains(&said.1.as_str()) {
+        return Ok(said);
+    }
+    Err(format!(
+        "methods that can be proposed: {}; any other is written by hand (docs/logins.md)",
+        init::login::METHODS.join(", ")
+    ))
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -465,17 +703,13 @@ pub(crate) fn refused(error: &clap::Error, raw: &[OsString]) -> ExitCode {
         // A closed stderr is no reason for another code.
         let _ = error.print();
     }
+    let commands = Arguments::command();
     let for_exec = raw
         .iter()
         .skip(1)
         .take_while(|word| *word != "--")
-        .find(|word| {
-            [
-                "exec", "plan", "render", "env", "bridge", "status", "end", "sweep", "trust",
-            ]
-            .iter()
-            .any(|name| *word == name)
-        })
+        .filter_map(|word| word.to_str())
+        .find(|word| commands.find_subcommand(word).is_some())
         .is_some_and(|word| word == "exec");
     match error.exit_code() {
         0 => ExitCode::SUCCESS,

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::arguments::{Delivery, Exec, Global};
+use super::asking::Asking;
 use super::failure::Failure;
 use super::lending;
 use super::say::Say;
@@ -23,6 +24,7 @@ use crate::render::secrets::Secrets;
 use crate::render::{self, RenderError};
 use crate::secret::Secret;
 use crate::supervise::child::{self, Child, End, Purpose, Started, Waited};
+use crate::supervise::footprint;
 use crate::supervise::signals::Signals;
 use crate::variables::{DBT_LEASE_REQUIRED, DBT_LEASE_SESSION, Variables};
 
@@ -101,6 +103,7 @@ fn outcome(say: &Say, global: &Global, exec: &Exec, unadopted: Unadopted) -> Res
     plan::expect::check(&resolved, &plan, &rendering)?;
     let loan = with_delivery(loan, exec.delivery)?;
     surroundings.check(&exec.command, &resolved, Some(&loan.lent), &rendering)?;
+    go_on(&plan, variables)?;
     match &loan.session {
         Some(session) => lending::run(
             say,
@@ -116,6 +119,26 @@ fn outcome(say: &Say, global: &Global, exec: &Exec, unadopted: Unadopted) -> Res
         ),
         None => run_on_placeholders(say, &rendering, variables, (&resolved, &plan, &loan.lent)),
     }
+}
+
+/// A client gives a person the database itself. Where one sits there, a protected one is asked for twice.
+fn go_on(plan: &Plan, variables: &Variables) -> Result<(), Failure> {
+    let (Some(client), Some(true)) = (&plan.client, plan.protected) else {
+        return Ok(());
+    };
+    let Some(mut asking) = Asking::of(variables) else {
+        return Ok(());
+    };
+    let question = format!(
+        "`{}` on the target `{}`, in the protected environment `{}`: go on?",
+        client.program,
+        plan.target.as_deref().unwrap_or_default(),
+        plan.environment.as_deref().unwrap_or_default()
+    );
+    if asking.may(&question)? {
+        return Ok(());
+    }
+    Err(Failure::new("not_allowed", "nothing was lent", None))
 }
 
 /// The project's resolution with its dbt-lease.yml; `None` where there is none and the command may run all the same.
@@ -347,7 +370,7 @@ pub(crate) fn deliver(
             profiles.push((profile, node));
         }
         Ok(Contents {
-            profiles_yml: render::profiles_yml(profiles)?,
+            profiles_yml: render::profiles_yml(profiles, rendering.is_fusion())?,
             files: files_of_all,
             user_yml: user_yml.clone(),
         })
@@ -370,6 +393,9 @@ pub(crate) fn deliver(
 pub(crate) fn in_loop<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        // There are never more than a few; room for the usual 1,024 is 12 kB for as long as the command runs.
+        .max_io_events_per_tick(32)
+        .on_thread_park(footprint::before_sleep)
         .build()
         .map_err(|error| {
             Failure::new(

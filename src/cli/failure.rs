@@ -7,6 +7,9 @@ use crate::bridge::BridgeError;
 use crate::config::ConfigError;
 use crate::dbt::DbtError;
 use crate::delivery::DeliveryError;
+use crate::delivery::client::ClientError;
+use crate::generate::GenerateError;
+use crate::init::InitError;
 use crate::place::Spot;
 use crate::plan::PlanError;
 use crate::record::audit::RecordError;
@@ -76,7 +79,7 @@ macro_rules! from_layer {
 }
 
 from_layer!(
-    DeliveryError, JanitorError, PlanError, RecordError, TrustError, VaultError;
+    ClientError, DeliveryError, GenerateError, InitError, JanitorError, PlanError, RecordError, TrustError, VaultError;
     pointing: BridgeError, ConfigError, DbtError, RenderError
 );
 

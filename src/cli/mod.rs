@@ -2,16 +2,21 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod asking;
 mod borrowing;
 mod bridge;
+mod check;
 mod dead;
 mod disk;
 mod end;
 mod env;
 mod exec;
 mod failure;
+mod finding;
+mod generate;
 mod generated;
 mod giving_back;
+mod init;
 mod keeping;
 mod lending;
 mod output;
@@ -19,6 +24,7 @@ mod picture;
 mod plan;
 mod proving;
 mod recording;
+mod rehearsal;
 mod render;
 mod replace;
 mod say;
@@ -45,8 +51,15 @@ pub use shim::shim;
 /// What `dbt-lease` does: parses the arguments of this process, runs the subcommand, and gives the exit code.
 pub fn main() -> ExitCode {
     if janitor::is_called() {
-        return janitor::run();
+        janitor::run()
+    } else {
+        command_line()
     }
+}
+
+/// Never inlined: its large frame would stand on the janitor's stack, too.
+#[inline(never)]
+fn command_line() -> ExitCode {
     let raw: Vec<OsString> = std::env::args_os().collect();
     let arguments = match arguments::parse(&raw) {
         Ok(arguments) => arguments,
@@ -57,8 +70,11 @@ pub fn main() -> ExitCode {
         Command::Exec(exec) => return exec::run(&say, &arguments.global, exec),
         Command::Plan(plan) => plan::run(&arguments.global, plan),
         Command::Render(render) => render::run(&arguments.global, render),
+        Command::Check(check) => return check::run(&say, &arguments.global, check),
         Command::Env(env) => env::run(&say, &arguments.global, env),
+        Command::Init(init) => init::run(&say, &arguments.global, init),
         Command::Bridge(bridge) => bridge::run(&say, &arguments.global, bridge),
+        Command::Generate(generate) => generate::run(&say, &arguments.global, generate),
         Command::Status(status) => status::run(status),
         Command::End(end) => end::run(end),
         Command::Sweep => sweep::run(&say, &arguments.global),

@@ -12,6 +12,7 @@ use super::say::Say;
 use super::steps::Surroundings;
 use crate::config::Lent;
 use crate::dbt::{Profile, Rendering};
+use crate::delivery::client::{self, ClientError, Reading};
 use crate::delivery::environ::Additions;
 use crate::delivery::private;
 use crate::delivery::session::SessionDir;
@@ -57,6 +58,8 @@ pub(super) struct Session<'a> {
 #[derive(Default)]
 pub(super) struct Borrowed {
     pub(super) token: Option<Token>,
+    /// Whether a login was sent, and its answer was not seen.
+    pub(super) unseen_token: bool,
     pub(super) secrets: Vec<secret::Lent>,
     pub(super) directory: Option<SessionDir>,
     pub(super) recorded: bool,
@@ -98,7 +101,14 @@ impl Stop {
     }
 }
 
-stops!(Failure, VaultError, RenderError, StartError, JanitorError);
+stops!(
+    ClientError,
+    Failure,
+    VaultError,
+    RenderError,
+    StartError,
+    JanitorError
+);
 
 /// Removes in passing what killed sessions left.
 pub(super) fn sweep(say: &Say, variables: &Variables) -> Swept {
@@ -156,6 +166,10 @@ impl Session<'_> {
                 _ => {}
             }
         }
+        let lent = &self.wanted.loan.lent;
+        let secrets = Secrets::placeholders(lent);
+        let bridge = render::bridge(lent, &secrets)?;
+        self.client(&secrets, Some(files), &bridge)?;
         Ok(())
     }
 
@@ -180,6 +194,31 @@ impl Session<'_> {
                 }),
             })
             .collect()
+    }
+
+    /// The target as libpq's variables, where the command is a client of PostgreSQL's. `bridge` are its own variables.
+    pub(super) fn client(
+        &self,
+        secrets: &Secrets,
+        files: Option<&Path>,
+        bridge: &[(String, Secret)],
+    ) -> Result<Vec<(String, Secret)>, Failure> {
+        if self.wanted.plan.client.is_none() {
+            return Ok(Vec::new());
+        }
+        let output = render::output(
+            self.profile,
+            &self.wanted.loan.lent,
+            secrets,
+            self.rendering,
+            files,
+        )?;
+        let reading = Reading {
+            rendering: self.rendering,
+            variables: self.variables,
+            bridge,
+        };
+        Ok(client::variables(&output.node, &reading)?)
     }
 
     /// What the command gets, or a shell.

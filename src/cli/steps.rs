@@ -36,7 +36,7 @@ impl Surroundings {
         })
     }
 
-    fn context(&self) -> Context<'_> {
+    pub(crate) fn context(&self) -> Context<'_> {
         Context {
             variables: &self.variables,
             cwd: &self.cwd,
@@ -49,11 +49,16 @@ impl Surroundings {
         command: &[OsString],
         selection: &SelectionArguments,
     ) -> Result<Resolved, Failure> {
-        Ok(dbt::resolve(
-            command,
-            &selection.selection(),
-            &self.context(),
-        )?)
+        self.resolve_by(command, &selection.selection())
+    }
+
+    /// The same, by options that are not our arguments.
+    pub(crate) fn resolve_by(
+        &self,
+        command: &[OsString],
+        selection: &Selection,
+    ) -> Result<Resolved, Failure> {
+        Ok(dbt::resolve(command, selection, &self.context())?)
     }
 
     /// What dbt's templates see for a command.
@@ -201,7 +206,7 @@ pub(crate) fn no_config(place: &Path, so: &str) -> Failure {
             place.display()
         ),
         Some(
-            "write one beside dbt_project.yml (the README has the shortest that works), or name it: `--config FILE`, DBT_LEASE_CONFIG",
+            "`dbt-lease init` proposes one from the project's profiles, or name it: `--config FILE`, DBT_LEASE_CONFIG",
         ),
     )
 }

@@ -31,6 +31,17 @@ const CI: [&str; 6] = [
     "GITHUB_ACTIONS",
 ];
 
+/// Whether a CI system runs us: nobody sits there, though it may have a terminal.
+pub(super) fn is_ci(variables: &Variables) -> bool {
+    CI.iter().any(|name| is_set(variables, name))
+}
+
+fn is_set(variables: &Variables, name: &str) -> bool {
+    variables
+        .text(name)
+        .is_some_and(|value| !value.eq_ignore_ascii_case("false") && value != "0")
+}
+
 /// Who is at the terminal of this process, if anybody.
 pub(crate) struct Terminal<'a> {
     variables: &'a Variables,
@@ -41,15 +52,11 @@ pub(crate) struct Terminal<'a> {
 impl<'a> Terminal<'a> {
     /// As the process environment tells. Without a display there is no browser to open.
     pub(crate) fn new(variables: &'a Variables, no_browser: bool) -> Self {
-        let is_set = |name: &&str| {
-            variables
-                .text(name)
-                .is_some_and(|value| !value.eq_ignore_ascii_case("false") && value != "0")
-        };
+        let is_set = |name: &&str| is_set(variables, name);
         let has_display = ["BROWSER", "DISPLAY", "WAYLAND_DISPLAY"].iter().any(is_set);
         Self {
             variables,
-            is_ci: CI.iter().any(is_set),
+            is_ci: is_ci(variables),
             opens_browser: has_display && !no_browser && !is_set(&DBT_LEASE_NO_BROWSER),
         }
     }

@@ -173,12 +173,9 @@ fn environment(
         variables,
         environment: name,
         address: server.as_ref().map(|server| server.address.as_str()),
-        client: server.as_ref().and_then(|server| {
-            Some((
-                server.client_cert.as_deref()?,
-                server.client_key.as_deref()?,
-            ))
-        }),
+        client: server
+            .as_ref()
+            .and_then(|server| auth::client_certificate(server, variables)),
     };
     let login = object
         .get("auth")

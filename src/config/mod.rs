@@ -32,8 +32,9 @@ mod walk;
 
 pub use crate::place::Place;
 pub use auth::{
-    AppRole, Auth, Aws, Cert, Datum, Generic, How, IdentityToken, Jwt, Kubernetes, Oidc, OidcMode,
-    Okta, OktaFactor, Password, PasswordKind, Printed, RoleId, SecretId, Source, System, Text,
+    Across, AppRole, Auth, Aws, Cert, Datum, Generic, How, IdentityToken, Jwt, Kubernetes, Oidc,
+    OidcMode, Okta, OktaFactor, Password, PasswordKind, Printed, RoleId, SecretId, Source, System,
+    Text,
 };
 pub use duration::parse as parse_duration;
 pub use error::{ConfigError, Twice};

@@ -10,7 +10,7 @@ use super::options::{Accepts, Command};
 use super::profile::Choice;
 use super::rules::Engine;
 use super::settings::{self, Settings};
-use super::{Context, Selection, Source, project, retry};
+use super::{Context, Selection, Source, project};
 
 /// What surrounds a command, read once.
 pub(super) struct Choices<'a> {
@@ -28,22 +28,17 @@ pub(super) enum Given<'a> {
     Words(&'a Invocation),
     /// Our options before `--`.
     Selection(&'a Selection),
-    /// The previous run, for `dbt retry`.
-    Previous(&'a retry::Previous),
+    /// The words that `dbt retry` makes of the previous run, and the run_results.json that they come from.
+    Repeated(&'a Invocation, &'a Path),
 }
 
 impl Given<'_> {
     pub(super) fn value(&self, name: &str) -> Option<&str> {
         match self {
-            Self::Words(invocation) => invocation.value(name),
+            Self::Words(invocation) | Self::Repeated(invocation, _) => invocation.value(name),
             Self::Selection(selection) => match name {
                 "target" => selection.target.as_deref(),
                 "profile" => selection.profile.as_deref(),
-                _ => None,
-            },
-            Self::Previous(previous) => match name {
-                "target" => previous.target.as_deref(),
-                "profile" => previous.profile.as_deref(),
                 _ => None,
             },
         }
@@ -62,7 +57,7 @@ pub(super) fn named(option: &str) -> Source {
 fn must_exist(command: &Command, name: &str) -> bool {
     command
         .named(name)
-        .is_some_and(|option| option.accepts == Accepts::Existing)
+        .is_some_and(|option| matches!(option.accepts, Accepts::Path(wanted) if wanted.exists))
 }
 
 /// A directory that was chosen.
@@ -124,8 +119,8 @@ impl<'a> Choices<'a> {
     ) -> Result<Option<Choice>, DbtError> {
         if let Some(value) = given.value(name) {
             let source = match given {
-                Given::Previous(previous) => Source {
-                    said: format!("from the previous run in `{}`", previous.path.display()),
+                Given::Repeated(_, path) => Source {
+                    said: format!("from the previous run in `{}`", path.display()),
                     named: false,
                 },
                 Given::Words(_) | Given::Selection(_) => named(name),

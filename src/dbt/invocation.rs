@@ -7,7 +7,8 @@
 
 use std::collections::VecDeque;
 
-use super::options::{Accepts, Command, Kind, Opt};
+use super::accepted::fits;
+use super::options::{Command, Kind, Opt};
 
 /// What dbt makes of its words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +53,16 @@ impl Invocation {
         self.given
             .iter()
             .any(|given| given.depth == depth && given.option.name == name)
+    }
+
+    /// The value that an option was given there; the last one counts.
+    pub fn value_at(&self, name: &str, depth: usize) -> Option<&str> {
+        self.given
+            .iter()
+            .rev()
+            .find(|given| given.depth == depth && given.option.name == name)?
+            .value
+            .as_deref()
     }
 
     /// The value that an option was given; the last one counts.
@@ -207,68 +218,6 @@ fn refused(given: &[Given]) -> Option<String> {
         }
     }
     None
-}
-
-/// Whether click may take the text of a variable, not empty, for an option.
-pub(super) fn may_stand_in_a_variable(option: &Opt, text: &str) -> bool {
-    match option.kind {
-        Kind::Flag => may_be_bool(text),
-        Kind::Value if option.accepts == Accepts::Bool => may_be_bool(text),
-        Kind::Value => fits(option.accepts, text),
-        Kind::Greedy => true,
-    }
-}
-
-/// Whether the text is one of click's truth words: beyond ASCII we do not judge.
-fn may_be_bool(text: &str) -> bool {
-    const WORDS: [&str; 12] = [
-        "1", "true", "t", "yes", "y", "on", "0", "false", "f", "no", "n", "off",
-    ];
-    let text = text.trim();
-    !text.is_ascii() || WORDS.iter().any(|word| word.eq_ignore_ascii_case(text))
-}
-
-/// Whether click may take a value.
-fn fits(accepts: Accepts, value: &str) -> bool {
-    match accepts {
-        Accepts::Any | Accepts::Existing | Accepts::Bool => true,
-        Accepts::Int => may_be_int(value),
-        Accepts::Choice(choices) => choices.contains(&value),
-        // Beyond ASCII we do not judge how Python folds letters.
-        Accepts::Word(choices) => {
-            !value.is_ascii() || choices.iter().any(|one| one.eq_ignore_ascii_case(value))
-        }
-        Accepts::Sample => may_be_sample(value),
-    }
-}
-
-/// Whether dbt may take the text as `--sample`: what a mapping holds we do not judge.
-fn may_be_sample(text: &str) -> bool {
-    if !text.is_ascii() || text.trim_start().starts_with('{') {
-        return true;
-    }
-    let Some((number, grain)) = text.split_once(' ') else {
-        return false;
-    };
-    let grain = grain.to_ascii_lowercase();
-    may_be_int(number)
-        && matches!(
-            grain.trim_end_matches('s'),
-            "hour" | "day" | "month" | "year"
-        )
-}
-
-/// Whether Python's `int()` may take the text: beyond ASCII we do not judge.
-fn may_be_int(text: &str) -> bool {
-    if !text.is_ascii() {
-        return true;
-    }
-    let space = |c: char| c.is_ascii_whitespace() || matches!(c, '\x0b' | '\x1c'..='\x1f');
-    let text = text.trim_matches(space);
-    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-    digits
-        .split('_')
-        .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// A word, or the glued rest of one, with its place among dbt's words.
@@ -483,7 +432,8 @@ mod tests {
         assert_eq!(target("run -t --profile").as_deref(), Some("--profile"));
         // --vars takes `-t`, so `prod` is an extra word.
         assert!(matches!(reading("run --vars -t prod"), Reading::Usage(_)));
-        assert_eq!(target("run --vars -t -t dev").as_deref(), Some("dev"));
+        assert!(matches!(reading("run --vars -t -t dev"), Reading::Usage(_)));
+        assert_eq!(target("run --log-path -t -t dev").as_deref(), Some("dev"));
     }
 
     #[test]
@@ -513,6 +463,9 @@ mod tests {
             "build --resource-type model --resource-type x --resource-type test",
             "run --sample 3",
             "run --sample 3_days",
+            "run --vars 5",
+            "run-operation m --args [1]",
+            "run --event-time-start 2024-02-30",
         ] {
             assert!(
                 matches!(reading(line), Reading::Usage(_)),
@@ -542,7 +495,7 @@ mod tests {
     #[test]
     fn the_places_of_an_option_are_all_its_words() {
         let Reading::Command(invocation) =
-            reading("run --profiles-dir a -x --profiles-dir=b --vars --profiles-dir")
+            reading("run --profiles-dir a -x --profiles-dir=b --state --profiles-dir")
         else {
             panic!("not read");
         };

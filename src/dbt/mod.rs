@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use crate::variables::Variables;
 
+mod accepted;
 mod choices;
 pub mod dotenv;
 mod environment;
@@ -34,8 +35,10 @@ mod resolve;
 mod retry;
 pub mod rules;
 mod settings;
+mod spelling;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod vars;
 mod version;
 mod whole;
@@ -48,7 +51,7 @@ pub use parse_cache::ParseCache;
 pub use rendering::{Rendering, Vault};
 pub use resolve::{project_dir, resolve};
 pub use rules::Engine;
-pub use whole::{WholeProfiles, whole_profiles};
+pub use whole::{WholeProfiles, project_in, users_profiles, whole_profiles};
 
 /// dbt's own options as they were given to us, before `--` (or without a command).
 #[derive(Clone, Debug, Default)]

@@ -38,14 +38,29 @@ pub enum Accepts {
     Int,
     /// click's truth words.
     Bool,
-    /// A path that exists.
-    Existing,
+    /// A path.
+    Path(Wanted),
+    /// A YAML mapping.
+    Mapping,
+    /// A date, with a time or without.
+    Moment,
     /// One of these words, as it is written.
     Choice(&'static [&'static str]),
     /// One of these words, in capitals or not; each word of a greedy option must be one.
     Word(&'static [&'static str]),
     /// A window of time: `3 days`, or a mapping.
     Sample,
+}
+
+/// What click wants of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Whether it must be there.
+    pub exists: bool,
+    /// Whether it may be a file.
+    pub file: bool,
+    /// Whether it may be a directory.
+    pub directory: bool,
 }
 
 /// A command or a group of commands.
@@ -150,7 +165,13 @@ fn option(line: &'static str) -> Opt {
             ("Word", choices) => Accepts::Word(words(choices)),
             ("Int", _) => Accepts::Int,
             ("Bool", _) => Accepts::Bool,
-            ("Existing", _) => Accepts::Existing,
+            ("Path", forms) => Accepts::Path(Wanted {
+                exists: forms.contains("existing"),
+                file: forms.contains("file"),
+                directory: forms.contains("directory"),
+            }),
+            ("Mapping", _) => Accepts::Mapping,
+            ("Moment", _) => Accepts::Moment,
             ("Sample", _) => Accepts::Sample,
             _ => Accepts::Any,
         },

@@ -11,7 +11,7 @@ pub static TABLE: LazyLock<Table> = LazyLock::new(|| {
     Table::read(
         "\
 add_package|Value|Any|--add-package||
-args|Value|Any|--args||
+args|Value|Mapping|--args||
 browser|Flag|Any|--browser|--no-browser|
 cache_selected_only|Flag|Any|--cache-selected-only|--no-cache-selected-only|DBT_ENGINE_CACHE_SELECTED_ONLY DBT_CACHE_SELECTED_ONLY
 clean_project_files_only|Flag|Any|--clean-project-files-only|--no-clean-project-files-only|DBT_ENGINE_CLEAN_PROJECT_FILES_ONLY DBT_CLEAN_PROJECT_FILES_ONLY
@@ -19,16 +19,16 @@ compile|Flag|Any|--compile|--no-compile|
 config_dir|Flag|Any|--config-dir||
 connection|Flag|Any|--connection||
 debug|Flag|Any|--debug -d|--no-debug|DBT_ENGINE_DEBUG DBT_DEBUG
-defer_state|Value|Any|--defer-state||DBT_ENGINE_DEFER_STATE DBT_DEFER_STATE
+defer_state|Value|Path directory|--defer-state||DBT_ENGINE_DEFER_STATE DBT_DEFER_STATE
 defer|Flag|Any|--defer|--no-defer|DBT_ENGINE_DEFER DBT_DEFER
 deprecated_defer|Value|Bool|--deprecated-defer||DBT_ENGINE_DEFER_TO_STATE DBT_DEFER_TO_STATE
 deprecated_favor_state|Value|Any|--deprecated-favor-state||DBT_ENGINE_FAVOR_STATE_MODE DBT_FAVOR_STATE_MODE
 deprecated_print|Flag|Any|--deprecated-print|--deprecated-no-print|DBT_ENGINE_NO_PRINT DBT_NO_PRINT
-deprecated_state|Value|Any|--deprecated-state||DBT_ENGINE_ARTIFACT_STATE_PATH DBT_ARTIFACT_STATE_PATH
+deprecated_state|Value|Path directory|--deprecated-state||DBT_ENGINE_ARTIFACT_STATE_PATH DBT_ARTIFACT_STATE_PATH
 empty_catalog|Flag|Any|--empty-catalog||
 empty|Flag|Any|--empty|--no-empty|DBT_ENGINE_EMPTY DBT_EMPTY
-event_time_end|Value|Any|--event-time-end||DBT_ENGINE_EVENT_TIME_END DBT_EVENT_TIME_END
-event_time_start|Value|Any|--event-time-start||DBT_ENGINE_EVENT_TIME_START DBT_EVENT_TIME_START
+event_time_end|Value|Moment|--event-time-end||DBT_ENGINE_EVENT_TIME_END DBT_EVENT_TIME_END
+event_time_start|Value|Moment|--event-time-start||DBT_ENGINE_EVENT_TIME_START DBT_EVENT_TIME_START
 exclude_resource_types|Greedy|Word metric semantic_model saved_query source analysis model test unit_test exposure snapshot seed function default|--exclude-resource-types --exclude-resource-type||DBT_ENGINE_EXCLUDE_RESOURCE_TYPES DBT_EXCLUDE_RESOURCE_TYPES
 exclude|Greedy|Any|--exclude||
 export_saved_queries|Flag|Any|--export-saved-queries|--no-export-saved-queries|DBT_ENGINE_EXPORT_SAVED_QUERIES DBT_EXPORT_SAVED_QUERIES
@@ -51,27 +51,27 @@ log_format_file|Value|Word text debug json default|--log-format-file||DBT_ENGINE
 log_format|Value|Word text debug json default|--log-format||DBT_ENGINE_LOG_FORMAT DBT_LOG_FORMAT
 log_level_file|Value|Word debug info warn error none|--log-level-file||DBT_ENGINE_LOG_LEVEL_FILE DBT_LOG_LEVEL_FILE
 log_level|Value|Word debug info warn error none|--log-level||DBT_ENGINE_LOG_LEVEL DBT_LOG_LEVEL
-log_path|Value|Any|--log-path||DBT_ENGINE_LOG_PATH DBT_LOG_PATH
+log_path|Value|Path file directory|--log-path||DBT_ENGINE_LOG_PATH DBT_LOG_PATH
 macro_debugging|Flag|Any|--macro-debugging|--no-macro-debugging|DBT_ENGINE_MACRO_DEBUGGING DBT_MACRO_DEBUGGING
 maximum_seed_size_mib|Value|Int|--maximum-seed-size-mib||DBT_ENGINE_MAXIMUM_SEED_SIZE_MIB
 models|Greedy|Any|-m --models --model||
 output_keys|Greedy|Any|--output-keys||
-output|Value|Any|--output -o||
+output|Value|Path file|--output -o||
 output|Value|Word json name path selector|--output||
 output|Value|Word json text|--output||
 partial_parse_file_diff|Flag|Any|--partial-parse-file-diff|--no-partial-parse-file-diff|DBT_ENGINE_PARTIAL_PARSE_FILE_DIFF DBT_PARTIAL_PARSE_FILE_DIFF
-partial_parse_file_path|Value|Existing|--partial-parse-file-path||DBT_ENGINE_PARTIAL_PARSE_FILE_PATH DBT_PARTIAL_PARSE_FILE_PATH
+partial_parse_file_path|Value|Path existing file|--partial-parse-file-path||DBT_ENGINE_PARTIAL_PARSE_FILE_PATH DBT_PARTIAL_PARSE_FILE_PATH
 partial_parse|Flag|Any|--partial-parse|--no-partial-parse|DBT_ENGINE_PARTIAL_PARSE DBT_PARTIAL_PARSE
 populate_cache|Flag|Any|--populate-cache|--no-populate-cache|DBT_ENGINE_POPULATE_CACHE DBT_POPULATE_CACHE
 port|Value|Int|--port||
 printer_width|Value|Int|--printer-width||DBT_ENGINE_PRINTER_WIDTH DBT_PRINTER_WIDTH
 print|Flag|Any|--print|--no-print|DBT_ENGINE_PRINT DBT_PRINT
-profiles_dir|Value|Any|--profiles-dir||DBT_ENGINE_PROFILES_DIR DBT_PROFILES_DIR
-profiles_dir|Value|Existing|--profiles-dir||DBT_ENGINE_PROFILES_DIR DBT_PROFILES_DIR
+profiles_dir|Value|Path existing file directory|--profiles-dir||DBT_ENGINE_PROFILES_DIR DBT_PROFILES_DIR
+profiles_dir|Value|Path file directory|--profiles-dir||DBT_ENGINE_PROFILES_DIR DBT_PROFILES_DIR
 profile|Value|Any|--profile||DBT_ENGINE_PROFILE DBT_PROFILE
-project_dir|Value|Existing|--project-dir||DBT_ENGINE_PROJECT_DIR DBT_PROJECT_DIR
+project_dir|Value|Path existing file directory|--project-dir||DBT_ENGINE_PROJECT_DIR DBT_PROJECT_DIR
 quiet|Flag|Any|--quiet -q|--no-quiet|DBT_ENGINE_QUIET DBT_QUIET
-record_timing_info|Value|Any|--record-timing-info -r||
+record_timing_info|Value|Path file directory|--record-timing-info -r||
 resource_types|Greedy|Word metric semantic_model saved_query source analysis function model test unit_test exposure snapshot seed default all|--resource-types --resource-type||DBT_ENGINE_RESOURCE_TYPES DBT_RESOURCE_TYPES
 sample|Value|Sample|--sample||DBT_ENGINE_SAMPLE DBT_SAMPLE
 selector|Value|Any|--selector||
@@ -86,13 +86,13 @@ skip_debug|Flag|Any|--skip-debug||
 skip_profile_setup|Flag|Any|--skip-profile-setup -s||
 snowflake_projects_otel|Flag|Any|--snowflake-projects-otel|--no-snowflake-projects-otel|DBT_ENGINE_SNOWFLAKE_PROJECTS_OTEL
 source|Value|Choice hub git local|--source||
-sqlparse|Value|Any|--sqlparse||DBT_ENGINE_SQLPARSE
+sqlparse|Value|Mapping|--sqlparse||DBT_ENGINE_SQLPARSE
 sql|Value|Any|--sql||
-state|Value|Any|--state||DBT_ENGINE_STATE DBT_STATE
+state|Value|Path directory|--state||DBT_ENGINE_STATE DBT_STATE
 static_parser|Flag|Any|--static-parser|--no-static-parser|DBT_ENGINE_STATIC_PARSER DBT_STATIC_PARSER
 static|Flag|Any|--static||
 store_failures|Flag|Any|--store-failures||DBT_ENGINE_STORE_FAILURES DBT_STORE_FAILURES
-target_path|Value|Any|--target-path||DBT_ENGINE_TARGET_PATH DBT_TARGET_PATH
+target_path|Value|Path file directory|--target-path||DBT_ENGINE_TARGET_PATH DBT_TARGET_PATH
 target|Value|Any|--target -t||DBT_ENGINE_TARGET DBT_TARGET
 threads|Value|Int|--threads||
 upgrade|Flag|Any|--upgrade||
@@ -103,37 +103,37 @@ use_experimental_parser|Flag|Any|--use-experimental-parser|--no-use-experimental
 use_fast_test_edges|Flag|Any|--use-fast-test-edges|--no-use-fast-test-edges|DBT_ENGINE_USE_FAST_TEST_EDGES DBT_USE_FAST_TEST_EDGES
 use_v2_parser|Flag|Any|--use-v2-parser|--no-use-v2-parser|DBT_ENGINE_USE_V2_PARSER
 v2_parser|Value|Any|--v2-parser||DBT_ENGINE_V2_PARSER
-vars|Value|Any|--vars||
+vars|Value|Mapping|--vars||
 version_check|Flag|Any|--version-check|--no-version-check|DBT_ENGINE_VERSION_CHECK DBT_VERSION_CHECK
 version|Flag|Any|--version -V -v||
-warn_error_options|Value|Any|--warn-error-options||DBT_ENGINE_WARN_ERROR_OPTIONS DBT_WARN_ERROR_OPTIONS
+warn_error_options|Value|Mapping|--warn-error-options||DBT_ENGINE_WARN_ERROR_OPTIONS DBT_WARN_ERROR_OPTIONS
 warn_error|Flag|Any|--warn-error||DBT_ENGINE_WARN_ERROR DBT_WARN_ERROR
 write_json|Flag|Any|--write-json|--no-write-json|DBT_ENGINE_WRITE_JSON DBT_WRITE_JSON
 
 |group alone|0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 69
-build||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 16 18 17 20 21 24 27 57 59 62 19 76 63 65 64 70 81 82 84 93
-clean||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 4 57 59 82 93
+build||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 16 18 17 20 21 24 27 56 59 62 19 76 63 65 64 70 81 82 84 93
+clean||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 4 56 59 82 93
 docs|group|0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86
-docs generate||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 5 20 76 57 59 65 64 15 80 82 84 93
-docs serve||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 2 26 53 57 59 82 93
-compile||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 20 24 48 32 57 59 16 65 64 31 29 76 82 84 93
-show||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 20 24 48 33 32 57 59 65 64 31 30 76 82 84 93
-debug||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 7 6 56 59 93
-deps||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 56 59 93 75 34 85 0
-init||1|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 56 59 73 72 93
-list||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 20 44 47 45 57 59 62 19 66 64 82 93
-ls||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 20 44 47 45 57 59 62 19 66 64 82 93
-parse||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 57 59 82 84 93
-run||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 20 24 57 59 16 18 17 76 63 65 64 82 84 93
-retry||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 59 57 93 82 84 24
-clone||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 20 24 57 59 62 19 65 64 82 84 93
-run-operation||1|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 1 77 57 59 82 84 93
-seed||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 16 20 24 57 59 76 65 64 70 82 84 93
-snapshot||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 16 20 57 59 76 65 64 82 84 93
+docs generate||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 5 20 76 56 59 65 64 15 80 82 84 93
+docs serve||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 2 26 53 56 59 82 93
+compile||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 20 24 48 32 56 59 16 65 64 31 29 76 82 84 93
+show||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 20 24 48 33 32 56 59 65 64 31 30 76 82 84 93
+debug||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 7 6 57 59 93
+deps||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 57 59 93 75 34 85 0
+init||1|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 57 59 73 72 93
+list||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 20 44 47 45 56 59 62 19 66 64 82 93
+ls||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 20 44 47 45 56 59 62 19 66 64 82 93
+parse||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 56 59 82 84 93
+run||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 20 24 56 59 16 18 17 76 63 65 64 82 84 93
+retry||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 59 56 93 82 84 24
+clone||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 20 24 56 59 62 19 65 64 82 84 93
+run-operation||1|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 1 77 56 59 82 84 93
+seed||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 16 20 24 56 59 76 65 64 70 82 84 93
+snapshot||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 16 20 56 59 76 65 64 82 84 93
 source|group|0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86
-source freshness||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 20 46 76 57 59 65 64 82 84 93
-source snapshot-freshness||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 20 46 76 57 59 65 64 82 84 93
-test||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 20 62 19 57 59 76 65 64 81 82 84 93
+source freshness||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 20 46 76 56 59 65 64 82 84 93
+source snapshot-freshness||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 20 46 76 56 59 65 64 82 84 93
+test||0|0|3 8 10 11 9 12 13 14 22 23 25 28 35 36 38 37 40 39 41 42 43 51 50 49 52 55 54 58 60 61 67 71 74 68 78 79 83 88 87 89 91 92 95 94 97 96 98 90 86 20 62 19 56 59 76 65 64 81 82 84 93
 
 DBT_ENGINE_ARTIFACT_STATE_PATH DBT_ARTIFACT_STATE_PATH
 DBT_ENGINE_CACHE_SELECTED_ONLY DBT_CACHE_SELECTED_ONLY

@@ -11,7 +11,7 @@ pub static TABLE: LazyLock<Table> = LazyLock::new(|| {
     Table::read(
         "\
 add_package|Value|Any|--add-package||
-args|Value|Any|--args||
+args|Value|Mapping|--args||
 browser|Flag|Any|--browser|--no-browser|
 cache_selected_only|Flag|Any|--cache-selected-only|--no-cache-selected-only|DBT_CACHE_SELECTED_ONLY
 clean_project_files_only|Flag|Any|--clean-project-files-only|--no-clean-project-files-only|DBT_CLEAN_PROJECT_FILES_ONLY
@@ -19,16 +19,16 @@ compile|Flag|Any|--compile|--no-compile|
 config_dir|Flag|Any|--config-dir||
 connection|Flag|Any|--connection||
 debug|Flag|Any|--debug -d|--no-debug|DBT_DEBUG
-defer_state|Value|Any|--defer-state||DBT_DEFER_STATE
+defer_state|Value|Path directory|--defer-state||DBT_DEFER_STATE
 defer|Flag|Any|--defer|--no-defer|DBT_DEFER
 deprecated_defer|Value|Bool|--deprecated-defer||DBT_DEFER_TO_STATE
 deprecated_favor_state|Value|Any|--deprecated-favor-state||DBT_FAVOR_STATE_MODE
 deprecated_print|Flag|Any|--deprecated-print|--deprecated-no-print|DBT_NO_PRINT
-deprecated_state|Value|Any|--deprecated-state||DBT_ARTIFACT_STATE_PATH
+deprecated_state|Value|Path directory|--deprecated-state||DBT_ARTIFACT_STATE_PATH
 empty_catalog|Flag|Any|--empty-catalog||
 empty|Flag|Any|--empty|--no-empty|DBT_EMPTY
-event_time_end|Value|Any|--event-time-end||DBT_EVENT_TIME_END
-event_time_start|Value|Any|--event-time-start||DBT_EVENT_TIME_START
+event_time_end|Value|Moment|--event-time-end||DBT_EVENT_TIME_END
+event_time_start|Value|Moment|--event-time-start||DBT_EVENT_TIME_START
 exclude_resource_types|Greedy|Word metric semantic_model saved_query source analysis model test unit_test exposure snapshot seed default|--exclude-resource-types --exclude-resource-type||DBT_EXCLUDE_RESOURCE_TYPES
 exclude|Greedy|Any|--exclude||
 export_saved_queries|Flag|Any|--export-saved-queries|--no-export-saved-queries|DBT_EXPORT_SAVED_QUERIES
@@ -50,26 +50,26 @@ log_format_file|Value|Word text debug json default|--log-format-file||DBT_LOG_FO
 log_format|Value|Word text debug json default|--log-format||DBT_LOG_FORMAT
 log_level_file|Value|Word debug info warn error none|--log-level-file||DBT_LOG_LEVEL_FILE
 log_level|Value|Word debug info warn error none|--log-level||DBT_LOG_LEVEL
-log_path|Value|Any|--log-path||DBT_LOG_PATH
+log_path|Value|Path file directory|--log-path||DBT_LOG_PATH
 macro_debugging|Flag|Any|--macro-debugging|--no-macro-debugging|DBT_MACRO_DEBUGGING
 models|Greedy|Any|-m --models --model||
 output_keys|Greedy|Any|--output-keys||
-output|Value|Any|--output -o||
+output|Value|Path file|--output -o||
 output|Value|Word json name path selector|--output||
 output|Value|Word json text|--output||
 partial_parse_file_diff|Flag|Any|--partial-parse-file-diff|--no-partial-parse-file-diff|DBT_PARTIAL_PARSE_FILE_DIFF
-partial_parse_file_path|Value|Existing|--partial-parse-file-path||DBT_PARTIAL_PARSE_FILE_PATH
+partial_parse_file_path|Value|Path existing file|--partial-parse-file-path||DBT_PARTIAL_PARSE_FILE_PATH
 partial_parse|Flag|Any|--partial-parse|--no-partial-parse|DBT_PARTIAL_PARSE
 populate_cache|Flag|Any|--populate-cache|--no-populate-cache|DBT_POPULATE_CACHE
 port|Value|Int|--port||
 printer_width|Value|Int|--printer-width||DBT_PRINTER_WIDTH
 print|Flag|Any|--print|--no-print|DBT_PRINT
-profiles_dir|Value|Any|--profiles-dir||DBT_PROFILES_DIR
-profiles_dir|Value|Existing|--profiles-dir||DBT_PROFILES_DIR
+profiles_dir|Value|Path existing file directory|--profiles-dir||DBT_PROFILES_DIR
+profiles_dir|Value|Path file directory|--profiles-dir||DBT_PROFILES_DIR
 profile|Value|Any|--profile||DBT_PROFILE
-project_dir|Value|Existing|--project-dir||DBT_PROJECT_DIR
+project_dir|Value|Path existing file directory|--project-dir||DBT_PROJECT_DIR
 quiet|Flag|Any|--quiet -q|--no-quiet|DBT_QUIET
-record_timing_info|Value|Any|--record-timing-info -r||
+record_timing_info|Value|Path file directory|--record-timing-info -r||
 resource_types|Greedy|Word metric semantic_model saved_query source analysis model test unit_test exposure snapshot seed default all|--resource-types --resource-type||DBT_RESOURCE_TYPES
 selector|Value|Any|--selector||
 select|Greedy|Any|-s --select -m --models --model||
@@ -80,48 +80,48 @@ show|Flag|Any|--show||
 single_threaded|Flag|Any|--single-threaded|--no-single-threaded|DBT_SINGLE_THREADED
 skip_profile_setup|Flag|Any|--skip-profile-setup -s||
 source|Value|Choice hub git local|--source||
-state|Value|Any|--state||DBT_STATE
+state|Value|Path directory|--state||DBT_STATE
 static_parser|Flag|Any|--static-parser|--no-static-parser|DBT_STATIC_PARSER
 static|Flag|Any|--static||
 store_failures|Flag|Any|--store-failures||DBT_STORE_FAILURES
-target_path|Value|Any|--target-path||DBT_TARGET_PATH
+target_path|Value|Path file directory|--target-path||DBT_TARGET_PATH
 target|Value|Any|--target -t||DBT_TARGET
 threads|Value|Int|--threads||
 upgrade|Flag|Any|--upgrade||
 use_colors_file|Flag|Any|--use-colors-file|--no-use-colors-file|DBT_USE_COLORS_FILE
 use_colors|Flag|Any|--use-colors|--no-use-colors|DBT_USE_COLORS
 use_experimental_parser|Flag|Any|--use-experimental-parser|--no-use-experimental-parser|DBT_USE_EXPERIMENTAL_PARSER
-vars|Value|Any|--vars||
+vars|Value|Mapping|--vars||
 version_check|Flag|Any|--version-check|--no-version-check|DBT_VERSION_CHECK
 version|Flag|Any|--version -V -v||
-warn_error_options|Value|Any|--warn-error-options||DBT_WARN_ERROR_OPTIONS
+warn_error_options|Value|Mapping|--warn-error-options||DBT_WARN_ERROR_OPTIONS
 warn_error|Flag|Any|--warn-error||DBT_WARN_ERROR
 write_json|Flag|Any|--write-json|--no-write-json|DBT_WRITE_JSON
 
 |group alone|0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 65
-build||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 16 18 17 20 21 24 26 55 57 60 19 62 61 66 73 74 76 81
-clean||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 4 55 57 74 81
+build||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 16 18 17 20 21 24 26 54 57 60 19 62 61 66 73 74 76 81
+clean||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 4 54 57 74 81
 docs|group|0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86
-docs generate||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 5 20 55 57 62 61 15 72 74 76 81
-docs serve||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 2 25 51 55 57 74 81
-compile||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 20 24 46 31 55 57 16 62 61 30 28 74 76 81
-show||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 20 24 46 32 31 55 57 62 61 30 29 74 76 81
-debug||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 7 6 54 57 81
-deps||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 54 57 81 69 33 77 0
-init||1|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 54 57 68 81
-list||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 20 42 45 43 55 57 60 19 63 61 74 81
-ls||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 20 42 45 43 55 57 60 19 63 61 74 81
-parse||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 55 57 74 76 81
-run||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 20 24 55 57 16 18 17 62 61 74 76 81
-retry||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 57 55 81 74 76 24
-clone||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 20 24 55 57 60 19 62 61 74 76 81
-run-operation||1|1|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 1 55 57 74 76 81
-seed||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 20 24 55 57 62 61 66 74 76 81
-snapshot||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 16 20 55 57 62 61 74 76 81
+docs generate||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 5 20 54 57 62 61 15 72 74 76 81
+docs serve||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 2 25 51 54 57 74 81
+compile||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 20 24 46 31 54 57 16 62 61 30 28 74 76 81
+show||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 20 24 46 32 31 54 57 62 61 30 29 74 76 81
+debug||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 7 6 55 57 81
+deps||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 55 57 81 69 33 77 0
+init||1|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 55 57 68 81
+list||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 20 42 45 43 54 57 60 19 63 61 74 81
+ls||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 20 42 45 43 54 57 60 19 63 61 74 81
+parse||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 54 57 74 76 81
+run||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 20 24 54 57 16 18 17 62 61 74 76 81
+retry||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 57 54 81 74 76 24
+clone||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 20 24 54 57 60 19 62 61 74 76 81
+run-operation||1|1|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 1 54 57 74 76 81
+seed||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 20 24 54 57 62 61 66 74 76 81
+snapshot||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 16 20 54 57 62 61 74 76 81
 source|group|0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86
-source freshness||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 20 44 55 57 62 61 74 76 81
-source snapshot-freshness||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 20 44 55 57 62 61 74 76 81
-test||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 20 60 19 55 57 62 61 73 74 76 81
+source freshness||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 20 44 54 57 62 61 74 76 81
+source snapshot-freshness||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 20 44 54 57 62 61 74 76 81
+test||0|0|3 8 10 11 9 12 13 14 22 23 27 34 35 37 36 39 38 40 41 49 48 47 50 53 52 56 58 59 64 67 70 71 75 79 78 80 83 82 85 84 86 20 60 19 54 57 62 61 73 74 76 81
 
 
 ",

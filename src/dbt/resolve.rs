@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::choices::{Choices, Directory, Given, named};
 use super::environment::canonical;
 use super::error::DbtError;
-use super::invocation::{Invocation, Reading, may_stand_in_a_variable, read};
+use super::invocation::{Invocation, Reading, read};
 use super::jinja::{self, LookupOwned, Scope, Secrets, Vars};
 use super::options::{Command, Kind};
 use super::parse_cache::ParseCache;
@@ -190,32 +190,6 @@ impl Choices<'_> {
             .unwrap_or(&commands[0])
     }
 
-    /// An option's variable whose value click refuses, of the command and the groups that it stands in; one that the command line gives is
-    /// not asked for. Greedy options are not judged: click splits their variables by rules of its own. Nor are those of the command that
-    /// `retry` repeats.
-    fn unfit_variable(&self, invocation: &Invocation) -> Result<Option<String>, DbtError> {
-        let words = invocation.command.words;
-        let levels = self.engine.rules.commands().iter();
-        for level in levels.filter(|level| words.starts_with(level.words)) {
-            for option in level.options.iter() {
-                let depth = level.words.len();
-                if invocation.is_given(option.name, depth) {
-                    continue;
-                }
-                let Some(from) = self.environment.option(option.variables)? else {
-                    continue;
-                };
-                if !may_stand_in_a_variable(option, from.value) {
-                    return Ok(Some(format!(
-                        "{} has no value for `{}`",
-                        from.name, option.opts[0]
-                    )));
-                }
-            }
-        }
-        Ok(None)
-    }
-
     /// dbt itself.
     fn dbt(
         &self,
@@ -238,7 +212,13 @@ impl Choices<'_> {
                 self.engine.clone(),
             ));
         }
-        if let Some(why) = self.unfit_variable(invocation)? {
+        if let Some(why) = self.usage(invocation)? {
+            if self.engine.fusion {
+                return Err(DbtError::UnreadableCommand {
+                    words: name(&command[words - 1]).to_owned(),
+                    why: format!("dbt-core would say: {why}"),
+                });
+            }
             return Ok(unleased(command, None, Some(why), self.engine.clone()));
         }
         let vars = match vars(invocation.value("vars"), merging) {
@@ -259,11 +239,12 @@ impl Choices<'_> {
             &profiles_dir,
             &vars,
         )?;
-        if invocation.command.words == ["retry"]
-            && let Some(project) = &project
-        {
-            self.check_retry(invocation, project, &profiles_dir, &chosen)?;
-        }
+        let vars = match &project {
+            Some(project) if invocation.command.words == ["retry"] => {
+                self.check_retry(invocation, project, &profiles_dir, &chosen, vars)?
+            }
+            _ => vars,
+        };
         self.compare(selection, invocation, &project_dir, &profiles_dir, &chosen)?;
         let removed: Vec<usize> = invocation
             .places("profiles_dir")
@@ -392,6 +373,9 @@ impl Choices<'_> {
             });
         }
         let (profile, target) = file.choose(&name, target, &scope(Secrets::Placeholder))?;
+        if self.engine.fusion {
+            file.refuse_where_fusion_differs(&profile)?;
+        }
         Ok(Chosen {
             profile,
             own_profile,
@@ -422,31 +406,49 @@ impl Choices<'_> {
         }
     }
 
-    /// `dbt retry` loads the profile again, by the previous run's arguments: both must choose the same.
+    /// `dbt retry` loads the profile again, by the words that it makes of the previous run's arguments: both must choose the same.
+    /// Gives what `var()` knows by both.
     fn check_retry(
         &self,
         invocation: &Invocation,
         project: &ProjectFile,
         profiles_dir: &Directory,
         first: &Chosen,
-    ) -> Result<(), DbtError> {
+        first_vars: Vars,
+    ) -> Result<Vars, DbtError> {
         let path = project
             .project
             .dir
             .join(self.state_dir(invocation, project)?);
         let previous = retry::previous(&path)?;
-        // What is given goes through Python's repr, and is then read as YAML.
-        let vars = if previous.vars || invocation.value("vars").is_some() {
-            Vars::Unknown
+        let commands = self.engine.rules.commands();
+        let repeated = previous.repeated(
+            commands,
+            &retry::Own {
+                vars: invocation.value("vars").map(|_| &first_vars),
+                threads: invocation.value("threads"),
+                warn_error: self.warn_error(invocation)?,
+            },
+        )?;
+        let again = match read(&repeated.words, commands) {
+            Reading::Command(again) => again,
+            Reading::Usage(why) => return Err(previous.refused(&why)),
+            Reading::Nothing => return Err(previous.refused("it asks for help")),
+        };
+        if let Some(why) = self.usage(&again)? {
+            return Err(previous.refused(&why));
+        }
+        let second_vars = if repeated.vars_are_known {
+            vars(again.value("vars"), self.engine.merging).map_err(|why| previous.refused(&why))?
         } else {
-            Vars::Known(Vec::new())
+            Vars::Unknown
         };
         let second = self.chosen(
-            self.run(),
-            Given::Previous(&previous),
+            again.command,
+            Given::Repeated(&again, &previous.path),
             Some(project),
             profiles_dir,
-            &vars,
+            &second_vars,
         )?;
         let shown = |chosen: &Chosen| {
             format!(
@@ -457,7 +459,11 @@ impl Choices<'_> {
         if (&first.profile.name, &first.profile.target)
             == (&second.profile.name, &second.profile.target)
         {
-            return Ok(());
+            return Ok(if first_vars == second_vars {
+                first_vars
+            } else {
+                Vars::Unknown
+            });
         }
         Err(DbtError::RetryDiffers {
             path: previous.path,

@@ -75,6 +75,12 @@ impl Settings {
         Ok(Self { path, flags })
     }
 
+    /// Whether they say anything of an option.
+    pub(super) fn has(&self, name: &str) -> bool {
+        let found = self.flags.get(name);
+        found.is_some_and(|node| !matches!(node.value, Value::Null))
+    }
+
     /// What they say of an option, not rendered; null counts as nothing, an empty text as a value.
     ///
     /// # Errors

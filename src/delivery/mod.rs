@@ -1,6 +1,7 @@
 //! The only module that writes secrets: a private directory for dbt, and the child's environment.
 #![forbid(unsafe_code)]
 
+pub mod client;
 pub mod environ;
 #[cfg(target_os = "linux")]
 pub mod gate;

@@ -210,6 +210,12 @@ impl SessionDir {
         })
     }
 
+    /// The directory of the files that keys of the output name; none where there are none.
+    pub fn files_dir(&self) -> Option<&Path> {
+        let files = self.parts.as_ref()?.files.as_ref()?;
+        Some(files.directory.path())
+    }
+
     /// A gate for profiles.yml, for a command that opens it so often.
     ///
     /// # Errors
@@ -231,12 +237,6 @@ impl SessionDir {
             .expect("there until it is removed")
             .profiles
             .path()
-    }
-
-    /// The directory of `files-N`, where keys of the output name files.
-    pub fn files_dir(&self) -> Option<&Path> {
-        let files = self.parts.as_ref()?.files.as_ref()?;
-        Some(files.directory.path())
     }
 
     /// Leaves the directory to the janitor, whose descriptors hold its locks from now on.

@@ -219,6 +219,28 @@ pub enum PlanError {
         /// Its line.
         line: usize,
     },
+    /// A client of PostgreSQL's for another database.
+    #[error(
+        "`{program}` speaks PostgreSQL's protocol, and the target `{target}` has the type {adapter}"
+    )]
+    OtherDatabase {
+        /// The program.
+        program: &'static str,
+        /// The target.
+        target: String,
+        /// Its adapter.
+        adapter: String,
+    },
+    /// A client for a target that borrows nothing: it would connect to whatever its own variables say.
+    #[error(
+        "the target `{target}` borrows nothing from Vault, so there is nothing to give to `{program}`"
+    )]
+    NothingForClient {
+        /// The program.
+        program: &'static str,
+        /// The target.
+        target: String,
+    },
 }
 
 fn own_server(own: Option<&str>) -> String {
@@ -256,6 +278,8 @@ impl PlanError {
             Self::Clash { .. } => "profiles_clash",
             Self::NotRead { .. } => "variable_not_read",
             Self::KeptVariable { .. } => "variable_kept",
+            Self::OtherDatabase { .. } => "other_database",
+            Self::NothingForClient { .. } => "nothing_lent",
         }
     }
 
@@ -298,6 +322,10 @@ impl PlanError {
             Self::Clash { .. } => "give each its own name in dbt-lease.yml, or run the command once for each profile".to_owned(),
             Self::NotRead { name, .. } => format!(
                 "read it there (`\"{{{{ env_var('{name}') }}}}\"`), or use a name that begins with `DBT_ENV_SECRET_`, or one that the adapter's client reads by itself (PGPASSWORD, AWS_…)"
+            ),
+            Self::OtherDatabase { .. } => "name a target of PostgreSQL or Redshift: `--target NAME` before `--`".to_owned(),
+            Self::NothingForClient { program, .. } => format!(
+                "name a target that borrows: `--target NAME` before `--`; or run `{program}` by itself"
             ),
             Self::KeptVariable { .. } => {
                 "give the output a variable of its own: a token that logs in must not reach dbt, whose packages could read it".to_owned()

@@ -16,15 +16,19 @@ use crate::config::{
 use crate::dbt::{Need, Other, Profile, Resolved};
 use crate::variables::Variables;
 
+pub mod client;
 mod env_vars;
 mod error;
 pub mod expect;
-mod policy;
+pub mod policy;
 #[cfg(test)]
 mod tests;
 mod view;
 
+pub use client::ClientView;
+pub use env_vars::{Read, read_by};
 pub use error::{Compared, PlanError};
+pub use policy::of_environment;
 pub use view::{
     DeliveryView, LoginView, OtherView, ParseCacheView, ProjectView, Request, SecretView,
 };
@@ -58,6 +62,9 @@ pub struct Plan {
     /// The further profiles of the session; the key is absent where there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<OtherView>,
+    /// PostgreSQL's own client, which gets the target in variables; the key is absent for any other command.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<ClientView>,
     /// The requests to Vault, in order; empty where nothing is lent.
     pub requests: Option<Vec<Request>>,
     /// The least policy, as HCL, that allows them; empty where nothing is lent.
@@ -92,6 +99,40 @@ pub struct Further {
     pub lent: Lent,
     /// Where the output must lead.
     pub expect: Expect,
+}
+
+impl Plan {
+    /// The same with what `exec --verify lease` asks: each lease is looked up after its revocation.
+    #[must_use]
+    pub fn with_lookups(mut self) -> Self {
+        let (Some(loan), Some(requests), Some(policy)) =
+            (&self.loan, &mut self.requests, &mut self.policy)
+        else {
+            return self;
+        };
+        if loan.session.is_none() {
+            return self;
+        }
+        let lent = loan.all().flatten();
+        let secrets: Vec<LentSecret> = lent
+            .flat_map(|(lent, _)| &lent.secrets)
+            .filter(|secret| secret.may_lease())
+            .cloned()
+            .collect();
+        let after = requests
+            .iter()
+            .rposition(|request| request.path == "sys/leases/revoke");
+        if let Some(after) = after {
+            let lookup = Request {
+                method: "PUT",
+                path: "sys/leases/lookup".to_owned(),
+            };
+            let lookups = std::iter::repeat_n(lookup, secrets.len());
+            requests.splice(after + 1..=after, lookups);
+            policy.push_str(&policy::lookups(&secrets));
+        }
+        self
+    }
 }
 
 impl Loan {
@@ -162,7 +203,14 @@ pub fn plan(
         .insert("environment", format!("from {}", target.at));
     let read = env_vars::read_by(&profile.output);
     refuse_kept_variables(profile, target, &read, &plan.login_variables)?;
+    let client = client::of(&resolved.argv).filter(|_| !resolved.is_dbt);
     let Lending::Lent(lent) = &target.lending else {
+        if let Some(program) = client {
+            return Err(PlanError::NothingForClient {
+                program,
+                target: profile.target.clone(),
+            });
+        }
         if !resolved.others.is_empty() {
             return Err(PlanError::FirstLendsNothing {
                 profile: profile.name.clone(),
@@ -173,6 +221,11 @@ pub fn plan(
         return Ok(plan);
     };
     refuse_odd_bridges(profile, lent, &read)?;
+    if let Some(program) = client {
+        plan.client = Some(client::view(program, profile)?);
+        plan.login_variables
+            .extend(client::LEADS_ELSEWHERE.map(str::to_owned));
+    }
     let others = others(
         resolved,
         config,
@@ -250,6 +303,7 @@ impl Plan {
             delivery: None,
             parse_cache: None,
             others: Vec::new(),
+            client: None,
             requests: None,
             policy: None,
             sources,

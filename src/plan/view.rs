@@ -223,6 +223,10 @@ impl Plan {
                 vec![format!("{}: {}", cache.state, cache.why)],
             ));
         }
+        if let Some(client) = &self.client {
+            let said = format!("{} gets {}", client.program, client.variables.join(", "));
+            rows.push(("client", vec![said]));
+        }
         let requests = self
             .requests
             .iter()

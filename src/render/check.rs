@@ -5,9 +5,10 @@
 use std::collections::BTreeSet;
 
 use crate::dbt::jinja::{self, JinjaError};
-use crate::dbt::yaml::{Node, Value};
+use crate::dbt::yaml::{Mapping, Node, Value};
 use crate::dbt::{Profile, Rendering};
 use crate::place::Place;
+use crate::render::key_values::{Demand, demands};
 use crate::render::{RenderError, adapters, key_types};
 
 /// What surrounds an output.
@@ -51,6 +52,9 @@ pub fn check(profile: &Profile, output: &Node, around: &Around<'_>) -> Result<()
             .find(|(names, _)| names.contains(&path))
         {
             expect(path, *wanted, found, &at)?;
+        }
+        if let Some((_, demand)) = demands(adapter).iter().find(|(name, _)| *name == path) {
+            checker.demand(*demand, keys, path, value, &at)?;
         }
     }
     if around.rendering.is_fusion() {
@@ -246,6 +250,50 @@ impl Checker<'_> {
         })
     }
 
+    fn demand(
+        &self,
+        demand: Demand,
+        keys: &Mapping,
+        key: &str,
+        value: &Node,
+        at: &Place,
+    ) -> Result<(), RenderError> {
+        if let (Demand::OfTexts, Some(entries)) = (demand, value.map()) {
+            for (name, value) in &entries.0 {
+                let path = format!("{key}.{}", name.text().unwrap_or("?"));
+                let at = place(self.profile, name);
+                let found = self.walk(value, &path, &at)?;
+                expect(&path, Wanted::Text, found, &at)?;
+            }
+            return Ok(());
+        }
+        let of = |name: &str| keys.get(name).and_then(|node| self.certain(node));
+        let Some(why) = self
+            .certain(value)
+            .and_then(|text| demand.refuses(&text, of))
+        else {
+            return Ok(());
+        };
+        Err(RenderError::KeyValue {
+            key: key.to_owned(),
+            why,
+            at: at.clone(),
+        })
+    }
+
+    /// The text that a node is rendered to, where that is certain.
+    fn certain(&self, node: &Node) -> Option<String> {
+        let rendering = self.around.rendering;
+        match rendering.render_before(node.text()?, self.around.later) {
+            Ok(jinja::Rendered {
+                value: jinja::Value::Str(text, _),
+                secret: false,
+                ..
+            }) => Some(text.to_string()),
+            _ => None,
+        }
+    }
+
     fn text(&self, text: &str, path: &str, at: &Place) -> Result<Found, RenderError> {
         let fusion = self.around.rendering.is_fusion();
         match self.around.rendering.render_before(text, self.around.later) {
@@ -352,6 +400,43 @@ mod tests {
             }
         }
         assert_eq!(checked("duckdb", "path: x\n", false), Ok(()));
+    }
+
+    #[test]
+    fn a_value_that_no_release_of_its_adapter_takes_is_refused() {
+        for (adapter, rest, key, taken, refused) in [
+            ("bigquery", "dataset: d", "method", "oauth", "Oauth"),
+            ("bigquery", "method: oauth", "dataset", "d", "''"),
+            ("databricks", "schema: s", "catalog", "null", "' '"),
+            ("duckdb", "schema: s", "path", "':memory:'", "''"),
+            ("spark", "host: h\nschema: s", "method", "session", "livy"),
+            ("spark", "host: h\nschema: s", "database", "s", "d"),
+            (
+                "spark",
+                "host: h\nschema: s",
+                "database",
+                "null",
+                "\"{{ 'd' }}\"",
+            ),
+            (
+                "spark",
+                "host: h\nschema: s",
+                "server_side_parameters",
+                "{a: 'true'}",
+                "{a: true}",
+            ),
+        ] {
+            let checked =
+                |value: &str| checked(adapter, &format!("{rest}\n{key}: {value}\n"), true);
+            assert_eq!(checked(taken), Ok(()), "{adapter}: {key}");
+            let why = checked(refused).expect_err(key);
+            assert!(why.contains("dbt would refuse it"), "{why}");
+        }
+        // What comes with the lease, or is not certain, is dbt's to judge.
+        for value in ["\"{{ modules.datetime }}\"", "\"{{ vault.a.b }}\""] {
+            let output = format!("dataset: d\nmethod: {value}\n");
+            assert_eq!(checked("bigquery", &output, true), Ok(()), "{value}");
+        }
     }
 
     #[test]

@@ -130,6 +130,16 @@ pub enum RenderError {
         /// Where the key stands.
         at: Place,
     },
+    /// A value that the adapter refuses whatever its type.
+    #[error("`{key}` in {} {why}; dbt would refuse it", at.in_words())]
+    KeyValue {
+        /// The key of the output.
+        key: String,
+        /// What is wrong with it.
+        why: String,
+        /// Where the key stands.
+        at: Place,
+    },
     /// A key that the adapter must have.
     #[error("the output `{target}` in {} has no `{key}:`; dbt would refuse it", at.in_words())]
     KeyMissing {
@@ -204,6 +214,7 @@ impl RenderError {
             Self::Dbt { at: Some(at), .. }
             | Self::TwoSpellings { at: Some(at), .. }
             | Self::KeyType { at, .. }
+            | Self::KeyValue { at, .. }
                 if at.line.is_some() =>
             {
                 vec![Spot::main(at.clone())]
@@ -226,7 +237,7 @@ impl RenderError {
             Self::NoMap { .. } => "no_map",
             Self::VaultValue { .. } | Self::VaultInEnvDelivery => "vault_value",
             Self::Dbt { kind, .. } => kind,
-            Self::KeyType { .. } | Self::KeyMissing { .. } => "bad_output",
+            Self::KeyType { .. } | Self::KeyValue { .. } | Self::KeyMissing { .. } => "bad_output",
             Self::Emit(_) => "emit",
         }
     }
@@ -269,7 +280,7 @@ impl RenderError {
             Self::KeyMissing { key, .. } => Some(format!(
                 "add `{key}:` to the output, or let a dbt-lease.yml lend the target what it lacks"
             )),
-            Self::Template { .. } | Self::UnknownSecret { .. } | Self::UnknownField { .. } | Self::NoMap { .. } | Self::Dbt { .. } | Self::KeyType { .. } => None,
+            Self::Template { .. } | Self::UnknownSecret { .. } | Self::UnknownField { .. } | Self::NoMap { .. } | Self::Dbt { .. } | Self::KeyType { .. } | Self::KeyValue { .. } => None,
         }
     }
 }

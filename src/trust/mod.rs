@@ -59,11 +59,26 @@ pub fn check(
 /// # Errors
 /// As [`check`].
 pub fn check_logins(config: &Config, variables: &Variables) -> Result<(), TrustError> {
+    check_look(config, &[], variables)
+}
+
+/// The same, for a command that looks at what runs would obey: of `files` too it is asked whose they are.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_look(
+    config: &Config,
+    files: &[PathBuf],
+    variables: &Variables,
+) -> Result<(), TrustError> {
     let word = Word::of(variables);
     if word.any {
         return Ok(());
     }
-    for file in std::iter::once(&config.file).chain(&config.extends) {
+    for file in std::iter::once(&config.file)
+        .chain(&config.extends)
+        .chain(files)
+    {
         owners::check(file)?;
     }
     demand_the_word(config, word, variables, || {
@@ -154,7 +169,7 @@ fn is_hash(word: &str) -> bool {
 }
 
 /// The command that shows this file and asks; it works from any directory.
-fn command(file: &Path) -> String {
+pub fn command(file: &Path) -> String {
     let path = file.display().to_string();
     let plain = path
         .bytes()

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use reqwest::Method;
-use reqwest::header::{HeaderName, LOCATION, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderName, LOCATION, RETRY_AFTER};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
@@ -104,6 +104,8 @@ pub(crate) struct Reply {
     pub(crate) elsewhere: Vec<String>,
     pub(crate) retry_after: Option<Duration>,
     pub(crate) location: Option<String>,
+    /// The server's clock, as it writes it.
+    pub(crate) date: Option<String>,
 }
 
 impl Reply {
@@ -111,6 +113,7 @@ impl Reply {
         let header =
             |name: HeaderName| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
         let location = header(LOCATION);
+        let date = header(DATE);
         let retry_after = header(RETRY_AFTER)
             .and_then(|text| text.trim().parse().ok())
             .map(Duration::from_secs);
@@ -147,6 +150,7 @@ impl Reply {
             elsewhere: Vec::new(),
             retry_after,
             location,
+            date,
         })
     }
 

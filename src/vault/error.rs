@@ -150,6 +150,18 @@ pub enum VaultError {
 }
 
 impl VaultError {
+    /// Whether no answer was seen to a request that may have reached the server.
+    pub(crate) fn is_after_the_request(&self) -> bool {
+        match self {
+            Self::Transport(transport) => {
+                transport.after_loss
+                    || matches!(transport.cause, Cause::NoAnswer { .. } | Cause::Lost(_))
+            }
+            Self::TooLarge { .. } => true,
+            _ => false,
+        }
+    }
+
     /// A stable word for JSON output.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -214,8 +226,11 @@ pub enum Wanted {
         /// The login's mount, below `auth/`.
         mount: String,
     },
-    /// What the user's token is.
-    LookupToken,
+    /// What a token is.
+    LookupToken {
+        /// Where it was found; none where a login of ours made it.
+        place: Option<Place>,
+    },
     /// Where a wrapped secret id comes from, and the secret id.
     Unwrap,
     /// A secret.
@@ -248,6 +263,11 @@ pub enum Wanted {
     RevokeToken,
     /// The end of a killed session's token.
     RevokeAccessor,
+    /// What is there, for somebody who only looks.
+    Look {
+        /// `the seal`, `the role`, …
+        what: &'static str,
+    },
 }
 
 impl Wanted {
@@ -282,10 +302,12 @@ impl Wanted {
             Self::RevokeAccessor => Some(
                 r#"path "auth/token/revoke-accessor" { capabilities = ["update"] }"#.to_owned(),
             ),
-            Self::LookupToken => {
+            Self::LookupToken { .. } => {
                 Some(r#"path "auth/token/lookup-self" { capabilities = ["read"] }"#.to_owned())
             }
-            Self::Login { .. } | Self::SecondFactor { .. } | Self::Unwrap => None,
+            Self::Login { .. } | Self::SecondFactor { .. } | Self::Unwrap | Self::Look { .. } => {
+                None
+            }
         }
     }
 }
@@ -302,7 +324,10 @@ impl fmt::Display for Wanted {
                     "give the second factor of the login at `auth/{mount}`"
                 )
             }
-            Self::LookupToken => formatter.write_str("look up the token"),
+            Self::LookupToken { place: Some(place) } => {
+                write!(formatter, "look up the token from {place}")
+            }
+            Self::LookupToken { place: None } => formatter.write_str("look up the session's token"),
             Self::Unwrap => formatter.write_str("unwrap the secret id"),
             Self::Secret {
                 name, write: false, ..
@@ -316,6 +341,7 @@ impl fmt::Display for Wanted {
             Self::LookupLease { path } => write!(formatter, "look up the lease of `{path}`"),
             Self::RevokeToken => formatter.write_str("revoke the session's token"),
             Self::RevokeAccessor => formatter.write_str("revoke the killed session's token"),
+            Self::Look { what } => write!(formatter, "look at {what}"),
         }
     }
 }
@@ -409,6 +435,8 @@ pub struct Transport {
     pub cause: Cause,
     /// How often it was tried.
     pub attempts: u32,
+    /// Whether an earlier try was sent, and its answer was lost.
+    pub after_loss: bool,
     /// The proxy before it, and who says so.
     pub proxy: Option<(String, String)>,
     /// What the other addresses said, where there are any.

@@ -22,6 +22,7 @@ pub mod client;
 pub mod error;
 pub mod fields;
 pub mod lease;
+pub mod look;
 pub mod product;
 pub mod renew;
 pub mod secret;

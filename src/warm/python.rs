@@ -30,9 +30,8 @@ pub(super) fn pformat(pairs: &[(&str, &Hashed)]) -> Option<String> {
     if columns(&whole) <= WIDTH {
         return Some(whole);
     }
-    let last = reprs.len().saturating_sub(1);
     let mut lines = Vec::with_capacity(reprs.len());
-    for (place, pair) in reprs.iter().enumerate() {
+    for pair in &reprs {
         // What stands behind the pair on its line: `,` or the list's `]`; before it `[` or a space.
         let whole = line(pair);
         if columns(&whole) <= WIDTH - 2 {
@@ -40,17 +39,17 @@ pub(super) fn pformat(pairs: &[(&str, &Hashed)]) -> Option<String> {
             continue;
         }
         let (key, value, of) = pair;
-        // The pair's own `)` stands behind the value, too, and its `(` before it.
-        let behind = if place == last { 2 } else { 1 + 1 };
-        lines.push(format!("({key},\n  {})", broken(value, of, behind)?));
+        lines.push(format!("({key},\n  {})", broken(value, of)?));
     }
     Some(format!("[{}]", lines.join(",\n ")))
 }
 
 /// A value on a line of its own, two columns in; a text that is too long for it is broken behind blanks.
-fn broken(repr: &str, value: &Hashed, behind: usize) -> Option<String> {
+fn broken(repr: &str, value: &Hashed) -> Option<String> {
     const INDENT: usize = 2;
-    if columns(repr) <= WIDTH - INDENT - behind {
+    // `)` and then `,` or the list's `]`.
+    const BEHIND: usize = 2;
+    if columns(repr) <= WIDTH - INDENT - BEHIND {
         return Some(repr.to_owned());
     }
     let Hashed::Value(value) = value else {
@@ -66,7 +65,7 @@ fn broken(repr: &str, value: &Hashed, behind: usize) -> Option<String> {
     let parts = parts(text);
     let last = parts.len().checked_sub(1)?;
     for (place, part) in parts.into_iter().enumerate() {
-        let width = WIDTH - INDENT - if place == last { behind } else { 0 };
+        let width = WIDTH - INDENT - if place == last { BEHIND } else { 0 };
         let candidate = format!("{current}{part}");
         if columns(&Value::text(candidate.as_str()).repr().ok()?) > width {
             if !current.is_empty() {

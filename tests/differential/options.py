@@ -7,6 +7,7 @@ import json
 
 import click
 from dbt.cli.main import cli
+from dbt.cli.option_types import YAML
 from dbt.cli.options import MultiOption
 from dbt.version import __version__
 
@@ -38,8 +39,15 @@ def accepts(option):
         return "Int"
     if isinstance(option.type, click.types.BoolParamType):
         return "Bool"
-    if isinstance(option.type, click.Path) and option.type.exists:
-        return "Existing"
+    if isinstance(option.type, click.Path):
+        kind = option.type
+        forms = [("existing", kind.exists), ("file", kind.file_okay), ("directory", kind.dir_okay)]
+        return {"Path": [form for form, holds in forms if holds]}
+    if isinstance(option.type, YAML):
+        return "Mapping"
+    if isinstance(option.type, click.DateTime):
+        assert option.type.formats == ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]
+        return "Moment"
     return "Any"
 
 

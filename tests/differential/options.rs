@@ -32,7 +32,17 @@ fn the_table_is_that_of_the_installed_dbt() {
                         Accepts::Any => json!("Any"),
                         Accepts::Int => json!("Int"),
                         Accepts::Bool => json!("Bool"),
-                        Accepts::Existing => json!("Existing"),
+                        Accepts::Path(wanted) => {
+                            let forms = [
+                                ("existing", wanted.exists),
+                                ("file", wanted.file),
+                                ("directory", wanted.directory),
+                            ];
+                            let holding = forms.iter().filter(|(_, holds)| *holds);
+                            json!({ "Path": holding.map(|(form, _)| form).collect::<Vec<_>>() })
+                        }
+                        Accepts::Mapping => json!("Mapping"),
+                        Accepts::Moment => json!("Moment"),
                         Accepts::Choice(words) => json!({ "Choice": words }),
                         Accepts::Word(words) => json!({ "Word": words }),
                         Accepts::Sample => json!("Sample"),

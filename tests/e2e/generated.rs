@@ -32,7 +32,8 @@ fn stdout(arguments: &[&str]) -> String {
     ran(output.expect("the tool starts")).silent().success()
 }
 
-fn validated(texts: &[String]) -> Vec<Value> {
+/// What is wrong with each text by the schema; null where nothing is.
+pub(crate) fn validated(texts: &[String]) -> Vec<Value> {
     let schema: Value = serde_json::from_str(&stdout(&["schema"])).expect("JSON");
     let mut python = Command::new(dbt_lease_sandbox::venv().python())
         .args(["-c", VALIDATOR])

@@ -6,12 +6,13 @@ use std::os::fd::AsFd;
 use std::process::Stdio;
 
 use dbt_lease_sandbox::Issuer;
+use dbt_lease_sandbox::chromium::Chromium;
 use dbt_lease_sandbox::issuer::REQUEST_TOKEN;
 use dbt_lease_sandbox::provider::{Browser, Provider};
 use dbt_lease_sandbox::web::{Reply, Web};
 use serde_json::json;
 
-use crate::support::{DBT_LEASE, Lab};
+use crate::support::{DBT_LEASE, Lab, wait_until};
 
 /// dbt-lease.yml with this login for production.
 fn configured(lab: &Lab, auth: &str) {
@@ -119,6 +120,47 @@ fn a_ci_system_is_reached_through_the_proxy_that_the_environment_names() {
 #[test]
 fn a_login_in_the_browser_shows_its_address_on_the_terminal_and_goes_on_when_the_browser_is_back() {
     let lab = Lab::new();
+    log_in_by(&lab, &["--no-browser"], |shown| {
+        Browser::default().log_in(shown, &[("login", "alice"), ("password", "any")], false);
+    });
+}
+
+/// The program that BROWSER names only notes what it is to open: the browser is driven from here.
+#[test]
+#[ignore = "needs apt's chromium and chromium-driver: `just chromium`"]
+fn a_login_in_a_real_browser_comes_back_to_the_terminal() {
+    let mut lab = Lab::new();
+    let noted = lab.home.directory().join("noted");
+    let browser = lab.home.directory().join("browser");
+    std::fs::write(
+        &browser,
+        format!(
+            "#!/bin/sh\nprintf %s \"$1\" > {0}.new && mv {0}.new {0}\n",
+            noted.display()
+        ),
+    )
+    .expect("written");
+    std::fs::set_permissions(
+        &browser,
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .expect("set");
+    lab.home.set("BROWSER", &browser);
+    log_in_by(&lab, &[], |shown| {
+        wait_until("a browser was opened", || noted.exists());
+        let opened = std::fs::read_to_string(&noted).expect("an address");
+        assert_eq!(opened, shown);
+        let answers = [("login", "alice"), ("password", "any")];
+        let said = Chromium::start().log_in(&opened, &answers, "can be closed");
+        assert_eq!(
+            said,
+            "dbt-lease has what it waited for. This window can be closed."
+        );
+    });
+}
+
+/// Runs `exec` on a terminal with an oidc login; what happens in the browser is the caller's, who gets the address that is shown.
+fn log_in_by(lab: &Lab, options: &[&str], in_the_browser: impl FnOnce(&str)) {
     let bao = lab.world.bao();
     let port = std::net::TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
@@ -148,21 +190,14 @@ fn a_login_in_the_browser_shows_its_address_on_the_terminal_and_goes_on_when_the
             "token_policies": ["dbt-production"],
         }),
     );
-    configured(&lab, &format!("{{method: oidc, role: dbt, port: {port}}}"));
+    configured(lab, &format!("{{method: oidc, role: dbt, port: {port}}}"));
 
     let pty = nix::pty::openpty(None, None).expect("a pseudo-terminal");
     let end = || Stdio::from(pty.slave.as_fd().try_clone_to_owned().expect("duplicated"));
     let mut command = lab.in_its_environment("setsid");
     command
-        .args([
-            "--ctty",
-            "--wait",
-            DBT_LEASE,
-            "exec",
-            "--no-browser",
-            "--target",
-            "prod",
-        ])
+        .args(["--ctty", "--wait", DBT_LEASE, "exec", "--target", "prod"])
+        .args(options)
         .args(["--", "echo", "the child ran"])
         .stdin(end())
         .stdout(end())
@@ -182,7 +217,7 @@ fn a_login_in_the_browser_shows_its_address_on_the_terminal_and_goes_on_when_the
         .trim()
         .strip_prefix("dbt-lease: log in in the browser: ")
         .unwrap_or_else(|| panic!("{line}"));
-    Browser::default().log_in(url, &[("login", "alice"), ("password", "any")], false);
+    in_the_browser(url);
     shown.clear();
     while let Ok(1) = terminal.read(&mut byte) {
         shown.push(byte[0]);

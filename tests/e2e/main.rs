@@ -4,6 +4,8 @@ mod scene;
 mod support;
 
 mod bridge;
+mod check;
+mod client;
 mod dbt;
 mod ends;
 mod endurance;
@@ -12,7 +14,9 @@ mod env;
 mod equality;
 mod exec;
 mod gate;
+mod generate;
 mod generated;
+mod init;
 mod janitor;
 mod lines;
 mod logins;

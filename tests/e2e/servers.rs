@@ -574,7 +574,7 @@ fn a_token_is_found_where_vaults_own_client_finds_it() {
     assert!(!ran.stderr.contains(wrong), "{}", ran.stderr);
     let said = refused(&lab, ran);
     assert!(
-        said.contains("look up the token: GET VAULT/v1/auth/token/lookup-self answered 403"),
+        said.contains("look up the token from the variable VAULT_TOKEN: GET VAULT/v1/auth/token/lookup-self answered 403"),
         "{said}"
     );
     for token in [by_file, by_vault, by_bao] {

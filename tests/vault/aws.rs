@@ -544,7 +544,7 @@ async fn every_source_of_the_identity_signs_what_sts_accepts() {
     }
 }
 
-/// Contract: the words of Vault's `path_login.go`.
+/// Contract: the words of Vault's `path_login.go`, which quotes STS; the codes are those of AWS's documentation of common errors.
 #[tokio::test]
 async fn what_vault_refuses_has_its_own_cure() {
     for (words, cure) in [
@@ -561,7 +561,21 @@ async fn what_vault_refuses_has_its_own_cure() {
             "AWS does not accept the signature: the access is wrong, expired or revoked, or this machine's clock is (`date`)",
         ),
         (
-            "entry for role dbt not found: could not be found",
+            "error making upstream request: received error code 403 from STS: <ErrorResponse><Error><Code>ExpiredToken</Code><Message>The \
+             security token included in the request is expired</Message></Error></ErrorResponse>",
+            "AWS says that this access is expired, or this machine's clock is wrong (`date`): have it issued again (`aws sso login`, a new session)",
+        ),
+        (
+            "error making upstream request: received error code 403 from STS: <ErrorResponse><Error><Code>InvalidClientTokenId</Code><Message>The \
+             security token included in the request is invalid.</Message></Error></ErrorResponse>",
+            "AWS does not know this access: it is deleted, inactive or another partition's (`aws sts get-caller-identity`)",
+        ),
+        (
+            "error making upstream request: error making request: Post \"https://sts.amazonaws.com/\": dial tcp: lookup sts.amazonaws.com: no such host",
+            "Vault does not reach STS: `bao read auth/aws/config/client` (sts_endpoint, sts_region)",
+        ),
+        (
+            "entry for role dbt not found",
             "there is no such role: `bao list auth/aws/role`, or correct `role:` in dbt-lease.yml",
         ),
     ] {

@@ -270,7 +270,8 @@ async fn wrong_ids_and_a_missing_mount_are_told_apart() {
     );
     assert_eq!(
         hint(&error),
-        "is approle enabled at `auth/ci/approle`? (`bao auth list`); else set `mount:` or `namespace:`"
+        "is approle enabled at `auth/ci/approle`? (`bao auth list`); else set `mount:` or `namespace:`. The same answer means that Vault has locked this \
+         login for some minutes after wrong ones: `bao read sys/locked-users`"
     );
 }
 
@@ -530,10 +531,11 @@ async fn without_a_token_it_is_said_where_was_looked() {
         .expect_err("a wrong token");
     assert_eq!(
         text(&error, &world.bao().address()),
-        "look up the token: GET ADDRESS/v1/auth/token/lookup-self answered 403: permission denied"
+        "look up the token from the variable VAULT_TOKEN: GET ADDRESS/v1/auth/token/lookup-self answered 403: permission denied"
     );
     assert_eq!(
         hint(&error),
-        "the token is wrong, expired, revoked, or another Vault's: `bao login` makes a new one"
+        "the token is wrong, expired, revoked, or another Vault's: `bao login` makes a new one; or it is good, and its policies lack: \
+         path \"auth/token/lookup-self\" { capabilities = [\"read\"] }"
     );
 }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod aws;
+mod documented;
 mod faulty;
 mod jwt;
 mod logins;

@@ -187,7 +187,8 @@ async fn a_wrong_password_an_unknown_user_and_a_missing_mount_are_told() {
             (
                 "{method: userpass, mount: people, username: alice, password: {env: P}}",
                 "log in by userpass at `auth/people`: POST VAULT/v1/auth/people/login/alice answered 403: permission denied",
-                "is userpass enabled at `auth/people`? (`bao auth list`); else set `mount:` or `namespace:`",
+                "is userpass enabled at `auth/people`? (`bao auth list`); else set `mount:` or `namespace:`. The same answer means that Vault has locked this \
+                 login for some minutes after wrong ones: `bao read sys/locked-users`",
             ),
         ],
     )
@@ -259,12 +260,36 @@ async fn cert_shows_the_client_certificate_of_the_connection() {
             token.identity
         );
     }
+    // Both by value, as a CI's secrets are given.
+    let read = |file: &Path| std::fs::read_to_string(file).expect("PEM");
+    let (certificate, key) = (read(&certificates.client), read(&certificates.client_key));
+    let by_value = variables([
+        ("BAO_CLIENT_CERT_BYTES", certificate.as_str()),
+        ("BAO_CLIENT_KEY_BYTES", &key),
+    ]);
+    let (server, auth) = environment(
+        &bao.tls_address(),
+        &ca,
+        "{method: cert, name: dbt}",
+        &by_value,
+    );
+    login(&client(&server), &auth, &by_value)
+        .await
+        .expect("the certificate is right");
+    let unknown = "no certificate role of the mount knows `client_cert` (its authority, its names), its time is over (`openssl x509 -noout -dates \
+                   -in FILE`), or there is no role of the `name:`: `bao list auth/cert/certs`";
     for (address, auth, words, cure) in [
         (
             bao.tls_address(),
             "{method: cert, name: other}",
-            "answered 400: ",
-            "no certificate role of the mount knows `client_cert`, or its names or time are not the role's: `bao list auth/cert/certs`",
+            "answered 400: no chain matching all constraints could be found for this login certificate",
+            unknown,
+        ),
+        (
+            bao.tls_address(),
+            "{method: cert, name: absent}",
+            "answered 400: invalid certificate or no client certificate supplied",
+            unknown,
         ),
         (
             bao.address(),
@@ -361,6 +386,15 @@ async fn kubernetes_has_the_cluster_review_the_service_account_token() {
             }),
         );
     }
+    bao.api(
+        "POST",
+        "auth/kubernetes/role/elsewhere",
+        json!({
+            "bound_service_account_names": ["dbt"],
+            "bound_service_account_namespaces": ["data"],
+            "audience": "https://vault.example.com/staging",
+        }),
+    );
     let file = bao.directory().join("pod-token");
     std::fs::write(&file, &pod).expect("written");
     let auth = |role: &str| {
@@ -393,6 +427,11 @@ async fn kubernetes_has_the_cluster_review_the_service_account_token() {
                 &format!("the role is bound to another service account or namespace than this pod's: `bao read auth/kubernetes/role/other`{about}"),
             ),
             (
+                &auth("elsewhere"),
+                "answered 403: invalid audience (aud) claim: audience claim does not match any expected audience",
+                &format!("the role's `audience` and the token's audience differ: set one to the other (`bao read auth/kubernetes/role/elsewhere`){about}"),
+            ),
+            (
                 &auth("absent"),
                 "answered 400: invalid role name \"absent\"",
                 &format!("there is no such role: `bao list auth/kubernetes/role`, or correct `role:` in dbt-lease.yml{about}"),
@@ -416,6 +455,7 @@ async fn kubernetes_has_the_cluster_review_the_service_account_token() {
         error.to_string(),
         "read the service account token from `/var/run/secrets/kubernetes.io/serviceaccount/token`: there is no such file"
     );
+    assert!(hint(&error).starts_with("no pod runs this"), "{error}");
 }
 
 #[tokio::test]

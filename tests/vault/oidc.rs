@@ -351,7 +351,7 @@ async fn each_way_to_fail_in_the_browser_has_its_own_words() {
             "role: dbt",
             &mallory,
             "answered 400: OpenBao login failed. error validating claims: claim \"sub\" does not match any associated bound claim values".to_owned(),
-            "the role is bound to another branch, environment or project than this run's: `bound_claims` of `bao read auth/oidc/role/dbt`".to_owned(),
+            "the role is for other people or groups than whoever logged in: `bound_claims` of `bao read auth/oidc/role/dbt`".to_owned(),
         ),
         (
             "role: absent",

@@ -1,11 +1,11 @@
 //! `method: cert`: the client certificate of the TLS connection.
 #![forbid(unsafe_code)]
 
-use std::path::PathBuf;
-
 use super::super::error::ConfigError;
+use super::super::server::Server;
 use super::super::walk::{Cursor, Keys};
-use super::{Claim, Context, Identity, Login, mount, role_name};
+use super::{Claim, Context, Identity, Login, Source, mount, role_name};
+use crate::variables::Variables;
 
 /// A login by the client certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,10 +14,29 @@ pub struct Cert {
     pub mount: String,
     /// The certificate role's name; Vault tries all of them where it is not said.
     pub name: Option<String>,
-    /// The certificate, as the environment's settings name it.
-    pub certificate: PathBuf,
+    /// The certificate, as the environment's settings name it: a file, or a variable that holds it.
+    pub certificate: Source,
     /// Its key.
-    pub key: PathBuf,
+    pub key: Source,
+}
+
+/// Where the certificate that the connection shows is, and its key.
+pub(in crate::config) fn client_certificate(
+    server: &Server,
+    variables: &Variables,
+) -> Option<(Source, Source)> {
+    if let (Some(certificate), Some(key)) = (&server.client_cert, &server.client_key) {
+        return Some((Source::File(certificate.clone()), Source::File(key.clone())));
+    }
+    server.client_pem.as_ref()?;
+    let set = |what: &str| {
+        let name = ["BAO", "VAULT"]
+            .map(|whose| format!("{whose}_CLIENT_{what}_BYTES"))
+            .into_iter()
+            .find(|name| variables.os(name).is_some())?;
+        Some(Source::Variable(name))
+    };
+    Some((set("CERT")?, set("KEY")?))
 }
 
 pub(super) const KEYS: Keys = Keys {
@@ -39,7 +58,7 @@ pub(super) const KEYS: Keys = Keys {
 /// Reads the login.
 pub(super) fn read(cursor: &Cursor<'_>, context: &Context<'_>) -> Result<Cert, ConfigError> {
     let object = cursor.object(&KEYS, "a mapping")?;
-    let Some((certificate, key)) = context.client else {
+    let Some((certificate, key)) = &context.client else {
         return Err(cursor.bad(
             "a login by certificate without one",
             "add `client_cert: FILE` and `client_key: FILE` to the environment (or BAO_CLIENT_CERT and BAO_CLIENT_KEY)",
@@ -48,8 +67,8 @@ pub(super) fn read(cursor: &Cursor<'_>, context: &Context<'_>) -> Result<Cert, C
     Ok(Cert {
         mount: mount(&object, "cert")?,
         name: object.get("name").map(role_name).transpose()?,
-        certificate: certificate.to_owned(),
-        key: key.to_owned(),
+        certificate: certificate.clone(),
+        key: key.clone(),
     })
 }
 
@@ -67,11 +86,11 @@ impl Login for Cert {
     }
 
     fn source(&self) -> String {
-        format!("client certificate from {}", self.certificate.display())
+        format!("client certificate {}", self.certificate.said())
     }
 
     fn claims(&self) -> Vec<Claim> {
-        let mut claims = vec![Claim::File("client certificate's key", self.key.clone())];
+        let mut claims = vec![self.key.claim("client certificate's key")];
         if let Some(name) = &self.name {
             claims.push(Claim::Role(
                 self.mount.clone(),

@@ -1,6 +1,7 @@
 //! `auth:`: one file a login method, each with the keys it takes and what can be said of it before anything is asked.
 #![forbid(unsafe_code)]
 
+mod across;
 mod approle;
 mod aws;
 mod cert;
@@ -19,9 +20,11 @@ mod token;
 
 use std::path::{Path, PathBuf};
 
+pub use across::Across;
 pub use approle::{AppRole, RoleId, SecretId};
 pub use aws::Aws;
 pub use cert::Cert;
+pub(super) use cert::client_certificate;
 pub use command::Printed;
 pub use generic::{Datum, Generic};
 pub use identity::{How, IdentityToken, System};
@@ -93,7 +96,7 @@ pub(super) struct Context<'a> {
     /// The address of its Vault.
     pub(super) address: Option<&'a str>,
     /// The client certificate of its connection, and the key.
-    pub(super) client: Option<(&'a Path, &'a Path)>,
+    pub(super) client: Option<(Source, Source)>,
 }
 
 /// What belongs to one environment alone.

@@ -29,7 +29,7 @@ pub enum Secrets {
 }
 
 /// What `var()` knows.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Vars {
     /// What `--vars` gave, empty without it: by name, `None` where a template cannot be given the value for certain.
     Known(Vec<(String, Option<Value>)>),

@@ -67,6 +67,48 @@ pub(super) async fn login(
     Ok(token)
 }
 
+/// The secret id as it is here, where reading it uses nothing up; none where it is wrapped.
+///
+/// # Errors
+/// [`VaultError::Source`].
+pub(super) async fn secret_id(
+    variables: &Variables,
+    approle: &AppRole,
+) -> Result<Option<Secret>, VaultError> {
+    let found = match &approle.secret_id {
+        SecretId::File(path) => source::file("secret id", path)?,
+        SecretId::Variable(name) => source::variable("secret id", variables, name)?,
+        SecretId::Command(words) => source::command("secret id", words, variables).await?,
+        SecretId::WrappedFile(_) | SecretId::WrappedVariable(_) => return Ok(None),
+    };
+    Ok(Some(found.value))
+}
+
+/// A login with the role id alone, which Vault must refuse. Without a secret id it is no wrong one, and counts towards no lock.
+///
+/// # Errors
+/// As [`login`].
+pub(super) async fn login_by_role_id(
+    client: &Client,
+    around: &Surroundings<'_>,
+    approle: &AppRole,
+) -> Result<Token, VaultError> {
+    let role_id = role_id(around.variables, &approle.role_id)?.value;
+    let attempt = Attempt {
+        method: "approle",
+        mount: &approle.mount,
+        below: "login",
+        role: approle.role.as_deref(),
+        about: None,
+        hide: Vec::new(),
+    };
+    let body = Body {
+        role_id: role_id.expose(),
+        secret_id: "",
+    };
+    super::send(client, around, attempt, &body).await
+}
+
 /// The role id is a name: a file of it that others may read is no note's worth.
 fn role_id(variables: &Variables, role_id: &RoleId) -> Result<Found, VaultError> {
     match role_id {

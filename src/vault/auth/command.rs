@@ -13,5 +13,5 @@ pub(super) async fn login(
     login: &Printed,
 ) -> Result<Token, VaultError> {
     let found = source::read("token", &login.command, around.variables).await?;
-    token::look_up(client, found).await
+    token::look_up(client, found, source::place(&login.command)).await
 }

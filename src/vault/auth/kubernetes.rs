@@ -9,6 +9,7 @@ use super::{Attempt, Surroundings, Token, jwt};
 use crate::config::Kubernetes;
 use crate::vault::client::Client;
 use crate::vault::error::VaultError;
+use crate::vault::hint::SERVICE_ACCOUNT;
 
 /// Reads the token, which the kubelet replaces while the pod lives, and logs in by it.
 pub(super) async fn login(
@@ -17,7 +18,7 @@ pub(super) async fn login(
     login: &Kubernetes,
 ) -> Result<Token, VaultError> {
     let Found { value, note: _ } =
-        source::read("service account token", &login.token, around.variables).await?;
+        source::read(SERVICE_ACCOUNT, &login.token, around.variables).await?;
     let attempt = Attempt {
         method: "kubernetes",
         mount: &login.mount,

@@ -30,7 +30,7 @@ use super::answer::Answer;
 use super::call::Call;
 use super::client::Client;
 use super::error::{VaultError, Wanted};
-use super::fields::Field;
+use super::fields::{Field, Fields};
 use crate::config::Auth;
 use crate::crypto;
 use crate::secret::Secret;
@@ -118,6 +118,46 @@ pub async fn login<'a>(
         Auth::Okta(okta) => okta::login(client, around, okta).await,
         Auth::Password(password) => password::login(client, around, password).await,
         Auth::Token => token::login(client, around.variables).await,
+    }
+}
+
+/// The secret id of an AppRole, for somebody who looks at it; none where it is wrapped, and to look would use it up.
+///
+/// # Errors
+/// [`VaultError::Source`].
+pub async fn secret_id(
+    variables: &Variables,
+    approle: &crate::config::AppRole,
+) -> Result<Option<Secret>, VaultError> {
+    approle::secret_id(variables, approle).await
+}
+
+/// A login with an AppRole's role id alone, which a server must refuse.
+///
+/// # Errors
+/// As [`login`].
+pub async fn login_by_role_id<'a>(
+    client: &Client,
+    approle: &crate::config::AppRole,
+    around: impl Into<Surroundings<'a>>,
+) -> Result<Token, VaultError> {
+    approle::login_by_role_id(client, &around.into(), approle).await
+}
+
+/// Asks Vault what it knows of a token: all fields of its lookup.
+///
+/// # Errors
+/// What the client gives; 403 where the policy lacks `auth/token/lookup-self`.
+pub async fn looked_up(client: &Client, token: &Token) -> Result<Fields, VaultError> {
+    let call = Call::new(
+        Wanted::LookupToken { place: None },
+        reqwest::Method::GET,
+        "auth/token/lookup-self",
+    )
+    .with_token(&token.value);
+    match client.ask(&call).await?.data {
+        Some(Field::Map(fields)) => Ok(fields),
+        _ => Err(client.bad(&call, "it does not describe a token".to_owned())),
     }
 }
 

@@ -55,8 +55,8 @@ pub(super) async fn login(
         return log_in(client, around, login).await;
     }
     let mut notes = Vec::new();
-    if let Some(found) = helper::get(around.variables).await? {
-        match token::look_up(client, found).await {
+    if let Some((found, place)) = helper::get(around.variables).await? {
+        match token::look_up(client, found, place).await {
             // Somebody else's token in the same place is no login of this environment.
             Ok(token) if token.is_of(&login.mount, &login.role) => return Ok(token),
             Ok(_) => notes.push(super::Note::NotKept),

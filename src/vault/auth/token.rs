@@ -10,18 +10,23 @@ use super::{Token, helper, kind};
 use crate::variables::Variables;
 use crate::vault::call::Call;
 use crate::vault::client::Client;
-use crate::vault::error::{VaultError, Wanted};
+use crate::vault::error::{Place, VaultError, Wanted};
 use crate::vault::fields::{Field, Fields};
 
 /// Finds the token, and asks Vault what it is.
 pub(super) async fn login(client: &Client, variables: &Variables) -> Result<Token, VaultError> {
-    look_up(client, find(variables).await?).await
+    let (found, place) = find(variables).await?;
+    look_up(client, found, place).await
 }
 
 /// Asks Vault what a token is that was there before us.
-pub(super) async fn look_up(client: &Client, found: Found) -> Result<Token, VaultError> {
-    let call = Call::new(Wanted::LookupToken, Method::GET, "auth/token/lookup-self")
-        .with_token(&found.value);
+pub(super) async fn look_up(
+    client: &Client,
+    found: Found,
+    place: Place,
+) -> Result<Token, VaultError> {
+    let wanted = Wanted::LookupToken { place: Some(place) };
+    let call = Call::new(wanted, Method::GET, "auth/token/lookup-self").with_token(&found.value);
     let issued = SystemTime::now();
     let answer = client.ask(&call).await?;
     let Some(Field::Map(data)) = &answer.data else {
@@ -60,13 +65,14 @@ pub(super) async fn look_up(client: &Client, found: Found) -> Result<Token, Vaul
 
 /// BAO_TOKEN, VAULT_TOKEN, the token helper or file. BAO_TOKEN wins even when it is empty, as in the official client; an empty one
 /// leads to the helper.
-async fn find(variables: &Variables) -> Result<Found, VaultError> {
+async fn find(variables: &Variables) -> Result<(Found, Place), VaultError> {
     let mut looked = Vec::new();
     for name in ["BAO_TOKEN", "VAULT_TOKEN"] {
         looked.push(name.to_owned());
         if let Some(value) = variables.os(name) {
             if !value.is_empty() {
-                return source::variable("token", variables, name);
+                let found = source::variable("token", variables, name)?;
+                return Ok((found, Place::Variable(name.to_owned())));
             }
             if name == "BAO_TOKEN" {
                 looked.pop();

@@ -1,7 +1,9 @@
 //! Secrets engines: what they give, to which adapters, under the least policy, and how it ends.
 
 mod adapters;
+mod certificate;
 mod contract;
+mod directory;
 mod real;
 mod stub;
 

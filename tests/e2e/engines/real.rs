@@ -12,7 +12,7 @@ use crate::support::{Lab, Ran};
 const APPROLE: &str = "{method: approle, role_id_env: JAFFLE_PRODUCTION_ROLE_ID, secret_id_env: JAFFLE_PRODUCTION_SECRET_ID}";
 
 /// A secret, the template that the command gets it by, and what the script must find in `$X`.
-struct Case<'a> {
+pub(super) struct Case<'a> {
     auth: &'a str,
     secret: &'a str,
     template: &'a str,
@@ -20,7 +20,7 @@ struct Case<'a> {
 }
 
 impl<'a> Case<'a> {
-    fn of(secret: &'a str, template: &'a str, script: &'a str) -> Self {
+    pub(super) fn of(secret: &'a str, template: &'a str, script: &'a str) -> Self {
         Self {
             auth: APPROLE,
             secret,
@@ -39,7 +39,7 @@ impl<'a> Case<'a> {
 
     /// Runs with the policy that `plan` prints, and refuses to without the secret's own lines in it. What is said at `-v`.
     #[track_caller]
-    fn runs_with_exactly_its_policy(&self, lab: &Lab) -> String {
+    pub(super) fn runs_with_exactly_its_policy(&self, lab: &Lab) -> String {
         self.configure(lab);
         let plan: Value =
             serde_json::from_str(&lab.run(&["plan", "-t", "prod", "--json"]).success())
@@ -93,7 +93,7 @@ fn last_session(lab: &Lab) -> (Value, Value) {
     (lent.clone(), ended.clone())
 }
 
-fn mount(lab: &Lab, path: &str, body: Value) {
+pub(super) fn mount(lab: &Lab, path: &str, body: Value) {
     lab.world
         .bao()
         .api("POST", &format!("sys/mounts/{path}"), body);

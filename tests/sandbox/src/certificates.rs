@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
@@ -68,4 +69,16 @@ impl Certificates {
             client_key: write("client.key", &client_key)?,
         })
     }
+}
+
+/// A certificate that signs itself, valid between two times, and its key: PEM.
+///
+/// # Panics
+/// Where it cannot be made.
+pub fn certificates_at(begins: SystemTime, ends: SystemTime) -> (String, String) {
+    let mut params = CertificateParams::new([]).expect("no names are right ones");
+    (params.not_before, params.not_after) = (begins.into(), ends.into());
+    let key = KeyPair::generate().expect("a key");
+    let certificate = params.self_signed(&key).expect("a certificate");
+    (certificate.pem(), key.serialize_pem())
 }

@@ -24,9 +24,21 @@ pub(crate) fn send(
     headers: &[(&str, &str)],
     body: Option<&Value>,
 ) -> std::io::Result<Answer> {
+    send_as("HTTP/1.0", port, method, path, headers, body)
+}
+
+/// The same in another version, for a server that takes no 1.0: it must say how long its answer is.
+pub(crate) fn send_as(
+    version: &str,
+    port: u16,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Option<&Value>,
+) -> std::io::Result<Answer> {
     let body = body.map(Value::to_string).unwrap_or_default();
     let mut request = format!(
-        "{method} {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nContent-Length: {}\r\n",
+        "{method} {path} {version}\r\nHost: 127.0.0.1:{port}\r\nContent-Length: {}\r\n",
         body.len()
     );
     for (name, value) in headers {
@@ -38,8 +50,29 @@ pub(crate) fn send(
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
+    let mut part = [0; 4096];
+    while !is_whole(&answer) {
+        match stream.read(&mut part)? {
+            0 => break,
+            read => answer.extend_from_slice(&part[..read]),
+        }
+    }
     parse(&answer).ok_or_else(|| std::io::Error::other("not an HTTP answer"))
+}
+
+/// Whether an answer is as long as it says of itself; one that says nothing ends with its connection.
+fn is_whole(answer: &[u8]) -> bool {
+    let whole = || {
+        let head = answer.windows(4).position(|end| end == b"\r\n\r\n")?;
+        let lines = std::str::from_utf8(&answer[..head]).ok()?;
+        let length = lines.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("content-length")
+                .then(|| value.trim().parse::<usize>().ok())?
+        })?;
+        Some(answer.len() >= head + 4 + length)
+    };
+    whole().unwrap_or(false)
 }
 
 fn parse(answer: &[u8]) -> Option<Answer> {

