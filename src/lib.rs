@@ -15,6 +15,7 @@
 //! | [`render`] | the output for dbt, the bridge's variables | pure |
 //! | [`bridge`] | profiles.yml with its credentials in variables, and `env:` for dbt-lease.yml | pure; never gives a value |
 //! | [`init`] | the proposal of a dbt-lease.yml, from the project and its profiles | writes nothing, never gives a value |
+//! | [`generate`] | files for others, from the plan: policies, roles, CI jobs | pure; hangs on `plan` alone |
 //! | [`delivery`] | the profiles directory, the child's environment | the only module that writes secrets |
 //! | [`verify`] | what a run left: our secrets in dbt's files, a login that still works | changes nothing, shows no value |
 //! | [`check`] | what stands in a loan's way, with its cure | lends nothing; ends its own tokens |
@@ -37,6 +38,7 @@ pub mod dbt;
 pub mod delivery;
 mod directories;
 mod failpoint;
+pub mod generate;
 pub mod init;
 pub mod place;
 pub mod plan;

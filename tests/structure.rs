@@ -12,6 +12,7 @@ const WAY: &[&str] = &[
     "render",
     "bridge",
     "init",
+    "generate",
     "delivery",
     "verify",
     "check",

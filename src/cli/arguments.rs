@@ -15,8 +15,10 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::failure::Failure;
 use super::say::Say;
+use crate::config::System;
 use crate::dbt::Selection;
-use crate::init::login::METHODS;
+use crate::generate::{KINDS, Kind, METHODS};
+use crate::init::login;
 
 /// dbt-lease failed before the command ran: the code of env(1) and timeout(1).
 pub(crate) const FAILED_BEFORE_THE_COMMAND: u8 = 125;
@@ -109,6 +111,8 @@ pub(crate) enum Command {
     Init(Init),
     /// Turn the credentials in profiles.yml into variables: `{{ env_var('DBT_ENV_SECRET_…') }}`; no network
     Bridge(Bridge),
+    /// Make files for others from dbt-lease.yml: policies and roles for Vault's owner, rules for make, jobs for CI; no network
+    Generate(Generate),
     /// List this user's living sessions on this machine
     Status(Status),
     /// End sessions: their command gets INT, then TERM, then KILL, and all is taken back
@@ -156,6 +160,7 @@ impl Command {
             Self::Env(env) => Some(&env.selection),
             Self::Init(_)
             | Self::Bridge(_)
+            | Self::Generate(_)
             | Self::Status(_)
             | Self::End(_)
             | Self::Sweep
@@ -462,6 +467,104 @@ pub(crate) struct Bridge {
     pub(crate) profiles_dir: Option<PathBuf>,
 }
 
+/// `generate`
+#[derive(Debug, Args)]
+pub(crate) struct Generate {
+    /// What: `--list` says what each is for
+    #[arg(value_name = "KIND", value_parser = kinds(), required_unless_present_any = ["list", "check"], conflicts_with_all = ["list", "check"])]
+    pub(crate) kind: Option<Kind>,
+    /// Say what each kind is for
+    #[arg(long, conflicts_with = "check")]
+    pub(crate) list: bool,
+    /// Say which generated files would be made otherwise now, and by the exit code whether there is one: 1
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Write it into this file; by default it is printed
+    #[arg(short, long, value_name = "FILE", env = "DBT_LEASE_OUTPUT", conflicts_with_all = ["list", "check", "write"])]
+    pub(crate) output: Option<PathBuf>,
+    /// Write it where it belongs: CI files below the repository, others beside dbt-lease.yml
+    #[arg(long, conflicts_with_all = ["list", "check"])]
+    pub(crate) write: bool,
+    /// Also over a file that somebody has changed, or that is not ours
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Print JSON
+    #[arg(long, env = "DBT_LEASE_JSON", value_parser = FalseyValueParser::new())]
+    pub(crate) json: bool,
+    /// The form of vault-setup
+    #[arg(
+        long,
+        value_enum,
+        default_value = "shell",
+        env = "DBT_LEASE_SETUP_FORMAT"
+    )]
+    pub(crate) format: SetupFormat,
+    /// Whose identity tokens a jwt login takes, where dbt-lease.yml and the repository's files do not say
+    #[arg(long, value_name = "SYSTEM", env = "DBT_LEASE_CI", value_parser = systems())]
+    pub(crate) ci: Option<System>,
+    /// The login method, where it is to be another than dbt-lease.yml's
+    #[arg(long, value_name = "METHOD", env = "DBT_LEASE_METHOD", value_parser = methods())]
+    pub(crate) method: Option<&'static str>,
+    /// Whose aliases
+    #[arg(long, value_enum, default_value = "bash", env = "DBT_LEASE_SHELL")]
+    pub(crate) shell: AliasShell,
+    /// These environments alone
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "DBT_LEASE_ENVIRONMENT",
+        value_delimiter = ','
+    )]
+    pub(crate) environment: Vec<String>,
+    /// The directory of dbt_project.yml
+    #[arg(long, value_name = "DIR", help_heading = "dbt's options")]
+    pub(crate) project_dir: Option<PathBuf>,
+    /// The directory of profiles.yml
+    #[arg(long, value_name = "DIR", help_heading = "dbt's options")]
+    pub(crate) profiles_dir: Option<PathBuf>,
+}
+
+/// `--format` of `generate`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SetupFormat {
+    /// A script for bao or vault
+    Shell,
+    /// HCL for Terraform or OpenTofu
+    Terraform,
+}
+
+/// `--shell` of `generate`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AliasShell {
+    /// bash
+    Bash,
+    /// zsh
+    Zsh,
+    /// fish
+    Fish,
+}
+
+fn kinds() -> impl TypedValueParser<Value = Kind> {
+    PossibleValuesParser::new(
+        KINDS.map(|kind| PossibleValue::new(kind.name()).help(kind.purpose())),
+    )
+    .try_map(|name| Kind::of(&name).ok_or("not a kind"))
+}
+
+fn systems() -> impl TypedValueParser<Value = System> {
+    PossibleValuesParser::new(System::names())
+        .try_map(|name| System::of(&name).ok_or("no CI system"))
+}
+
+fn methods() -> impl TypedValueParser<Value = &'static str> {
+    PossibleValuesParser::new(METHODS).try_map(|name| {
+        METHODS
+            .into_iter()
+            .find(|method| *method == name)
+            .ok_or("no method")
+    })
+}
+
 /// `status`
 #[derive(Debug, Args)]
 pub(crate) struct Status {
@@ -533,12 +636,12 @@ fn perhaps_of(text: &str) -> Result<(Option<String>, String), String> {
 
 fn method(text: &str) -> Result<(Option<String>, String), String> {
     let said = perhaps_of(text)?;
-    if METHODS.contains(&said.1.as_str()) {
+    if login::METHODS.contains(&said.1.as_str()) {
         return Ok(said);
     }
     Err(format!(
         "methods that can be proposed: {}; any other is written by hand (docs/logins.md)",
-        METHODS.join(", ")
+        login::METHODS.join(", ")
     ))
 }
 

@@ -8,6 +8,7 @@ use crate::config::ConfigError;
 use crate::dbt::DbtError;
 use crate::delivery::DeliveryError;
 use crate::delivery::client::ClientError;
+use crate::generate::GenerateError;
 use crate::init::InitError;
 use crate::place::Spot;
 use crate::plan::PlanError;
@@ -78,7 +79,7 @@ macro_rules! from_layer {
 }
 
 from_layer!(
-    ClientError, DeliveryError, InitError, JanitorError, PlanError, RecordError, TrustError, VaultError;
+    ClientError, DeliveryError, GenerateError, InitError, JanitorError, PlanError, RecordError, TrustError, VaultError;
     pointing: BridgeError, ConfigError, DbtError, RenderError
 );
 

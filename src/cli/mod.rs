@@ -13,6 +13,7 @@ mod env;
 mod exec;
 mod failure;
 mod finding;
+mod generate;
 mod generated;
 mod giving_back;
 mod init;
@@ -65,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Env(env) => env::run(&say, &arguments.global, env),
         Command::Init(init) => init::run(&say, &arguments.global, init),
         Command::Bridge(bridge) => bridge::run(&say, &arguments.global, bridge),
+        Command::Generate(generate) => generate::run(&say, &arguments.global, generate),
         Command::Status(status) => status::run(status),
         Command::End(end) => end::run(end),
         Command::Sweep => sweep::run(&say, &arguments.global),

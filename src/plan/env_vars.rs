@@ -5,17 +5,19 @@ use crate::dbt::yaml::{Node, Value};
 
 /// A variable that an output reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Read {
+pub struct Read {
     /// The variable's name.
-    pub(super) name: String,
+    pub name: String,
+    /// Whether the template says what counts without it.
+    pub has_default: bool,
     /// The key path in the output, dotted.
-    pub(super) key: String,
+    pub key: String,
     /// The line of profiles.yml, 1-based.
-    pub(super) line: usize,
+    pub line: usize,
 }
 
 /// All variables that the strings of an output read by a literal name.
-pub(super) fn read_by(output: &Node) -> Vec<Read> {
+pub fn read_by(output: &Node) -> Vec<Read> {
     let mut found = Vec::new();
     // Aliases make a node reachable many times over; an output is no bomb once its nodes are looked at once each.
     let mut seen = std::collections::HashSet::new();
@@ -26,8 +28,9 @@ pub(super) fn read_by(output: &Node) -> Vec<Read> {
         }
         match &node.value {
             Value::Str(text) => {
-                found.extend(names(text).into_iter().map(|name| Read {
+                found.extend(names(text).into_iter().map(|(name, has_default)| Read {
                     name,
+                    has_default,
                     key: key.clone(),
                     line: node.mark.line,
                 }));
@@ -71,8 +74,8 @@ fn below(key: &str, name: &str) -> String {
     }
 }
 
-/// The literal first arguments of `env_var(…)` in a template; a name that is put together is not one.
-fn names(text: &str) -> Vec<String> {
+/// The literal first arguments of `env_var(…)` in a template, and whether a second follows; a name that is put together is not one.
+fn names(text: &str) -> Vec<(String, bool)> {
     let mut names = Vec::new();
     if !text.contains("{{") && !text.contains("{%") {
         return names;
@@ -88,8 +91,9 @@ fn names(text: &str) -> Vec<String> {
         let Some((name, after)) = argument[1..].split_once(quote) else {
             continue;
         };
-        if after.trim_start().starts_with([',', ')']) {
-            names.push(name.to_owned());
+        let after = after.trim_start();
+        if after.starts_with([',', ')']) {
+            names.push((name.to_owned(), after.starts_with(',')));
         }
     }
     names
@@ -102,7 +106,12 @@ mod tests {
     #[test]
     fn literal_names_are_found_in_every_spelling() {
         let text = "{{ env_var('A') }}{{ env_var( \"B\" , 'x') }}{% if env_var ('C','1') == 'y' %}{% endif %}{{ env_var('D')|int }}";
-        assert_eq!(names(text), ["A", "B", "C", "D"]);
+        let found = names(text);
+        let found: Vec<(&str, bool)> = found.iter().map(|(name, has)| (&**name, *has)).collect();
+        assert_eq!(
+            found,
+            [("A", false), ("B", true), ("C", true), ("D", false)]
+        );
     }
 
     #[test]

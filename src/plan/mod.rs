@@ -26,7 +26,9 @@ mod tests;
 mod view;
 
 pub use client::ClientView;
+pub use env_vars::{Read, read_by};
 pub use error::{Compared, PlanError};
+pub use policy::of_environment;
 pub use view::{DeliveryView, LoginView, OtherView, ProjectView, Request, SecretView};
 
 /// What would be used for a command, and why. Its JSON is `plan --json`, whose keys and order are an interface.

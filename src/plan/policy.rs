@@ -4,7 +4,21 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::config::{Auth, LentSecret, Operation};
+use crate::config::{Auth, Environment, Lending, LentSecret, Operation};
+
+/// The least policy for all targets of an environment together; none where it lends nothing.
+pub fn of_environment(environment: &Environment) -> Option<String> {
+    let auth = environment.auth.as_ref()?;
+    let lent = environment
+        .targets
+        .iter()
+        .filter_map(|target| match &target.lending {
+            Lending::Lent(lent) => Some(&lent.secrets),
+            Lending::None => None,
+        });
+    let secrets: Vec<LentSecret> = lent.flatten().cloned().collect();
+    (!secrets.is_empty()).then(|| least(auth, &secrets))
+}
 
 /// The policy. Nothing else is allowed: the token's own renewal and end are named because generated roles go without Vault's default
 /// policy, and `sys/leases/renew` and `sys/leases/revoke` are narrowed to the leases of these very paths (vault.md A2).

@@ -66,6 +66,8 @@ pub(super) const KEYS: Keys = Keys {
         "it stands beside `token`: `auth: {method: jwt, audience: …}`",
     )],
 };
+/// Why a token is had so, where dbt-lease.yml says it.
+const SAID: &str = "said by dbt-lease.yml";
 const ONE: [&str; 4] = ["from", "file", "env", "command"];
 const EXAMPLE: &str = "where the identity token is: `{from: github}`, `{file: FILE}`, `{env: VARIABLE}` or `{command: [PROGRAM, ARGUMENT]}`";
 
@@ -103,18 +105,17 @@ pub(super) fn read(
         ));
     }
     let object = cursor.object(&KEYS, EXAMPLE)?;
-    const WHY: &str = "said by dbt-lease.yml";
     match object.one_of(&ONE, EXAMPLE)? {
         ("from", cursor) => Ok(IdentityToken::of(
             System::read(cursor)?,
             context,
             audience,
-            WHY.to_owned(),
+            SAID.to_owned(),
         )),
         source => Ok(IdentityToken {
             how: How::Read(Source::of(source, context)?),
             system: None,
-            why: WHY.to_owned(),
+            why: SAID.to_owned(),
         }),
     }
 }
@@ -207,6 +208,11 @@ impl IdentityToken {
         format!("identity token{whose}{place} ({})", self.why)
     }
 
+    /// Whether dbt-lease.yml says it; otherwise it depends on the machine that we are on.
+    pub fn is_said(&self) -> bool {
+        self.why == SAID
+    }
+
     /// The audience that the system gives, whatever we ask for.
     pub fn fixed_audience(&self) -> Option<&'static str> {
         (self.system == Some(System::AzureDevOps)).then_some("api://AzureADTokenExchange")
@@ -235,7 +241,7 @@ impl IdentityToken {
 impl System {
     fn read(cursor: &Cursor<'_>) -> Result<Self, ConfigError> {
         let text = cursor.text("the name of a CI system or cloud")?;
-        if let Some(system) = SYSTEMS.into_iter().find(|system| system.key() == text) {
+        if let Some(system) = Self::of(text) {
             return Ok(system);
         }
         if text == "spiffe" {
@@ -250,8 +256,18 @@ impl System {
         Err(cursor.bad("no system that gives identity tokens", &hint))
     }
 
+    /// The names of all in dbt-lease.yml.
+    pub fn names() -> Vec<&'static str> {
+        keys()
+    }
+
+    /// The system of a name in dbt-lease.yml.
+    pub fn of(name: &str) -> Option<Self> {
+        SYSTEMS.into_iter().find(|system| system.key() == name)
+    }
+
     /// Its name in dbt-lease.yml.
-    fn key(self) -> &'static str {
+    pub fn key(self) -> &'static str {
         match self {
             Self::GitHub => "github",
             Self::GitLab => "gitlab",
