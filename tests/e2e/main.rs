@@ -33,3 +33,4 @@ mod signals_dbt;
 mod strangers;
 mod take_back;
 mod trust;
+mod tutorial;
