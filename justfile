@@ -53,7 +53,7 @@ bench:
     cargo run --package dbt-lease-sandbox --bin bench
 
 # What supervisor and janitor cost while a command runs, on the release binary: fails where it is more than 6 MB (PSS) or
-# 1 MB (private and dirty). No timing, so it may run anywhere; it must be root's run, since both processes hide their memory.
+# 0.8 MB (private and dirty). No timing, so it may run anywhere; it must be root's run, since both processes hide their memory.
 memory:
     cargo run --package dbt-lease-sandbox --bin memory
 
@@ -124,7 +124,7 @@ dbt-versions *VERSIONS="1.9.* 1.10.* 1.11.0 1.11.* 1.12.0":
         DBT_LEASE_TEST_PYTHON="$where/$version/bin/python" cargo test --test differential -- --skip dotenv
     done
 
-# Compare what Fusion chooses with what we do: its wheel is 95 MB. A newer one runs only where glibc is newer.
+# Compare what Fusion chooses, and reads of what we write, with what we do: its wheel is 95 MB. A newer one runs only where glibc is newer.
 fusion VERSION="2.0.0rc196":
     #!/usr/bin/env bash
     set -euo pipefail

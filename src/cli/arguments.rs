@@ -17,8 +17,8 @@ use super::failure::Failure;
 use super::say::Say;
 use crate::config::System;
 use crate::dbt::Selection;
-use crate::generate::{KINDS, Kind, METHODS};
-use crate::init::login;
+use crate::generate::{KINDS, Kind};
+use crate::{generate, init};
 
 /// dbt-lease failed before the command ran: the code of env(1) and timeout(1).
 pub(crate) const FAILED_BEFORE_THE_COMMAND: u8 = 125;
@@ -328,6 +328,9 @@ pub(crate) struct Plan {
     /// Print JSON
     #[arg(long, env = "DBT_LEASE_JSON", value_parser = FalseyValueParser::new())]
     pub(crate) json: bool,
+    /// As `exec` would get it: `lease` asks Vault more
+    #[arg(long, value_enum, env = "DBT_LEASE_VERIFY")]
+    pub(crate) verify: Option<Verify>,
     /// The command that would run
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
@@ -557,8 +560,8 @@ fn systems() -> impl TypedValueParser<Value = System> {
 }
 
 fn methods() -> impl TypedValueParser<Value = &'static str> {
-    PossibleValuesParser::new(METHODS).try_map(|name| {
-        METHODS
+    PossibleValuesParser::new(generate::METHODS).try_map(|name| {
+        generate::METHODS
             .into_iter()
             .find(|method| *method == name)
             .ok_or("no method")
@@ -636,12 +639,12 @@ fn perhaps_of(text: &str) -> Result<(Option<String>, String), String> {
 
 fn method(text: &str) -> Result<(Option<String>, String), String> {
     let said = perhaps_of(text)?;
-    if login::METHODS.contains(&said.1.as_str()) {
+    if init::login::METHODS.contains(&said.1.as_str()) {
         return Ok(said);
     }
     Err(format!(
         "methods that can be proposed: {}; any other is written by hand (docs/logins.md)",
-        login::METHODS.join(", ")
+        init::login::METHODS.join(", ")
     ))
 }
 

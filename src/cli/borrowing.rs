@@ -37,11 +37,13 @@ impl Session<'_> {
             person: &person,
         };
         let work = auth::login(client, &self.wanted.session.auth, around);
-        until_signal(signals, work, |token| {
+        let logged_in = until_signal(signals, work, |token| {
             janitor.token(&token);
             borrowed.token = Some(token);
-        })
-        .await?;
+        });
+        let logged_in = logged_in.await;
+        borrowed.unseen_token = client.has_unseen_login();
+        logged_in?;
         failpoint::reached("logged_in");
         let Some(token) = &borrowed.token else {
             return Ok(());

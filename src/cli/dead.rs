@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::say::Say;
 use super::session::Session;
 use crate::delivery::sweep::Swept;
-use crate::record::again::Again;
+use crate::record::again::{Again, Left};
 use crate::record::audit::{Ended, Kind, LookedAgain, Record, TakenBack, stamp};
 use crate::record::back::outcome;
 use crate::record::dead::{Dead, IN_PASSING, LONGEST_LEASE};
@@ -39,26 +39,27 @@ impl Session<'_> {
         let Some(record) = record else { return };
         let (now, server) = (SystemTime::now(), &self.wanted.session.server);
         let recent = now - LONGEST_LEASE;
-        let found = record.dead(IN_PASSING, |found| {
+        let is_dead = |found: &Dead| {
             found.session != self.id
                 && found.lent > recent
                 && is_of(found, self.environment, server, &self.swept)
-        });
-        let found = found.unwrap_or_default();
-        if !found.is_empty() {
-            let work = (found, FOR_THE_DEAD);
+        };
+        let is_open = |again: &Again| {
+            let session = &again.session;
+            session.lent > recent
+                && again.is_due(now)
+                && is_borrowed_from(session, self.environment, server)
+        };
+        let Left { dead, open } = record
+            .left(IN_PASSING, is_dead, is_open)
+            .unwrap_or_default();
+        if !dead.is_empty() {
+            let work = (dead, FOR_THE_DEAD);
             let outcome = take_back(self.say, client, token, record, &self.swept, work).await;
             for line in outcome.lines {
                 self.say.note(|| line);
             }
         }
-        let open = record.left_open(IN_PASSING, |again| {
-            let session = &again.session;
-            session.lent > recent
-                && again.is_due(now)
-                && is_borrowed_from(session, self.environment, server)
-        });
-        let open = open.unwrap_or_default();
         if !open.is_empty() {
             let work = (open, FOR_THE_DEAD);
             let outcome = look_again(self.say, client, token, record, work).await;
@@ -155,6 +156,7 @@ pub(super) async fn take_back(
             leases,
             without_lease: &[],
             token: ended_token,
+            unseen_token: false,
             search: None,
         };
         append(say, record, session, Kind::Ended(ended));

@@ -86,7 +86,9 @@ fn nothing(arguments: &Arguments, silent: usize) -> Failure {
     Failure::new(
         "no_session",
         what + &silent,
-        Some("`dbt-lease status` lists them"),
+        Some(
+            "`dbt-lease status` lists them; what killed sessions have left, `dbt-lease sweep` takes back",
+        ),
     )
 }
 

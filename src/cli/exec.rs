@@ -22,6 +22,7 @@ use crate::plan::{self, Loan, Plan};
 use crate::render::secrets::Secrets;
 use crate::render::{self, RenderError};
 use crate::supervise::child::{self, Child, End, Purpose, Started, Waited};
+use crate::supervise::footprint;
 use crate::supervise::signals::Signals;
 use crate::variables::{DBT_LEASE_REQUIRED, DBT_LEASE_SESSION, Variables};
 
@@ -354,7 +355,7 @@ pub(crate) fn deliver(
             profiles.push((profile, node));
         }
         Ok(Contents {
-            profiles_yml: render::profiles_yml(profiles)?,
+            profiles_yml: render::profiles_yml(profiles, rendering.is_fusion())?,
             files: files_of_all,
             user_yml: user_yml.clone(),
         })
@@ -377,6 +378,9 @@ pub(crate) fn deliver(
 pub(crate) fn in_loop<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        // There are never more than a few; room for the usual 1,024 is 12 kB for as long as the command runs.
+        .max_io_events_per_tick(32)
+        .on_thread_park(footprint::before_sleep)
         .build()
         .map_err(|error| {
             Failure::new(

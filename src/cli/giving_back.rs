@@ -68,6 +68,7 @@ impl Session<'_> {
             secrets,
             directory,
             recorded,
+            unseen_token,
             ..
         } = borrowed;
         let directory = directory.map(SessionDir::remove);
@@ -83,6 +84,7 @@ impl Session<'_> {
                 returned: None,
                 recorded,
                 broken_off: false,
+                unseen_token,
                 abandoned: Vec::new(),
                 without_lease: Vec::new(),
                 looked: None,
@@ -123,6 +125,7 @@ impl Session<'_> {
             returned,
             recorded,
             broken_off,
+            unseen_token,
             abandoned: if broken_off { known } else { Vec::new() },
             without_lease,
             looked: None,

@@ -54,7 +54,8 @@ pub(super) fn run(
         ..Session::new(say, surroundings, rendering, wanted)?
     };
     session.begin()?;
-    in_loop(session.run())
+    // On the heap once, not on the stack as often as it is handed on.
+    in_loop(Box::pin(session.run()))
 }
 
 impl Session<'_> {
@@ -70,6 +71,7 @@ impl Session<'_> {
         let (started, since) = (Instant::now(), SystemTime::now());
         let mut borrowed = Borrowed::default();
         let work = self.lend_and_run(&client, &signals, &janitor, &mut borrowed, record.as_mut());
+        let work = Box::pin(work);
         let way = match unless_it_panics(work).await {
             Some(way) => way,
             // Nobody waits for the command any more: the janitor ends it and gives everything back, and is waited for.
@@ -173,9 +175,9 @@ impl Session<'_> {
         let Self {
             variables, wanted, ..
         } = self;
-        let bridge = self
-            .lend(client, signals, janitor, borrowed, record.as_deref_mut())
-            .await?;
+        // Boxed: its memory is needed no more while the command runs.
+        let lend = Box::pin(self.lend(client, signals, janitor, borrowed, record.as_deref_mut()));
+        let bridge = lend.await?;
         let additions = self.additions(borrowed, &bridge);
         let environ = for_child(variables, &wanted.plan.login_variables, &additions);
         janitor.is_there()?;
@@ -228,7 +230,7 @@ impl Session<'_> {
             .iter()
             .filter_map(|secret| Some((secret.path.clone(), secret.ends?)))
             .collect();
-        let dead = self.take_back_for_the_dead(client, token, record);
+        let dead = Box::pin(self.take_back_for_the_dead(client, token, record));
         let waited = tokio::select! {
             waited = wait_beside(child, signals, dead) => waited,
             never = keeper.keep() => match never {},

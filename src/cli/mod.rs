@@ -50,8 +50,15 @@ pub use shim::shim;
 /// What `dbt-lease` does: parses the arguments of this process, runs the subcommand, and gives the exit code.
 pub fn main() -> ExitCode {
     if janitor::is_called() {
-        return janitor::run();
+        janitor::run()
+    } else {
+        command_line()
     }
+}
+
+/// Never inlined: its large frame would stand on the janitor's stack, too.
+#[inline(never)]
+fn command_line() -> ExitCode {
     let raw: Vec<OsString> = std::env::args_os().collect();
     let arguments = match arguments::parse(&raw) {
         Ok(arguments) => arguments,

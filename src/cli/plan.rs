@@ -1,7 +1,7 @@
 //! `plan`: what would be used, and why. No network.
 #![forbid(unsafe_code)]
 
-use super::arguments::{Global, Plan as Arguments};
+use super::arguments::{Global, Plan as Arguments, Verify};
 use super::failure::Failure;
 use super::output;
 use super::say::Say;
@@ -31,7 +31,10 @@ fn plan(global: &Global, arguments: &Arguments) -> Result<Plan, Failure> {
         let lent = plan.loan.as_ref().map(|loan| &loan.lent);
         surroundings.check(&arguments.command, &resolved, lent, &rendering)?;
     }
-    Ok(plan)
+    Ok(match arguments.verify {
+        Some(Verify::Lease) => plan.with_lookups(),
+        Some(Verify::Login) | None => plan,
+    })
 }
 
 /// The plan for people: a line a fact, where it came from behind it; the policy last, ready to paste.

@@ -58,6 +58,8 @@ pub(super) struct Session<'a> {
 #[derive(Default)]
 pub(super) struct Borrowed {
     pub(super) token: Option<Token>,
+    /// Whether a login was sent, and its answer was not seen.
+    pub(super) unseen_token: bool,
     pub(super) secrets: Vec<secret::Lent>,
     pub(super) directory: Option<SessionDir>,
     pub(super) recorded: bool,

@@ -63,6 +63,14 @@ pub(super) fn report(
             hint.as_deref(),
         );
     }
+    if back.unseen_token {
+        say.warning(
+            &format!(
+                "no answer was seen to a login: if Vault made a token for it, nobody can name it; it holds no lease, and ends by its time (session {session})"
+            ),
+            Some("keep the login role's `token_ttl` short: tokens are renewed while a run lives"),
+        );
+    }
     tell_found(say, back, session);
     say.note(|| summary(back, session, elapsed));
 }

@@ -34,6 +34,7 @@ mod resolve;
 mod retry;
 pub mod rules;
 mod settings;
+mod spelling;
 #[cfg(test)]
 mod tests;
 mod usage;

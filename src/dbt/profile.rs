@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::error::{DbtError, UnknownTarget, nearest};
 use super::jinja::{self, JinjaError, Scope};
 use super::project::{self, ProjectFile};
+use super::spelling::read_otherwise;
 use super::yaml::{Mapping, Merging, Node, Value};
 use super::{Profile, Source};
 use crate::place::Place;
@@ -249,6 +250,23 @@ impl ProfilesFile {
                 .map(str::to_owned),
         };
         Ok((profile, target.source))
+    }
+
+    /// Fusion reads the file by another YAML, in which some values are others.
+    ///
+    /// # Errors
+    /// The output has one.
+    pub(super) fn refuse_where_fusion_differs(&self, profile: &Profile) -> Result<(), DbtError> {
+        let bytes = zeroize::Zeroizing::new(project::bytes_of(&self.path)?);
+        let top = Node::of(Value::Null);
+        match read_otherwise(&bytes, &top, &profile.output) {
+            None => Ok(()),
+            Some(key) => Err(DbtError::BadProfile {
+                at: place_of(&self.path, key),
+                profile: profile.name.clone(),
+                why: "without quotes this is one value to Fusion and another to dbt-core; put it in quotes, or write a truth value as true or false".to_owned(),
+            }),
+        }
     }
 
     /// `target:` of the profile, rendered; without it the target is `default`.

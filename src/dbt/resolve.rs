@@ -366,6 +366,9 @@ impl Choices<'_> {
             });
         }
         let (profile, target) = file.choose(&name, target, &scope(Secrets::Placeholder))?;
+        if self.engine.fusion {
+            file.refuse_where_fusion_differs(&profile)?;
+        }
         Ok(Chosen {
             profile,
             own_profile,

@@ -296,7 +296,7 @@ mod tests {
                 false,
             ),
             (
-                r#""which": "run-operation", "macro": "m", "args": {"x": null}, "show": true"#,
+                r#""args": {"x": null}, "macro": "m", "show": true, "which": "run-operation""#,
                 "run-operation --args={'x': None} m",
                 true,
             ),

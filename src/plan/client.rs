@@ -69,9 +69,7 @@ pub(super) fn view(program: &'static str, profile: &Profile) -> Result<ClientVie
     let mut variables: Vec<&str> = READS
         .iter()
         // What is lent is set by us.
-        .filter(|(keys, name)| {
-            keys.iter().any(|key| has(key)) || ["PGUSER", "PGPASSWORD"].contains(name)
-        })
+        .filter(|(keys, name)| keys.iter().any(&has) || ["PGUSER", "PGPASSWORD"].contains(name))
         .map(|(_, name)| *name)
         .collect();
     if has(&"search_path") || has(&"role") {

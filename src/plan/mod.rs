@@ -96,6 +96,40 @@ pub struct Further {
     pub expect: Expect,
 }
 
+impl Plan {
+    /// The same with what `exec --verify lease` asks: each lease is looked up after its revocation.
+    #[must_use]
+    pub fn with_lookups(mut self) -> Self {
+        let (Some(loan), Some(requests), Some(policy)) =
+            (&self.loan, &mut self.requests, &mut self.policy)
+        else {
+            return self;
+        };
+        if loan.session.is_none() {
+            return self;
+        }
+        let lent = loan.all().flatten();
+        let secrets: Vec<LentSecret> = lent
+            .flat_map(|(lent, _)| &lent.secrets)
+            .filter(|secret| secret.may_lease())
+            .cloned()
+            .collect();
+        let after = requests
+            .iter()
+            .rposition(|request| request.path == "sys/leases/revoke");
+        if let Some(after) = after {
+            let lookup = Request {
+                method: "PUT",
+                path: "sys/leases/lookup".to_owned(),
+            };
+            let lookups = std::iter::repeat_n(lookup, secrets.len());
+            requests.splice(after + 1..=after, lookups);
+            policy.push_str(&policy::lookups(&secrets));
+        }
+        self
+    }
+}
+
 impl Loan {
     /// What is lent for each profile, the first one's first; none for a target that is `none`.
     pub fn all(&self) -> impl Iterator<Item = Option<(&Lent, &Expect)>> {

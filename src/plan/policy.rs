@@ -39,17 +39,7 @@ pub fn least(auth: &Auth, secrets: &[LentSecret]) -> String {
     for (path, capabilities) in &capabilities {
         block(&mut policy, path, capabilities);
     }
-    let leases = |is_meant: fn(&LentSecret) -> bool| {
-        let of = |secret: &LentSecret| format!("\"{}/*\"", secret.request.path);
-        let mut leases: Vec<String> = secrets
-            .iter()
-            .filter(|secret| is_meant(secret))
-            .map(of)
-            .collect();
-        leases.sort();
-        leases.dedup();
-        leases
-    };
+    let leases = |is_meant: fn(&LentSecret) -> bool| leases(secrets, is_meant);
     // A run that is longer than two thirds of its lease renews it.
     for (path, parameter, leases) in [
         (
@@ -63,11 +53,11 @@ pub fn least(auth: &Auth, secrets: &[LentSecret]) -> String {
             continue;
         }
         separate(&mut policy);
-        // Writing to a String cannot fail.
-        let _ = write!(
-            policy,
-            "path \"{path}\" {{\n  capabilities = [\"update\"]\n  allowed_parameters = {{\n    \"lease_id\" = [{}]\n    \"{parameter}\" = []\n  }}\n}}\n",
-            leases.join(", ")
+        narrowed(
+            &mut policy,
+            path,
+            &leases,
+            &format!("    \"{parameter}\" = []\n"),
         );
     }
     if auth.is_ready_made() {
@@ -77,6 +67,35 @@ pub fn least(auth: &Auth, secrets: &[LentSecret]) -> String {
         block(&mut policy, "auth/token/revoke-self", &["update"]);
     }
     policy
+}
+
+/// What looking these secrets' leases up needs beyond [`least`].
+pub(super) fn lookups(secrets: &[LentSecret]) -> String {
+    let mut policy = "\n".to_owned();
+    let leases = leases(secrets, LentSecret::may_lease);
+    narrowed(&mut policy, "sys/leases/lookup", &leases, "");
+    policy
+}
+
+/// The leases of the secrets that are meant, as a policy's globs.
+fn leases(secrets: &[LentSecret], is_meant: fn(&LentSecret) -> bool) -> Vec<String> {
+    let meant = secrets.iter().filter(|secret| is_meant(secret));
+    let mut leases: Vec<String> = meant
+        .map(|secret| format!("\"{}/*\"", secret.request.path))
+        .collect();
+    leases.sort();
+    leases.dedup();
+    leases
+}
+
+/// An update of these leases alone.
+fn narrowed(policy: &mut String, path: &str, leases: &[String], further: &str) {
+    let leases = leases.join(", ");
+    // Writing to a String cannot fail.
+    let _ = write!(
+        policy,
+        "path \"{path}\" {{\n  capabilities = [\"update\"]\n  allowed_parameters = {{\n    \"lease_id\" = [{leases}]\n{further}  }}\n}}\n"
+    );
 }
 
 fn block(policy: &mut String, path: &str, capabilities: &[&str]) {

@@ -1,5 +1,6 @@
 //! Leases that their session could not revoke: on record as `queued`, `failed` or `unknown` in its `ended`, and in no later
-//! `looked_again` as revoked. Vault's queue gives up after some minutes, so somebody has to look again.
+//! `looked_again` as revoked. Vault's queue gives up after some minutes, so somebody has to look again. And the one look at the record that
+//! finds these and the dead.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -28,30 +29,63 @@ impl Again {
     }
 }
 
+/// What sessions have left, as far as the record knows; oldest first.
+#[derive(Debug, Default)]
+pub struct Left {
+    /// Sessions without an end.
+    pub dead: Vec<Dead>,
+    /// Ended sessions of which leases are open.
+    pub open: Vec<Again>,
+}
+
 impl Record {
-    /// The ended sessions of this host in the last `within` bytes of which leases are open, and which are `wanted`; oldest first. Each is
-    /// claimed, as those of [`Record::dead`] are.
-    pub fn left_open(
+    /// What sessions of this host have left in the last `within` bytes, as far as it is wanted. Each is claimed by this record now, so that two
+    /// sessions do not deal with the same one at once; the caller says of each dead one how it [ended](super::audit::Kind::Ended), and of
+    /// each open one what it saw, where it could be dealt with.
+    ///
+    /// A line that cannot be read is passed over: what another version wrote is its own to deal with.
+    pub fn left(
         &self,
         within: u64,
-        wanted: impl Fn(&Again) -> bool,
-    ) -> io::Result<Vec<Again>> {
-        let mut found = self.open_leases(within)?;
-        found.retain(|again| wanted(again) && self.claim(&again.session.session).unwrap_or(false));
-        if found.is_empty() {
+        is_wanted_dead: impl Fn(&Dead) -> bool,
+        is_wanted_open: impl Fn(&Again) -> bool,
+    ) -> io::Result<Left> {
+        let mut found = self.look(within)?;
+        let claim = |session: &str| self.claim(session).unwrap_or(false);
+        found
+            .dead
+            .retain(|dead| is_wanted_dead(dead) && claim(&dead.session));
+        found
+            .open
+            .retain(|again| is_wanted_open(again) && claim(&again.session.session));
+        if found.dead.is_empty() && found.open.is_empty() {
             return Ok(found);
         }
-        // Another one may have looked between our look and our claim.
-        let still = self.open_leases(within)?;
-        found.retain(|again| {
-            still.iter().any(|still| {
+        // Another one may have dealt with it between our look and our claim.
+        let still = self.look(within)?;
+        found
+            .dead
+            .retain(|dead| still.dead.iter().any(|still| still.session == dead.session));
+        found.open.retain(|again| {
+            still.open.iter().any(|still| {
                 still.session.session == again.session.session && still.looked == again.looked
             })
         });
         Ok(found)
     }
 
-    fn open_leases(&self, within: u64) -> io::Result<Vec<Again>> {
+    /// The ended sessions of this host in the last `within` bytes of which leases are open, and which are `wanted`; oldest first. See
+    /// [`Record::left`].
+    pub fn left_open(
+        &self,
+        within: u64,
+        wanted: impl Fn(&Again) -> bool,
+    ) -> io::Result<Vec<Again>> {
+        Ok(self.left(within, |_| false, wanted)?.open)
+    }
+
+    /// What is left, claimed by nobody.
+    pub(super) fn look(&self, within: u64) -> io::Result<Left> {
         let mut lent: BTreeMap<String, Dead> = BTreeMap::new();
         let mut open: BTreeMap<String, Again> = BTreeMap::new();
         self.each_line(within, |event, is_here| match event.event.as_str() {
@@ -81,9 +115,13 @@ impl Record {
             }
             _ => {}
         })?;
-        let mut open: Vec<Again> = open.into_values().collect();
-        open.sort_by_key(|again| again.ended);
-        Ok(open)
+        let mut left = Left {
+            dead: lent.into_values().collect(),
+            open: open.into_values().collect(),
+        };
+        left.dead.sort_by_key(|dead| dead.lent);
+        left.open.sort_by_key(|again| again.ended);
+        Ok(left)
     }
 }
 

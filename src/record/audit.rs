@@ -136,6 +136,8 @@ pub struct Ended<'a> {
     pub without_lease: &'a [String],
     /// What became of the token: `revoked`, `kept` (the user's own), `expires`, or why it was not revoked.
     pub token: String,
+    /// Whether nobody has seen the answer to a login: Vault may have made a token for it, which holds no lease and ends by its time.
+    pub unseen_token: bool,
     /// The search for what was lent in the files that the command wrote; none where nothing was run, or the session was killed.
     pub search: Option<Search<'a>>,
 }
@@ -434,6 +436,7 @@ mod tests {
             }],
             without_lease: &[],
             token: "revoked".to_owned(),
+            unseen_token: false,
             search: None,
         })
     }

@@ -19,6 +19,8 @@ pub struct Back {
     pub recorded: bool,
     /// Whether taking back was broken off: the janitor does it, where there is one.
     pub broken_off: bool,
+    /// Whether a login was sent, and nobody has seen its answer: Vault may have made a token that nobody can name.
+    pub unseen_token: bool,
     /// The leases that nobody waited for.
     pub abandoned: Vec<Lease>,
     /// The paths of secrets that came without a lease, and so cannot be taken back: stored ones, static roles, cloud tokens.
@@ -39,7 +41,10 @@ pub enum Looked {
 impl Back {
     /// Whether nothing was borrowed at all.
     pub fn is_nothing(&self) -> bool {
-        self.directory.is_none() && self.returned.is_none() && !self.broken_off
+        self.directory.is_none()
+            && self.returned.is_none()
+            && !self.broken_off
+            && !self.unseen_token
     }
 
     /// Takes in what a second look saw of leases that were taken back.
@@ -114,6 +119,7 @@ impl Back {
             leases,
             without_lease: &self.without_lease,
             search: self.looked.as_ref().map(searched),
+            unseen_token: self.unseen_token,
             token: match self.returned.as_ref().map(|back| &back.token) {
                 None => "unknown".to_owned(),
                 Some(TokenEnd::Revoked) => "revoked".to_owned(),

@@ -1,7 +1,6 @@
 //! Dead sessions: on record as `lent`, not as `ended`, and claimed by no living process.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::time::{Duration, SystemTime};
@@ -82,41 +81,10 @@ struct Secret {
 }
 
 impl Record {
-    /// The dead sessions of this host in the last `within` bytes that are `wanted`, oldest first. Each is claimed by this record now, so that two
-    /// sessions do not take the same one's leases back at once; the caller says of each how it [ended](super::audit::Kind::Ended)
-    /// where it could be dealt with. The asking session's own is not to be wanted.
-    ///
-    /// A line that cannot be read is passed over: what another version wrote is its own to deal with.
+    /// The dead sessions of this host in the last `within` bytes that are `wanted`, oldest first. The asking session's own is not to be
+    /// wanted. See [`Record::left`].
     pub fn dead(&self, within: u64, wanted: impl Fn(&Dead) -> bool) -> io::Result<Vec<Dead>> {
-        let mut found = self.not_ended(within)?;
-        found.retain(|dead| wanted(dead) && self.claim(&dead.session).unwrap_or(false));
-        if found.is_empty() {
-            return Ok(found);
-        }
-        // Another one may have dealt with it between our look and our claim.
-        let still: Vec<String> = self
-            .not_ended(within)?
-            .into_iter()
-            .map(|dead| dead.session)
-            .collect();
-        found.retain(|dead| still.contains(&dead.session));
-        Ok(found)
-    }
-
-    fn not_ended(&self, within: u64) -> io::Result<Vec<Dead>> {
-        let mut lent = BTreeMap::new();
-        self.each_line(within, |event, is_here| match event.event.as_str() {
-            "lent" if is_here => {
-                if let Some(dead) = of(event) {
-                    lent.insert(dead.session.clone(), dead);
-                }
-            }
-            "ended" => drop(lent.remove(&event.session)),
-            _ => {}
-        })?;
-        let mut lent: Vec<Dead> = lent.into_values().collect();
-        lent.sort_by_key(|dead| dead.lent);
-        Ok(lent)
+        Ok(self.left(within, wanted, |_| false)?.dead)
     }
 
     /// Each line of the last `within` bytes that can be read, and whether it names this host.
@@ -233,7 +201,7 @@ mod tests {
         );
         let length = std::fs::metadata(record.path()).expect("there").len();
         for (within, expected) in [(length, 1), (length - 1, 1), (40, 0)] {
-            assert_eq!(record.not_ended(within).expect("read").len(), expected);
+            assert_eq!(record.look(within).expect("read").dead.len(), expected);
         }
     }
 }

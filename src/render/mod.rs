@@ -304,7 +304,11 @@ pub fn bridge(lent: &Lent, secrets: &Secrets) -> Result<Vec<(String, Secret)>, R
 }
 
 /// The generated profiles.yml: each chosen profile with its one output, and the top-level `config:` block, which dbt still reads.
-pub fn profiles_yml(profiles: Vec<(&Profile, Rc<Node>)>) -> Result<Zeroizing<String>, RenderError> {
+/// `fusion` is whether Fusion reads it.
+pub fn profiles_yml(
+    profiles: Vec<(&Profile, Rc<Node>)>,
+    fusion: bool,
+) -> Result<Zeroizing<String>, RenderError> {
     let map = |entries: Vec<(&str, Rc<Node>)>| {
         let mut mapping = Mapping::default();
         for (key, value) in entries {
@@ -327,7 +331,7 @@ pub fn profiles_yml(profiles: Vec<(&Profile, Rc<Node>)>) -> Result<Zeroizing<Str
     if let Some(config) = config.filter(|_| entries.iter().all(|(name, _)| *name != "config")) {
         entries.push(("config", Rc::clone(config)));
     }
-    Ok(yaml::emit(&map(entries))?)
+    Ok(yaml::emit_for(&map(entries), fusion)?)
 }
 
 #[cfg(test)]
@@ -378,7 +382,7 @@ mod tests {
             Rendering::of(&Engine::default(), Vars::default(), &context).expect("a rendering");
         let secrets = Secrets::placeholders(&lent);
         let made = super::output(&profile, &lent, &secrets, &rendering, None).expect("an output");
-        profiles_yml(vec![(&profile, made.node)])
+        profiles_yml(vec![(&profile, made.node)], false)
             .expect("emitted")
             .to_string()
     }

@@ -15,6 +15,7 @@ use nix::unistd::{AccessFlags, Pid};
 use serde::{Deserialize, Serialize};
 
 use super::course::{Course, Due, Ended};
+use super::footprint;
 use super::inherited::Inherited;
 use super::janitor::handle::Announcement;
 use super::signals::{self, Received, Signals};
@@ -288,7 +289,7 @@ impl Child {
                 () = due => {}
                 () = &mut settling, if !has_settled => {
                     has_settled = true;
-                    give_back_free_memory();
+                    footprint::give_back_when_asleep();
                 }
             }
             while let Some(due) = course.due(Instant::now()) {
@@ -394,15 +395,6 @@ fn is_echo_of_a_parent(received: Received) -> bool {
         .find_map(|line| line.strip_prefix("SigIgn:"))
         .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
     ignored.is_some_and(|mask| mask & (1 << (received.signal as i32 - 1)) != 0)
-}
-
-/// What the way to here needed and has freed goes back to the system: waiting may take hours. 60 kB measured.
-fn give_back_free_memory() {
-    // SAFETY: it takes a number, and changes nothing that is in use.
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    unsafe {
-        libc::malloc_trim(0);
-    }
 }
 
 fn start_error(program: &OsStr, error: io::Error) -> StartError {

@@ -11,7 +11,7 @@
 //!   412 instead of "permission denied" to a token that it has not heard of yet.
 #![forbid(unsafe_code)]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -49,6 +49,8 @@ pub struct Client {
     pace: Option<Pace>,
     /// The newest state that Vault told.
     index: RefCell<Option<HeaderValue>>,
+    /// Whether the answer to the last login was not seen.
+    unseen_login: Cell<bool>,
     pause: Pause,
 }
 
@@ -70,6 +72,7 @@ impl Client {
             wrap_ttl: server.wrap_ttl,
             pace: server.rate_limit.map(Pace::new),
             index: RefCell::default(),
+            unseen_login: Cell::new(false),
             pause: Box::new(|time| Box::pin(tokio::time::sleep(time))),
         })
     }
@@ -105,8 +108,23 @@ impl Client {
     pub(crate) async fn send(&self, call: &Call<'_>) -> Result<Reply, VaultError> {
         match (self.wrap_ttl, &call.wanted) {
             (Some(ttl), Wanted::Secret { .. }) => wrapping::send(self, call, ttl).await,
+            (_, Wanted::Login { .. } | Wanted::SecondFactor { .. }) => {
+                // It stays so where nobody waits for the answer any more.
+                self.unseen_login.set(true);
+                let outcome = self.carry(call).await;
+                self.unseen_login.set(match &outcome {
+                    Ok(reply) => reply.after_loss,
+                    Err(error) => error.is_after_the_request(),
+                });
+                outcome
+            }
             _ => self.carry(call).await,
         }
+    }
+
+    /// Whether a login was sent whose answer nobody has seen: Vault may have made a token for it, which nobody can name.
+    pub fn has_unseen_login(&self) -> bool {
+        self.unseen_login.get()
     }
 
     /// Sends a request and gives its answer, whatever its status, after the tries that `call.repeat` allows. The next address is
@@ -282,6 +300,7 @@ impl Client {
                 asked: asked_by(way, call),
                 cause: failure.cause(),
                 attempts: tries.attempts,
+                after_loss: tries.lost,
                 proxy: way
                     .proxy
                     .as_ref()

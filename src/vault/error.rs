@@ -150,6 +150,18 @@ pub enum VaultError {
 }
 
 impl VaultError {
+    /// Whether no answer was seen to a request that may have reached the server.
+    pub(crate) fn is_after_the_request(&self) -> bool {
+        match self {
+            Self::Transport(transport) => {
+                transport.after_loss
+                    || matches!(transport.cause, Cause::NoAnswer { .. } | Cause::Lost(_))
+            }
+            Self::TooLarge { .. } => true,
+            _ => false,
+        }
+    }
+
     /// A stable word for JSON output.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -417,6 +429,8 @@ pub struct Transport {
     pub cause: Cause,
     /// How often it was tried.
     pub attempts: u32,
+    /// Whether an earlier try was sent, and its answer was lost.
+    pub after_loss: bool,
     /// The proxy before it, and who says so.
     pub proxy: Option<(String, String)>,
     /// What the other addresses said, where there are any.

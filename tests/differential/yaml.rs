@@ -500,7 +500,7 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 /// Every triple of the signs that YAML or Jinja know, and random texts: 2,031 in all.
-fn hostile_strings() -> Vec<String> {
+pub(crate) fn hostile_strings() -> Vec<String> {
     let signs = ["{", "}", "%", "#", "-", "'", "\"", "\\", "\n", "\r", " "];
     let mut strings = Vec::new();
     for one in signs {

@@ -156,6 +156,16 @@ fn a_janitor_that_is_killed_is_swept_like_any_dead_session() {
     kill(found[0], Signal::SIGKILL).expect("sent");
     wait_until("it has ended", || janitors(&lab).is_empty());
     assert_eq!(lab.world.database_users().len(), 1);
+    // Nobody lives who could start it again, and nobody says that it lives.
+    assert_eq!(lab.run(&["status"]).silent().success(), "");
+    let session = lab.record()[0]["session"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let _ = lab.run(&["end", &session]).code(1).says(&[
+        "is alive here",
+        "what killed sessions have left, `dbt-lease sweep` takes back",
+    ]);
     let said = lab.run(&["sweep"]).silent().success();
     assert!(
         said.contains("its lease on `database/creds/dbt-staging`: revoked"),

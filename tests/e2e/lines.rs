@@ -70,6 +70,18 @@ fn forget_the_unseen_login(lab: &Lab, is_there: bool) {
     }
 }
 
+/// A login whose answer was not seen is said and on record; other runs that end well say nothing.
+#[track_caller]
+fn assert_unseen_login_is_told(lab: &Lab, ran: &Ran, unseen: bool) {
+    let words =
+        "warning: no answer was seen to a login: if Vault made a token for it, nobody can name it";
+    assert_eq!(ran.stderr.contains(words), unseen, "{}", ran.stderr);
+    assert!(unseen || ran.stderr.is_empty(), "{}", ran.stderr);
+    let record = lab.record();
+    let ended = record.last().expect("an event");
+    assert_eq!(ended["unseen_token"], unseen, "{ended}");
+}
+
 #[test]
 fn https_goes_through_the_machines_proxy_and_around_it_for_what_no_proxy_lists() {
     let lab = Lab::with(OpenBao::tls());
@@ -211,7 +223,8 @@ fn a_connection_reset_at_any_request_costs_one_more_and_leaves_nothing() {
                 .judge(judge)
                 .start();
             let address = format!("http://127.0.0.1:{}", line.port());
-            run(&lab, &[("VAULT_ADDR", &address)]).silent().success();
+            let ran = run(&lab, &[("VAULT_ADDR", &address)]).code(0);
+            assert_unseen_login_is_told(&lab, &ran, lost == 1);
             // A request that was lost on its way never came; one whose answer was lost came twice.
             let came = lab.requests().len() - before;
             // Whether the token is gone is then asked by a lease that it could revoke.
@@ -244,7 +257,8 @@ fn a_server_killed_and_restarted_at_any_request_costs_one_more_and_leaves_nothin
             lab.world.bao().revive();
             say.send(if asks { Fate::Carried } else { Fate::Reset })
                 .expect("it waits");
-            running.end().silent().success();
+            let ran = running.end().code(0);
+            assert_unseen_login_is_told(&lab, &ran, lost == 1);
             // One more; another where a server that has just started says that it is not ready, or for the proof of the token's end.
             let turns = line.turns();
             assert!((5..=6).contains(&turns), "{lost} {asks}: {turns}");
@@ -288,7 +302,8 @@ fn a_server_that_dies_at_any_request_and_stays_away_is_an_honest_end() {
                 // The token was never seen, or is gone with what it had made: nobody can name it.
                 1 => {
                     assert_eq!(ran.code, Some(125), "{what}");
-                    assert!(events.is_empty(), "{what}");
+                    assert_eq!(events.len(), 1, "{what}");
+                    assert_unseen_login_is_told(&lab, &ran, true);
                 }
                 2 => {
                     assert_eq!(ran.code, Some(125), "{what}");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Gate, Lab, Ran, Running, ran};
 
@@ -194,6 +194,27 @@ fn verify_lease_asks_vault_whether_the_lease_is_gone() {
             "update auth/token/revoke-self"
         ]
     );
+    // The plan lists that request, and its policy is enough for it.
+    let text = lab
+        .run(&["plan", "--json", "--verify", "lease", "-t", "prod"])
+        .silent()
+        .success();
+    let plan: Value = serde_json::from_str(&text).expect("JSON");
+    let listed = plan["requests"].as_array().expect("a list");
+    let paths: Vec<_> = listed.iter().map(|request| &request["path"]).collect();
+    assert_eq!(
+        paths[paths.len() - 3..],
+        [
+            "sys/leases/revoke",
+            "sys/leases/lookup",
+            "auth/token/revoke-self"
+        ]
+    );
+    let own = "sys/policies/acl/dbt-production";
+    lab.world
+        .bao()
+        .api("PUT", own, json!({"policy": plan["policy"]}));
+    lab.run(&verify).silent().success();
     lab.assert_nothing_left();
 }
 

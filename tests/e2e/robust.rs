@@ -173,20 +173,11 @@ fn a_crash_of_ours_dumps_no_core() {
 fn a_child_that_another_process_stops_and_continues_is_waited_for() {
     let lab = Lab::new();
     let gate = Gate::new(&lab);
-    let mut command = lab.command(&gate.held("echo $$ >&2; echo up"));
     // A session without a terminal, whoever runs this test.
-    let mut outer = Command::new("setsid");
-    outer
-        .arg("--wait")
-        .arg(command.get_program())
-        .args(command.get_args());
-    outer.env_clear().envs(
-        command
-            .get_envs()
-            .filter_map(|(name, value)| Some((name, value?))),
-    );
-    outer.current_dir(&lab.project).stdin(Stdio::null());
-    command = outer;
+    let mut command = lab.in_its_environment("setsid");
+    command
+        .args(["--wait", DBT_LEASE])
+        .args(gate.held("echo $$ >&2; echo up"));
     let mut running = Running::start(command);
     running.wait_for_line("up");
     let mut stderr = String::new();

@@ -6,6 +6,8 @@ use zeroize::Zeroizing;
 use super::buffer::Buffer;
 use super::error::EmitError;
 use super::limits::{MAX_DEPTH, MAX_EMITTED_BYTES, MAX_EMITTED_NODES};
+use super::loader::load_merging;
+use super::merging::Merging;
 use super::{Mapping, Node, Value, number, quoting};
 
 /// dbt turns a rendered text that contains this into None: it takes it for a secret's placeholder.
@@ -20,14 +22,31 @@ const EXTRA_DEPTH: usize = 16;
 /// Writes a tree in block style. The user's strings stay the templates that they are; ours ([`Value::Literal`]) reach dbt as
 /// they are; aliases are written out.
 pub fn emit(root: &Node) -> Result<Zeroizing<String>, EmitError> {
+    emit_for(root, false)
+}
+
+/// The same for Fusion, which reads what Jinja made as YAML once more: our strings are plain wherever no Jinja is in them, and one
+/// that would come out as no text is refused.
+pub fn emit_for(root: &Node, fusion: bool) -> Result<Zeroizing<String>, EmitError> {
     let mut emitter = Emitter {
         out: Buffer::new(),
         path: Vec::new(),
         nodes: 0,
+        fusion,
     };
     emitter.node(root, 0)?;
     emitter.out.push('\n');
     Ok(emitter.out.into_text())
+}
+
+/// Whether a text is a text to YAML too, or no YAML at all: Fusion then keeps it. A flow collection that we could not use (a map
+/// as a key, words behind it) may be one to Fusion.
+fn is_text(text: &str) -> bool {
+    let is_flow = text.trim_start().starts_with(['{', '[']) && text.contains(['}', ']']);
+    match load_merging(text.as_bytes(), Some(Merging::FirstWins)) {
+        Ok(node) => matches!(node.value, Value::Str(_)),
+        Err(_) => !is_flow,
+    }
 }
 
 struct Emitter {
@@ -35,6 +54,7 @@ struct Emitter {
     /// Keys from the top.
     path: Vec<String>,
     nodes: usize,
+    fusion: bool,
 }
 
 impl Emitter {
@@ -53,7 +73,15 @@ impl Emitter {
                 if text.contains('\0') {
                     return Err(EmitError::Nul { path: self.path() });
                 }
-                quoting::literal(text, &mut self.out);
+                if !self.fusion {
+                    quoting::literal(text, &mut self.out);
+                } else if !quoting::is_template(text) {
+                    quoting::yaml(text, &mut self.out);
+                } else if is_text(text) {
+                    quoting::literal(text, &mut self.out);
+                } else {
+                    return Err(EmitError::NotForFusion { path: self.path() });
+                }
                 Ok(())
             }
             _ => self.scalar(node),

@@ -191,6 +191,12 @@ pub enum EmitError {
         /// Keys from the top, joined by dots.
         path: String,
     },
+    /// A value of ours with Jinja's signs in it that Fusion would read as something else than a text.
+    #[error("the value for `{path}` holds Jinja's signs, and Fusion would read it as no text")]
+    NotForFusion {
+        /// Keys from the top, joined by dots.
+        path: String,
+    },
     /// What dbt refuses in a value.
     #[error("`{path}` (line {}, column {}) is a {tag}, which dbt does not take", .mark.line, .mark.column)]
     Unusable {
@@ -221,6 +227,7 @@ impl EmitError {
         match self {
             Self::SecretVariableName { .. } => "emit_secret_variable_name",
             Self::Nul { .. } => "emit_nul",
+            Self::NotForFusion { .. } => "emit_not_for_fusion",
             Self::Unusable { .. } => "emit_unusable_value",
             Self::TooLarge => "emit_too_large",
             Self::TooDeep { .. } => "emit_too_deep",
@@ -230,7 +237,7 @@ impl EmitError {
     /// What to do next.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::SecretVariableName { .. } | Self::Nul { .. } => {
+            Self::SecretVariableName { .. } | Self::Nul { .. } | Self::NotForFusion { .. } => {
                 "let Vault make another value; dbt cannot take this one from profiles.yml"
             }
             Self::Unusable { .. } => "write the value as a text, a list or a map",

@@ -25,7 +25,7 @@ mod written;
 #[cfg(test)]
 mod tests;
 
-pub use emitter::emit;
+pub use emitter::{emit, emit_for};
 pub use error::{EmitError, Problem, YamlError};
 pub use keys::last_key;
 pub use loader::{load, load_merging};

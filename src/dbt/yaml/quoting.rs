@@ -25,10 +25,14 @@ pub(super) fn literal(text: &str, out: &mut Buffer) {
 
 /// Whether Jinja would change the text: it reads templates, makes every line break `\n` and drops the last one.
 fn is_special(text: &str) -> bool {
-    ["{{", "{%", "{#", "\r"]
+    is_template(text) || text.contains('\r') || text.ends_with('\n')
+}
+
+/// Whether Jinja finds anything of its own in the text.
+pub(super) fn is_template(text: &str) -> bool {
+    ["{{", "{%", "{#"]
         .iter()
         .any(|special| text.contains(special))
-        || text.ends_with('\n')
 }
 
 /// One character inside a YAML double-quoted scalar.

@@ -67,12 +67,13 @@ pub(super) fn clean_up(known: Known) -> Proof {
         directory: removed,
         recorded: false,
         broken_off: had_token && returned.is_none(),
+        unseen_token: token_coming && !had_token,
         returned,
         abandoned,
         without_lease: Vec::new(),
         looked: None,
     };
-    if !back.is_nothing() || token_coming {
+    if !back.is_nothing() {
         let result = result.as_deref().unwrap_or(RESULT);
         write_down(record.as_mut(), &introduction, &back, result);
     }

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::known::Known;
-use crate::supervise::renewal::{Life, boottime, jitter};
+use crate::supervise::renewal::{Life, Trouble, boottime, jitter};
 use crate::vault::auth::{Token, TokenKind};
 use crate::vault::client::Client;
 use crate::vault::renew;
@@ -79,31 +79,27 @@ impl Detached {
             return;
         }
         let (server, session) = (&introduction.server, &introduction.about.session);
-        let granted = Client::new(server, session).and_then(|client| {
+        let client = Client::new(server, session).map_err(Trouble::from);
+        let granted = client.and_then(|client| {
+            // Without room for an event loop now, there may be some later.
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
-                .build();
-            match runtime {
-                Ok(runtime) => {
-                    let work = renew::token(&client, token, life.increment(), life.patience(now));
-                    let granted = runtime.block_on(work);
-                    runtime.shutdown_background();
-                    granted.map(Some)
-                }
-                Err(_) => Ok(None),
-            }
+                .build()
+                .map_err(|error| Trouble::Passing(error.to_string()))?;
+            let work = renew::token(&client, token, life.increment(), life.patience(now));
+            let granted = runtime.block_on(work);
+            runtime.shutdown_background();
+            granted.map_err(Trouble::from)
         });
         match granted {
-            Ok(Some(lasts)) => {
+            Ok(lasts) => {
                 (token.issued, token.lifetime) = (SystemTime::now(), Some(lasts));
                 // There is nobody to tell what that means. Near its max_ttl it is not renewed again, and the session ends before it.
                 let _ = life.renewed(now, lasts, boottime(), jitter());
             }
-            // Tried again at the next look.
-            Ok(None) => {}
-            // What may pass is tried again; what is final ends the session in time.
-            Err(error) => {
-                let _ = life.failed(error.into(), boottime());
+            // What may pass is tried again, after a pause; what is final ends the session in time.
+            Err(trouble) => {
+                let _ = life.failed(trouble, boottime());
             }
         }
     }

@@ -4,7 +4,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -17,7 +17,10 @@ use super::serve::Reception;
 use super::stopping::Stopping;
 use super::system;
 use crate::failpoint;
+use crate::supervise::footprint;
 
+/// When nothing was told for so long, the wait has begun.
+const SETTLED: Duration = Duration::from_secs(1);
 /// The record's word for the end of a session that lived on without a process.
 const ITS_TIME: &str = "ended by its time";
 /// The same where `dbt-lease end` ended it.
@@ -54,7 +57,12 @@ fn wait(
     let mut stopping: Option<Stopping> = None;
     let mut detached: Option<Detached> = None;
     let mut session = Some(socket);
+    let mut settles = None;
     loop {
+        if settles.is_some_and(|at| at <= Instant::now()) {
+            settles = None;
+            footprint::give_back();
+        }
         if let Some(detached) = &mut detached {
             if detached.is_over() {
                 known.result = Some(ITS_TIME.to_owned());
@@ -66,6 +74,7 @@ fn wait(
             (Some(stopping), Some(child)) => stopping.step(child, Instant::now()),
             _ => detached.as_ref().map(Detached::next),
         };
+        let next = next.into_iter().chain(settles).min();
         if !told_something(session, reception, next) {
             let is_asked_to_end = reception.serve(known);
             if is_asked_to_end && detached.is_some() {
@@ -88,6 +97,7 @@ fn wait(
             continue;
         };
         failpoint::reached("told");
+        settles = Some(Instant::now() + SETTLED);
         match known.take(&message, descriptors) {
             News::Nothing => {}
             News::Listen(socket) => reception.open(socket),

@@ -7,7 +7,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -123,7 +123,11 @@ fn write(path: &Path, token: &Secret) -> std::io::Result<()> {
         .create_new(true)
         .mode(0o600)
         .open(&beside)
-        .and_then(|mut file| file.write_all(token.expose().as_bytes()))
+        .and_then(|mut file| {
+            // A umask may have taken our own bits away, and the next login could not read what this one has kept.
+            file.set_permissions(fs::Permissions::from_mode(0o600))?;
+            file.write_all(token.expose().as_bytes())
+        })
         .and_then(|()| fs::rename(&beside, path));
     if let Err(error) = &written
         && error.kind() != ErrorKind::AlreadyExists
@@ -156,16 +160,37 @@ mod tests {
         }
     }
 
+    /// Where the test below writes, when it runs itself under another umask.
+    const DIRECTORY: &str = "DBT_LEASE_TEST_TOKEN_DIRECTORY";
+
     #[test]
-    fn the_file_is_replaced_by_one_that_only_its_owner_can_read() {
-        use std::os::unix::fs::PermissionsExt as _;
+    fn the_file_is_replaced_by_one_that_only_its_owner_can_read_whatever_the_umask_is() {
+        let told = Variables::of_process().os(DIRECTORY).map(PathBuf::from);
+        if let Some(directory) = told {
+            write(
+                &directory.join(".vault-token"),
+                &Secret::new("new".to_owned()),
+            )
+            .expect("replaced");
+            return;
+        }
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join(".vault-token");
-        fs::write(&path, "old").expect("written");
-        write(&path, &Secret::new("new".to_owned())).expect("replaced");
-        assert_eq!(fs::read_to_string(&path).expect("read"), "new");
-        let mode = fs::metadata(&path).expect("there").permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        assert_eq!(fs::read_dir(directory.path()).expect("read").count(), 1);
+        // A umask is the whole process's: each has one of its own.
+        for umask in ["000", "777"] {
+            fs::write(&path, "old").expect("written");
+            let ended = std::process::Command::new("sh")
+                .args(["-c", "umask $0; exec \"$@\"", umask])
+                .arg(std::env::current_exe().expect("this program"))
+                .args(["--exact", concat!(module_path!(), "::the_file_is_replaced_by_one_that_only_its_owner_can_read_whatever_the_umask_is").split_once("::").expect("a path").1])
+                .env(DIRECTORY, directory.path())
+                .output()
+                .expect("sh starts");
+            assert!(ended.status.success(), "{ended:?}");
+            let mode = fs::metadata(&path).expect("there").permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "umask {umask}");
+            assert_eq!(fs::read_to_string(&path).expect("read"), "new");
+            assert_eq!(fs::read_dir(directory.path()).expect("read").count(), 1);
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::dispositions;
 use crate::venv::venv;
 use crate::watchdog::{memory_directory, scratch_directory};
 
@@ -88,7 +89,7 @@ impl Home {
         target
     }
 
-    /// A command with only the variables of this place; its directory is `$HOME` until the caller says another.
+    /// A command with only the variables of this place, and with no signal ignored; its directory is `$HOME` until the caller says another.
     ///
     /// `program` is looked up on this PATH, which begins with the environment's `dbt`, `python` and `bao`.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
@@ -99,6 +100,7 @@ impl Home {
             .map(|directory| directory.join(program))
             .find(|candidate| !program.as_encoded_bytes().contains(&b'/') && candidate.is_file());
         let mut command = Command::new(found.as_deref().map_or(program, Path::as_os_str));
+        dispositions::by_default(&mut command);
         command
             .env_clear()
             .env("HOME", self.home())

@@ -23,6 +23,7 @@ pub mod aws;
 mod certificates;
 pub mod chromium;
 pub mod directory;
+mod dispositions;
 pub mod home;
 mod http;
 pub mod issuer;
