@@ -162,6 +162,10 @@ fn each_adapter_gets_the_path_of_the_engine_that_knows_it() {
         assert_eq!(fields.join(" "), keys, "{output}");
     }
     assert_eq!(
+        lent("{type: nobody_knows, token: x, more: {a.secret: y}}").1,
+        ["token"]
+    );
+    assert_eq!(
         lent("{type: glue, role_arn: r}").2,
         [
             "AWS_ACCESS_KEY_ID",
