@@ -34,3 +34,4 @@ mod signals_dbt;
 mod strangers;
 mod take_back;
 mod trust;
+mod tutorial;
