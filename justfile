@@ -107,7 +107,7 @@ warm-adapters:
     set -euo pipefail
     where=$(mktemp -d)
     trap 'rm -rf "$where"' EXIT
-    all="postgres redshift snowflake athena trino clickhouse oracle sqlserver"
+    all="postgres redshift snowflake trino clickhouse oracle sqlserver"
     for line in 1.9 1.11 1.12; do
         case $line in
         1.9) core="dbt-core==1.9.*" adapters=$all pin="==1.9.*" ;;

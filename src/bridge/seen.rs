@@ -18,6 +18,8 @@ pub struct Seen {
     pub target: Option<String>,
     /// The key within the output, dotted.
     pub key: String,
+    /// Whether a part of it has a dot itself, so that the dotted key does not tell the way.
+    pub has_dots: bool,
     /// 1-based.
     pub line: usize,
     /// Whether it is a secret; else it is the half of a credential that changes with one, such as a user's name.
@@ -74,6 +76,7 @@ pub fn look(file: &Path, bytes: &[u8], merging: Option<Merging>) -> Result<Look,
                 profile: used.profile.clone(),
                 target: used.target.clone(),
                 key: used.path.join("."),
+                has_dots: used.path.iter().any(|part| part.contains('.')),
                 line: used.mark.line,
                 is_secret: used.role == Role::Secret,
                 what: what(scalar.kind, &scalar.text),

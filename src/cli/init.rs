@@ -401,7 +401,10 @@ fn write(say: &Say, changes: &[Change<'_>], surroundings: &Surroundings) -> Resu
     if let Some(first) = first
         && !first.new.contains("\nextends:")
     {
-        write_schema(say, &first.leases.path.with_file_name(SCHEMA))?;
+        // dbt-lease.yml stands without it.
+        if let Err(failure) = write_schema(say, &first.leases.path.with_file_name(SCHEMA)) {
+            say.warning(&failure.message, failure.hint.as_deref());
+        }
     }
     Ok(())
 }

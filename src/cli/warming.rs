@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::say::Say;
 use super::session::{Borrowed, Session};
-use crate::config::Lent;
+use crate::config::{Lent, ParseCache};
 use crate::dbt::{Profile, Rendering, Resolved};
 use crate::delivery::session::SessionDir;
 use crate::plan::{Loan, ParseCacheView};
@@ -20,6 +20,9 @@ impl Session<'_> {
     pub(super) fn warm(&self, borrowed: &Borrowed, bridge: &[(String, Secret)]) {
         let Self { wanted, .. } = self;
         let lent = &wanted.loan.lent;
+        if lent.parse_cache == ParseCache::Off {
+            return;
+        }
         let (first, _) = borrowed.secrets.split_at(lent.secrets.len());
         let files = borrowed.directory.as_ref().and_then(SessionDir::files_dir);
         let secrets = Secrets::leased(first);
@@ -29,7 +32,6 @@ impl Session<'_> {
         let case = Case::of(
             wanted.resolved,
             self.profile,
-            lent,
             (&output, bridge),
             self.rendering,
             self.variables,
@@ -42,7 +44,7 @@ impl Session<'_> {
     }
 }
 
-/// What `plan` says.
+/// What `plan` says; nothing where the cache is left alone.
 pub(super) fn view(
     resolved: &Resolved,
     loan: &Loan,
@@ -51,6 +53,9 @@ pub(super) fn view(
 ) -> Option<ParseCacheView> {
     let profile = resolved.profile.as_ref()?;
     let lent = &loan.lent;
+    if lent.parse_cache == ParseCache::Off {
+        return None;
+    }
     let found = on_placeholders(resolved, profile, lent, rendering, variables, |case| {
         case.look()
     })
@@ -84,6 +89,9 @@ pub(super) fn last(
     rendering: &Rendering<'_>,
     variables: &Variables,
 ) -> Last {
+    if lent.parse_cache == ParseCache::Off {
+        return Last::default();
+    }
     let found = on_placeholders(resolved, profile, lent, rendering, variables, |case| {
         let mut last = Last::default();
         for (filled, value) in case.last()? {
@@ -118,14 +126,7 @@ fn on_placeholders<T>(
     let bridge = render::bridge(lent, &secrets)?;
     let files = Path::new("files");
     let output = render::output(profile, lent, &secrets, rendering, Some(files))?;
-    let case = Case::of(
-        resolved,
-        profile,
-        lent,
-        (&output, &bridge),
-        rendering,
-        variables,
-    );
+    let case = Case::of(resolved, profile, (&output, &bridge), rendering, variables);
     Ok(case.and_then(|case| ask(&case)))
 }
 

@@ -192,9 +192,9 @@ pub enum Delivery {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ParseCache {
     /// It is kept, where that is known to be right.
-    #[default]
     Keep,
     /// It is left alone.
+    #[default]
     Off,
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::outputs::Output;
-use crate::bridge::seen::What;
+use crate::bridge::seen::{Seen, What};
 use crate::render::adapters::{self, Form};
 
 /// What a target is lent.
@@ -180,18 +180,19 @@ fn kv(output: &Output, name: &str) -> Lend {
     let lend = Lend::of_path(kv_path(name));
     let known = output.adapter.as_deref().and_then(adapters::credentials);
     let first = known.and_then(<[_]>::first);
-    let keys: BTreeSet<&str> = output
+    // A key with a dot in it is none that `fields:` can name.
+    let (unnamed, named): (Vec<&Seen>, Vec<&Seen>) = output
         .credentials
         .iter()
-        .map(|seen| seen.key.as_str())
-        .collect();
+        .partition(|seen| seen.has_dots || !may_be_set(&seen.key));
+    let keys: BTreeSet<&str> = named.iter().map(|seen| seen.key.as_str()).collect();
     if let Some(first) = first {
         // Whole by the adapter's own keys.
         let is_its = |key: &&str| {
             let its = first.takes.iter().any(|take| take.keys.contains(key));
             its && first.takes.iter().all(|take| take.form == Form::AsItIs)
         };
-        if keys.iter().all(is_its) {
+        if unnamed.is_empty() && keys.iter().all(is_its) {
             let fields: Vec<&str> = first.takes.iter().map(|take| take.fields[0]).collect();
             return Lend {
                 why: format!("its fields: {}", fields.join(", ")),
@@ -199,12 +200,15 @@ fn kv(output: &Output, name: &str) -> Lend {
             };
         }
     }
-    if keys.is_empty() {
+    if keys.is_empty() && unnamed.is_empty() {
         return Lend::nothing("there is no credential in it that is known");
     }
     let mut lend = lend;
     let mut taken: BTreeSet<String> = BTreeSet::new();
-    for key in keys.into_iter().filter(|key| may_be_set(key)) {
+    if !unnamed.is_empty() {
+        lend.why = "write env_var(…) for its keys with dots: `fields:` cannot name them".to_owned();
+    }
+    for key in keys {
         let short = field_name(key.rsplit('.').next().unwrap_or(key));
         let field = if taken.contains(&short) {
             field_name(key)

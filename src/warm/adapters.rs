@@ -96,23 +96,6 @@ const ADAPTERS: &[Adapter] = &[
         macros: &["dbt", "dbt_snowflake"],
     },
     Adapter {
-        name: "athena",
-        package: "dbt_athena",
-        releases: &[(9, 5), (11, 1)],
-        keys: &[
-            "assume_role_arn=None assume_role_duration_seconds=3600 assume_role_external_id=None \
-         assume_role_session_name='dbt-athena' aws_access_key_id=None aws_profile_name=None connection_manager='api' database \
-         debug_query_state=False endpoint_url=None lf_tags_database=None num_boto3_retries=None num_iceberg_retries=3 \
-         num_retries=5 poll_interval=1.0 region_name s3_data_dir=None s3_data_naming='schema_table_unique' s3_staging_dir=None \
-         s3_tmp_table_dir=None schema seed_s3_upload_args=None skip_workgroup_check=False spark_work_group=None work_group=None",
-            "s3_staging_dir work_group=None skip_workgroup_check=False region_name database schema poll_interval=1.0 \
-         aws_profile_name=None aws_access_key_id=None endpoint_url=None s3_data_dir=None s3_data_naming='schema_table_unique' \
-         s3_tmp_table_dir=None debug_query_state=False seed_s3_upload_args=None lf_tags_database=None spark_work_group=None",
-        ],
-        aliases: &[("catalog", "database")],
-        macros: &["dbt", "dbt_athena"],
-    },
-    Adapter {
         name: "trino",
         package: "dbt_trino",
         releases: &[(9, 3), (11, 0)],

@@ -25,7 +25,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::config::{Lent, ParseCache as Setting};
 use crate::crypto::sha256;
 use crate::dbt::{ParseCache, Profile, Rendering, Resolved};
 use crate::failpoint;
@@ -41,9 +40,6 @@ pub use values::Filled;
 /// Why dbt will parse everything, or may.
 #[derive(Debug, thiserror::Error)]
 pub enum Cold {
-    /// `parse_cache: off`
-    #[error("`parse_cache: off`")]
-    Off,
     /// The command has no cache that we know of.
     #[error("{0}")]
     NoCache(&'static str),
@@ -129,13 +125,11 @@ impl<'a> Case<'a> {
     pub fn of(
         resolved: &'a Resolved,
         profile: &Profile,
-        lent: &Lent,
         (output, bridge): (&'a Output, &[(String, Secret)]),
         rendering: &'a Rendering<'a>,
         variables: &Variables,
     ) -> Result<Self, Cold> {
         let cache = match &resolved.parse_cache {
-            _ if lent.parse_cache == Setting::Off => return Err(Cold::Off),
             ParseCache::File(path) => path,
             ParseCache::None(why) => return Err(Cold::NoCache(why)),
         };

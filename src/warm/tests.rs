@@ -167,7 +167,6 @@ fn needed(adapter: &str) -> Vec<(&'static str, Json)> {
             ("driver", "ODBC Driver 18 for SQL Server".into()),
             ("server", "h".into()),
         ],
-        "athena" => vec![("s3_staging_dir", "s3://x/".into())],
         _ => vec![("password", "x".into())],
     }
 }

@@ -377,12 +377,16 @@ fn when_the_leader_dies_in_mid_run_the_next_one_takes_everything_back() {
     assert_eq!(lab.record()[1]["token"], "revoked");
     let leader = nodes.iter().find(|node| node.is_active() == Some(true));
     let requests = leader.expect("one of them leads").requests();
-    let ours: Vec<String> = requests
+    let mut ours: Vec<String> = requests
         .iter()
         .filter(|request| request.session.is_some())
         .map(|request| format!("{} {}", request.operation, request.path))
         .collect();
-    assert_eq!(ours, PLAIN[2..], "no storm");
+    // One that leads and is not ready yet logs what it refuses; it is asked again, after a pause each time.
+    let asked = ours.len();
+    ours.dedup();
+    assert_eq!(ours, PLAIN[2..]);
+    assert!(asked <= 6, "no storm: {asked}");
     assert!(lab.world.database_users().is_empty());
     lab.world.bao().revive_unready();
 }

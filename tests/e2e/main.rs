@@ -34,4 +34,5 @@ mod signals_dbt;
 mod strangers;
 mod take_back;
 mod trust;
+mod tutorial;
 mod warm;

@@ -17,9 +17,19 @@ fn exec_dbt(lab: &Lab, words: &[&str]) -> Ran {
     ran(command.output().expect("started"))
 }
 
+const KEEP: &str = "prod: {secrets: {warehouse: database/creds/dbt-prod}, parse_cache: keep}";
+
+/// A lab whose target keeps the cache.
+fn keeping() -> Lab {
+    let lab = Lab::new();
+    let text = fs::read_to_string(lab.project.join("dbt-lease.yml")).expect("read");
+    lab.configure(&text.replace("prod: database/creds/dbt-prod", KEEP));
+    lab
+}
+
 /// A lab with the dbt that the recipe names before the tests' own on PATH.
 fn lab_of_another_dbt() -> Lab {
-    let mut lab = Lab::new();
+    let mut lab = keeping();
     if let Ok(bin) = std::env::var("DBT_LEASE_WARM_BIN") {
         lab.home
             .set("PATH", format!("{bin}:/usr/local/bin:/usr/bin:/bin"));
@@ -94,7 +104,7 @@ fn assert_cold(ran: &Ran, why: &str) {
 
 #[test]
 fn a_new_user_does_not_make_dbt_parse_everything_again() {
-    let lab = Lab::new();
+    let lab = keeping();
     assert_eq!(planned(&lab, &[]).0, "cold");
     let first = compile(&lab);
     assert!(first.stdout.contains(COLD), "{}", first.stdout);
@@ -133,7 +143,7 @@ fn a_new_user_does_not_make_dbt_parse_everything_again() {
 
 #[test]
 fn what_reads_the_user_is_never_served_stale() {
-    let lab = Lab::new();
+    let lab = keeping();
     let model = lab.project.join("models/marts/who.sql");
     let text = "{{ config(materialized='view', meta={'who': target.user}) }} select 1 as one";
     fs::write(&model, text).expect("written");
@@ -298,7 +308,7 @@ fn first_difference(one: &Value, other: &Value, at: &str) -> String {
 
 #[test]
 fn a_session_that_is_killed_in_the_middle_leaves_a_whole_cache() {
-    let lab = Lab::new();
+    let lab = keeping();
     let _ = compile(&lab);
     for point in [
         "parse_cache_remembered",
@@ -338,7 +348,7 @@ fn a_session_that_is_killed_in_the_middle_leaves_a_whole_cache() {
 
 #[test]
 fn a_cache_is_left_alone_where_it_is_to_be_or_its_dbt_is_not_known() {
-    let lab = Lab::new();
+    let lab = keeping();
     let _ = compile(&lab);
     let before = fs::read(cache(&lab)).expect("read");
     let said = |variables: &[(&str, &str)], words: &[&str]| {
@@ -382,24 +392,21 @@ fn a_cache_is_left_alone_where_it_is_to_be_or_its_dbt_is_not_known() {
     assert!(stderr.contains("not left by a last run"), "{stderr}");
 
     let text = fs::read_to_string(lab.project.join("dbt-lease.yml")).expect("read");
-    lab.configure(&text.replace(
-        "prod: database/creds/dbt-prod",
-        "prod: {secrets: {warehouse: database/creds/dbt-prod}, parse_cache: off}",
-    ));
+    lab.configure(&text.replace(KEEP, "prod: database/creds/dbt-prod"));
     let stderr = said(&[], &[]);
-    assert!(stderr.contains("`parse_cache: off`"), "{stderr}");
-    assert_eq!(planned(&lab, &[]).0, "cold");
+    assert!(!stderr.contains("parse cache"), "{stderr}");
+    assert_eq!(planned(&lab, &[]).0, "");
 }
 
 #[test]
 fn variables_of_the_bridge_and_runs_at_once_keep_the_cache_too() {
-    let lab = Lab::new();
+    let lab = keeping();
     lab.configure(
         &fs::read_to_string(lab.project.join("dbt-lease.yml"))
             .expect("read")
             .replace(
-                "prod: database/creds/dbt-prod",
-                "prod: {secrets: {warehouse: database/creds/dbt-prod}, env: {DBT_ENV_SECRET_USER: '{{ vault.warehouse.username }}', DBT_ENV_SECRET_PASSWORD: '{{ vault.warehouse.password }}'}}",
+                KEEP,
+                "prod: {secrets: {warehouse: database/creds/dbt-prod}, parse_cache: keep, env: {DBT_ENV_SECRET_USER: '{{ vault.warehouse.username }}', DBT_ENV_SECRET_PASSWORD: '{{ vault.warehouse.password }}'}}",
             ),
     );
     let profiles = lab.project.join("profiles.yml");
@@ -494,7 +501,7 @@ fn a_dynamic_user_beside_a_static_one() {
     };
     let config = fs::read_to_string(lab.project.join("dbt-lease.yml")).expect("read");
     let cold_config = config.replace(
-        "prod: database/creds/dbt-prod",
+        KEEP,
         "prod: {secrets: {warehouse: database/creds/dbt-prod}, parse_cache: off}",
     );
     let timed = |command: &mut std::process::Command| {
