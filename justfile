@@ -70,6 +70,57 @@ bench:
 memory:
     cargo run --package dbt-lease-sandbox --bin memory
 
+# A run with a static user beside one with a new user each time, `parse_cache: keep` and `off`, on 2,000 models, by dbt 1.9, 1.11 and 1.12, each in a
+# throw-away environment: ten minutes a version, and one for an optimised build.
+warm *VERSIONS="1.9.11 1.11.16 1.12.0":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    where=$(mktemp -d)
+    trap 'rm -rf "$where"' EXIT
+    export CARGO_PROFILE_RELEASE_LTO=false CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
+    for version in {{ VERSIONS }}; do
+        printf '\n== dbt-core %s\n' "$version"
+        python3 -m venv "$where/$version"
+        "$where/$version/bin/pip" install --quiet --upgrade pip
+        "$where/$version/bin/pip" install --quiet --only-binary :all: "dbt-core==$version" "dbt-postgres==$(case $version in 1.9.*) echo 1.9.1 ;; *) echo 1.11.0 ;; esac)"
+        DBT_LEASE_WARM_BIN="$where/$version/bin" cargo test --release --test e2e warm::a_dynamic -- --ignored --nocapture
+    done
+
+# Twenty random edits of a project, a new user for each run, and the manifest compared with a full parse's each time, by dbt 1.9, 1.11 and 1.12:
+# ten minutes a version. A failure names its edit; DBT_LEASE_TEST_SEED gives others.
+warm-edits *VERSIONS="1.9.11 1.11.16 1.12.0":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    where=$(mktemp -d)
+    trap 'rm -rf "$where"' EXIT
+    for version in {{ VERSIONS }}; do
+        printf '\n== dbt-core %s\n' "$version"
+        python3 -m venv "$where/$version"
+        "$where/$version/bin/pip" install --quiet --upgrade pip
+        "$where/$version/bin/pip" install --quiet --only-binary :all: "dbt-core==$version" "dbt-postgres==$(case $version in 1.9.*) echo 1.9.1 ;; *) echo 1.11.0 ;; esac)"
+        DBT_LEASE_WARM_BIN="$where/$version/bin" DBT_LEASE_TEST_EDITS=20 cargo test --test e2e warm::after_any_edit -- --nocapture
+    done
+
+# The hash of an output beside that of the adapters' own classes, with the adapters that come as wheels beside dbt-core 1.9, 1.11 and 1.12.
+warm-adapters:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    where=$(mktemp -d)
+    trap 'rm -rf "$where"' EXIT
+    all="postgres redshift snowflake trino clickhouse oracle sqlserver"
+    for line in 1.9 1.11 1.12; do
+        case $line in
+        1.9) core="dbt-core==1.9.*" adapters=$all pin="==1.9.*" ;;
+        1.11) core="dbt-core==1.11.*" adapters=$all pin="" ;;
+        *) core="dbt-core==1.12.0" adapters="$all exasol vertica starrocks singlestore" pin="" ;;
+        esac
+        printf '\n== dbt-core %s\n' "$line"
+        python3 -m venv "$where/$line"
+        "$where/$line/bin/pip" install --quiet --upgrade pip
+        "$where/$line/bin/pip" install --quiet --only-binary :all: "$core" $(for name in $adapters; do echo "dbt-$name$pin"; done)
+        DBT_LEASE_WARM_PYTHON="$where/$line/bin/python" DBT_LEASE_WARM_ADAPTERS=$adapters cargo test --lib warm::tests::our_hash_is_that_of_every -- --ignored
+    done
+
 # Each signal exactly once without a terminal: twenty rounds of each test, and all of them must pass.
 signals:
     DBT_LEASE_TEST_ROUNDS=20 cargo test --package dbt-lease --test e2e signals::without_a_terminal

@@ -16,6 +16,7 @@
 //! | [`bridge`] | profiles.yml with its credentials in variables, and `env:` for dbt-lease.yml | pure; never gives a value |
 //! | [`init`] | the proposal of a dbt-lease.yml, from the project and its profiles | writes nothing, never gives a value |
 //! | [`generate`] | files for others, from the plan: policies, roles, CI jobs | pure; hangs on `plan` alone |
+//! | [`warm`] | dbt's parse cache, kept for a new user name | keeps no secret; what is unclear is left to dbt |
 //! | [`delivery`] | the profiles directory, the child's environment | the only module that writes secrets |
 //! | [`verify`] | what a run left: our secrets in dbt's files, a login that still works | changes nothing, shows no value |
 //! | [`check`] | what stands in a loan's way, with its cure | lends nothing; ends its own tokens |
@@ -51,3 +52,4 @@ pub mod trust;
 pub mod variables;
 pub mod vault;
 pub mod verify;
+pub mod warm;

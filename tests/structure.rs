@@ -13,6 +13,7 @@ const WAY: &[&str] = &[
     "bridge",
     "init",
     "generate",
+    "warm",
     "delivery",
     "verify",
     "check",

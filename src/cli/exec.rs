@@ -13,6 +13,7 @@ use super::lending;
 use super::say::Say;
 use super::session;
 use super::steps::{Surroundings, no_config};
+use super::warming;
 use crate::config::{self, Config, Lent};
 use crate::dbt::{Need, Profile, Rendering, Resolved};
 use crate::delivery::environ::{Additions, for_child};
@@ -21,6 +22,7 @@ use crate::delivery::session::{Contents, SessionDir, Step};
 use crate::plan::{self, Loan, Plan};
 use crate::render::secrets::Secrets;
 use crate::render::{self, RenderError};
+use crate::secret::Secret;
 use crate::supervise::child::{self, Child, End, Purpose, Started, Waited};
 use crate::supervise::footprint;
 use crate::supervise::signals::Signals;
@@ -226,13 +228,20 @@ fn run_on_placeholders(
     });
     session::sweep(say, variables);
     let secrets = Secrets::placeholders(lent);
-    let bridge = render::bridge(lent, &secrets)?;
+    let last = warming::last(say, resolved, (profile, lent), rendering, variables);
+    let mut bridge = render::bridge(lent, &secrets)?;
+    for (name, value) in &mut bridge {
+        if let Some((_, last)) = last.variables.iter().find(|(of, _)| of == name) {
+            *value = Secret::new(last.clone());
+        }
+    }
     let material = Material {
         profile,
         lent,
         secrets: &secrets,
         others: Vec::new(),
         rendering,
+        kept: last.keys,
     };
     in_loop(async {
         // Before the directory is there: a signal must not leave it behind.
@@ -312,6 +321,8 @@ pub(crate) struct Material<'a> {
     pub(crate) secrets: &'a Secrets,
     pub(crate) others: Vec<Part<'a>>,
     pub(crate) rendering: &'a Rendering<'a>,
+    /// Keys of the output that get these texts, whatever the secrets say.
+    pub(crate) kept: Vec<(String, String)>,
 }
 
 /// A further profile, with what is lent for it.
@@ -333,6 +344,7 @@ pub(crate) fn deliver(
         secrets,
         others,
         rendering,
+        kept,
     } = material;
     // dbt would invent a new anonymous id for each new directory.
     let user_yml = profile
@@ -340,7 +352,10 @@ pub(crate) fn deliver(
         .parent()
         .and_then(|beside| std::fs::read(beside.join(".user.yml")).ok());
     let make = |files: Option<&Path>| -> Result<Contents, RenderError> {
-        let output = render::output(profile, lent, secrets, rendering, files)?;
+        let mut output = render::output(profile, lent, secrets, rendering, files)?;
+        for (key, text) in kept {
+            output.keep(key, text)?;
+        }
         let mut files_of_all = output.files;
         let mut profiles = vec![(*profile, output.node)];
         for Part { profile, lent } in others {

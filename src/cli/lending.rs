@@ -149,6 +149,7 @@ impl Session<'_> {
             secrets: &secrets,
             others,
             rendering: self.rendering,
+            kept: Vec::new(),
         };
         let directory = deliver(variables, &self.id, &material, &|step| {
             janitor.directory(step)
@@ -178,6 +179,9 @@ impl Session<'_> {
         // Boxed: its memory is needed no more while the command runs.
         let lend = Box::pin(self.lend(client, signals, janitor, borrowed, record.as_deref_mut()));
         let bridge = lend.await?;
+        if wanted.resolved.is_dbt {
+            self.warm(borrowed, &bridge);
+        }
         let additions = self.additions(borrowed, &bridge);
         let environ = for_child(variables, &wanted.plan.login_variables, &additions);
         janitor.is_there()?;

@@ -36,6 +36,7 @@ mod sweep;
 mod taking_back;
 mod terminal;
 mod trust;
+mod warming;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -6,6 +6,7 @@ use super::failure::Failure;
 use super::output;
 use super::say::Say;
 use super::steps::Surroundings;
+use super::warming;
 use crate::plan::{Plan, expect};
 
 /// `dbt-lease plan`
@@ -24,12 +25,16 @@ fn plan(global: &Global, arguments: &Arguments) -> Result<Plan, Failure> {
         Say::new(global).note(|| note);
     }
     let config = surroundings.config(global, &resolved)?;
-    let plan = surroundings.plan(&resolved, config.as_ref())?;
+    let mut plan = surroundings.plan(&resolved, config.as_ref())?;
     if resolved.profile.is_some() {
         let rendering = surroundings.rendering(&resolved)?;
         expect::check(&resolved, &plan, &rendering)?;
         let lent = plan.loan.as_ref().map(|loan| &loan.lent);
         surroundings.check(&arguments.command, &resolved, lent, &rendering)?;
+        if let Some(loan) = plan.loan.as_ref().filter(|_| resolved.is_dbt) {
+            let variables = &surroundings.variables;
+            plan.parse_cache = warming::view(&resolved, loan, &rendering, variables);
+        }
     }
     Ok(match arguments.verify {
         Some(Verify::Lease) => plan.with_lookups(),

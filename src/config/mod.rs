@@ -133,6 +133,8 @@ pub struct Lent {
     pub fields: Vec<(String, FieldValue)>,
     /// How it is handed to dbt.
     pub delivery: Delivery,
+    /// What becomes of dbt's parse cache.
+    pub parse_cache: ParseCache,
 }
 
 /// One secret of a target.
@@ -184,6 +186,16 @@ pub enum Delivery {
     File,
     /// In variables alone; the private profiles.yml holds no secret.
     Env,
+}
+
+/// What becomes of dbt's parse cache when a lease brings a new user name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ParseCache {
+    /// It is kept, where that is known to be right.
+    Keep,
+    /// It is left alone.
+    #[default]
+    Off,
 }
 
 impl Config {

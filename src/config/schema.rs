@@ -147,6 +147,10 @@ fn target() -> Value {
             "Keys of the output: templates, or files that hold what a template makes",
         ),
         "delivery" => json!({"enum": ["file", "env"]}),
+        "parse_cache" => said(
+            json!({"enum": ["keep", "off"]}),
+            "What becomes of dbt's parse cache when the lease brings a new user",
+        ),
         "expect" => object(&expect::EXPECT, &[], |key| match key {
             "port" => json!({"type": "integer", "minimum": 1, "maximum": 65535}),
             _ => text(),

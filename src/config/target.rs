@@ -6,14 +6,21 @@ use super::error::ConfigError;
 use super::walk::{Cursor, Keys, Object, is_variable_name};
 use super::{
     Bridge, BridgeName, Delivery, Expect, FieldValue, KvEngine, Lending, Lent, LentSecret,
-    Operation, SecretRequest, Target, bridge_name, expect, literal, path, template,
+    Operation, ParseCache, SecretRequest, Target, bridge_name, expect, literal, path, template,
 };
 
 pub(super) const TARGET: Keys = Keys {
     known: &[
-        "profile", "target", "secrets", "env", "fields", "delivery", "expect",
+        "profile",
+        "target",
+        "secrets",
+        "env",
+        "fields",
+        "delivery",
+        "expect",
+        "parse_cache",
     ],
-    later: &["ttl", "parse_cache", "keep", "gate"],
+    later: &["ttl", "keep", "gate"],
     elsewhere: &[
         ("path", IN_A_SECRET),
         ("engine", IN_A_SECRET),
@@ -118,6 +125,7 @@ fn short(cursor: &Cursor<'_>) -> Result<Lending, ConfigError> {
         env: Vec::new(),
         fields: Vec::new(),
         delivery: Delivery::File,
+        parse_cache: ParseCache::default(),
     }))
 }
 
@@ -129,7 +137,7 @@ fn lending(target: &Object<'_>) -> Result<Lending, ConfigError> {
             let hint = "remove it: what it guards is the lease";
             return Err(cursor.bad("nothing to guard, since `secrets` is `none`", hint));
         }
-        return match ["env", "fields", "delivery"]
+        return match ["env", "fields", "delivery", "parse_cache"]
             .iter()
             .find_map(|key| target.get(key))
         {
@@ -179,6 +187,9 @@ fn lending(target: &Object<'_>) -> Result<Lending, ConfigError> {
         env,
         fields,
         delivery,
+        parse_cache: target
+            .get("parse_cache")
+            .map_or_else(|| Ok(ParseCache::default()), parse_cache)?,
     }))
 }
 
@@ -203,6 +214,15 @@ fn delivery(target: &Object<'_>, has_env: bool, has_fields: bool) -> Result<Deli
         "env" => Ok(Delivery::Env),
         "proxy" => Err(cursor.value_not_yet("proxy", "say `file` or `env`")),
         _ => Err(cursor.bad("not a delivery", "say `file` or `env`")),
+    }
+}
+
+fn parse_cache(cursor: &Cursor<'_>) -> Result<ParseCache, ConfigError> {
+    let shape = "`keep` or `off`";
+    match cursor.text(shape)? {
+        "keep" => Ok(ParseCache::Keep),
+        "off" => Ok(ParseCache::Off),
+        _ => Err(cursor.bad("not a way with the parse cache", "say `keep` or `off`")),
     }
 }
 

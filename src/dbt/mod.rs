@@ -25,6 +25,7 @@ pub mod options_1_12;
 pub mod options_1_12_0;
 #[rustfmt::skip]
 pub mod options_1_9;
+mod parse_cache;
 mod profile;
 mod program;
 mod project;
@@ -46,6 +47,7 @@ pub mod yaml;
 
 pub use environment::{Environment, Lookup};
 pub use error::{DbtError, UnknownTarget};
+pub use parse_cache::ParseCache;
 pub use rendering::{Rendering, Vault};
 pub use resolve::{project_dir, resolve};
 pub use rules::Engine;
@@ -189,6 +191,8 @@ pub struct Resolved {
     pub deciding_files: Vec<PathBuf>,
     /// The directories that dbt writes to: target and logs, absolute, whether they are there or not.
     pub written: Vec<PathBuf>,
+    /// The parse cache of the command.
+    pub parse_cache: ParseCache,
     /// Which dbt it is, as far as that is known without running it; of any other program, the dbt that it would find.
     pub engine: Engine,
 }

@@ -10,6 +10,7 @@ use super::error::DbtError;
 use super::invocation::{Invocation, Reading, read};
 use super::jinja::{self, LookupOwned, Scope, Secrets, Vars};
 use super::options::{Command, Kind};
+use super::parse_cache::ParseCache;
 use super::profile::{self, Choice, ProfilesFile};
 use super::program::{Program, name, recognise};
 use super::project::{self, ProjectFile};
@@ -125,6 +126,7 @@ fn unleased(
         vars: Vars::default(),
         deciding_files: Vec::new(),
         written: Vec::new(),
+        parse_cache: ParseCache::default(),
         engine,
     }
 }
@@ -258,6 +260,10 @@ impl Choices<'_> {
             .as_ref()
             .map(|project| self.written(invocation.command, given, project, &vars))
             .unwrap_or_default();
+        let parse_cache = match &project {
+            Some(project) => self.parse_cache(invocation, project, &vars),
+            None => ParseCache::default(),
+        };
         let program = command.get(words - 1).map_or("", |word| name(word));
         let profile_reads = reads(program, invocation, &self.engine, &self.environment)?;
         let resolved = self.resolved(
@@ -271,6 +277,7 @@ impl Choices<'_> {
         Ok(Resolved {
             profile_reads,
             written,
+            parse_cache,
             vars,
             ..resolved
         })
@@ -609,6 +616,7 @@ impl Choices<'_> {
             vars: Vars::default(),
             deciding_files: self.deciding_files(),
             written: Vec::new(),
+            parse_cache: ParseCache::default(),
             engine: self.engine.clone(),
         }
     }

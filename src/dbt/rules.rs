@@ -1,10 +1,11 @@
 //! What differs between dbt's lines of releases, and which line a dbt follows.
 #![forbid(unsafe_code)]
 
+use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use super::options::{Command, Table};
-use super::version::Found;
+use super::version::{self, Found};
 use super::yaml::Merging;
 use super::{options_1_9, options_1_10, options_1_11, options_1_12, options_1_12_0};
 
@@ -122,6 +123,8 @@ pub struct Engine {
     pub rules: &'static Rules,
     /// How its PyYAML merges, where that is known.
     pub merging: Option<Merging>,
+    /// Where its Python looks for packages, where that is known.
+    packages: Vec<PathBuf>,
 }
 
 /// A dbt of which nothing is known.
@@ -137,7 +140,14 @@ impl Engine {
         Self::of(Found::Version {
             dbt: version.to_owned(),
             yaml: None,
+            packages: Vec::new(),
         })
+    }
+
+    /// The version of a package of its Python, where it is known without running it; `name` as in the name of its metadata directory
+    /// (`dbt_postgres`).
+    pub fn package(&self, name: &str) -> Option<String> {
+        version::first_version(&self.packages, &format!("{name}-"))
     }
 
     pub(super) fn of(found: Found) -> Self {
@@ -148,14 +158,20 @@ impl Engine {
                 fusion: true,
                 rules: newest,
                 merging: None,
+                packages: Vec::new(),
             },
             Found::Unknown => Self {
                 version: None,
                 fusion: false,
                 rules: newest,
                 merging: None,
+                packages: Vec::new(),
             },
-            Found::Version { dbt: version, yaml } => {
+            Found::Version {
+                dbt: version,
+                yaml,
+                packages,
+            } => {
                 let number = number(&version);
                 // dbt-core 2 is Fusion under another name.
                 let fusion = number.is_some_and(|(major, ..)| major > 1);
@@ -175,6 +191,7 @@ impl Engine {
                         .filter(|_| !fusion)
                         .and_then(Merging::of_version),
                     version: Some(version),
+                    packages,
                 }
             }
         }

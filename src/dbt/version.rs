@@ -16,8 +16,13 @@ use crate::variables::{DBT_LEASE_DBT, Variables};
 /// What is known of a dbt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// dbt-core of this version, with the version of the PyYAML by which it reads, where that is known.
-    Version { dbt: String, yaml: Option<String> },
+    /// dbt-core of this version, with the version of the PyYAML by which it reads, where that is known, and the directories in which its
+    /// Python looks for packages.
+    Version {
+        dbt: String,
+        yaml: Option<String>,
+        packages: Vec<PathBuf>,
+    },
     /// Fusion, which is a program of machine code.
     Fusion,
     /// A dbt of a version that only running it would tell, or none.
@@ -218,6 +223,7 @@ impl<'a> Search<'a> {
         Some(Found::Version {
             dbt: first_version(&directories, "dbt_core-")?,
             yaml: first_version(&directories, "pyyaml-"),
+            packages: directories,
         })
     }
 
@@ -450,7 +456,7 @@ fn below(prefix: &Path, version: Option<&str>) -> Vec<PathBuf> {
 }
 
 /// The version of the package that a Python takes which looks into directories in this order.
-fn first_version(directories: &[PathBuf], package: &str) -> Option<String> {
+pub(super) fn first_version(directories: &[PathBuf], package: &str) -> Option<String> {
     let mut versions = directories
         .iter()
         .map(|directory| versions_in(directory, package))

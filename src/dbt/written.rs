@@ -17,30 +17,42 @@ impl Choices<'_> {
         project: &ProjectFile,
         vars: &Vars,
     ) -> Vec<PathBuf> {
-        let chosen = |name| {
-            let choice = self.choice(command, given, name).ok().flatten();
-            choice
-                .map(|choice| choice.text)
-                .filter(|text| !text.is_empty())
-        };
         let dir = &project.project.dir;
-        let target = match chosen("target_path") {
-            Some(text) => Some(text),
-            None => self.of_the_project(project, vars),
-        };
+        let target = self.target_dir(command, given, project, vars);
         // click makes an option's log path absolute by the working directory; dbt_project.yml's counts from the project, unrendered.
-        let logs = chosen("log_path").map_or_else(
+        let logs = self.chosen_path(command, given, "log_path").map_or_else(
             || {
                 let written = project.log_path.as_deref().and_then(|node| node.text());
                 dir.join(written.filter(|text| !text.is_empty()).unwrap_or("logs"))
             },
             |text| self.cwd.join(text),
         );
-        let mut written: Vec<PathBuf> = target.map(|text| dir.join(text)).into_iter().collect();
+        let mut written: Vec<PathBuf> = target.into_iter().collect();
         if !written.contains(&logs) {
             written.push(logs);
         }
         written
+    }
+
+    /// The target directory, absolute; none where its template is not evaluated.
+    pub(super) fn target_dir(
+        &self,
+        command: &Command,
+        given: Given<'_>,
+        project: &ProjectFile,
+        vars: &Vars,
+    ) -> Option<PathBuf> {
+        let text = self
+            .chosen_path(command, given, "target_path")
+            .or_else(|| self.of_the_project(project, vars))?;
+        Some(project.project.dir.join(text))
+    }
+
+    fn chosen_path(&self, command: &Command, given: Given<'_>, name: &str) -> Option<String> {
+        let choice = self.choice(command, given, name).ok().flatten();
+        choice
+            .map(|choice| choice.text)
+            .filter(|text| !text.is_empty())
     }
 
     fn of_the_project(&self, project: &ProjectFile, vars: &Vars) -> Option<String> {

@@ -29,7 +29,9 @@ pub use client::ClientView;
 pub use env_vars::{Read, read_by};
 pub use error::{Compared, PlanError};
 pub use policy::of_environment;
-pub use view::{DeliveryView, LoginView, OtherView, ProjectView, Request, SecretView};
+pub use view::{
+    DeliveryView, LoginView, OtherView, ParseCacheView, ProjectView, Request, SecretView,
+};
 
 /// What would be used for a command, and why. Its JSON is `plan --json`, whose keys and order are an interface.
 #[derive(Clone, Debug, Serialize)]
@@ -54,6 +56,9 @@ pub struct Plan {
     pub secrets: Option<Vec<SecretView>>,
     /// How they reach dbt; none where nothing is lent.
     pub delivery: Option<DeliveryView>,
+    /// What dbt would find in its parse cache; the key is absent where nothing is lent, and without a look at it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parse_cache: Option<ParseCacheView>,
     /// The further profiles of the session; the key is absent where there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<OtherView>,
@@ -296,6 +301,7 @@ impl Plan {
             login: None,
             secrets: None,
             delivery: None,
+            parse_cache: None,
             others: Vec::new(),
             client: None,
             requests: None,

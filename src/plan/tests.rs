@@ -86,6 +86,7 @@ pub(super) fn command(need: Need, target: &str, named: bool, output: &[(&str, &s
         usage: None,
         profile_reads: None,
         written: Vec::new(),
+        parse_cache: crate::dbt::ParseCache::default(),
         threads_count: false,
         vars: crate::dbt::jinja::Vars::default(),
         deciding_files: Vec::new(),

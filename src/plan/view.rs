@@ -71,6 +71,15 @@ impl LoginView {
     }
 }
 
+/// `parse_cache` of the JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ParseCacheView {
+    /// `warm`: dbt will not parse everything because of the lease; `cold`: it may.
+    pub state: &'static str,
+    /// Why.
+    pub why: String,
+}
+
 /// A further profile of the session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct OtherView {
@@ -207,6 +216,12 @@ impl Plan {
                 DeliveryView::Env => "env: in variables alone",
             };
             rows.push(("delivery", vec![said.to_owned()]));
+        }
+        if let Some(cache) = &self.parse_cache {
+            rows.push((
+                "parse cache",
+                vec![format!("{}: {}", cache.state, cache.why)],
+            ));
         }
         if let Some(client) = &self.client {
             let said = format!("{} gets {}", client.program, client.variables.join(", "));

@@ -127,6 +127,14 @@ impl Output {
         Ok(())
     }
 
+    /// Sets a key of the output to a text that is no secret.
+    ///
+    /// # Errors
+    /// Something on the way to it is no mapping.
+    pub fn keep(&mut self, path: &str, text: &str) -> Result<(), RenderError> {
+        self.put(path, text_node(Secret::new(text.to_owned())))
+    }
+
     /// Sets a key to what is no secret.
     fn put(&mut self, path: &str, value: Rc<Node>) -> Result<(), RenderError> {
         let parts: Vec<&str> = path.split('.').collect();
@@ -364,6 +372,7 @@ mod tests {
                 .map(|(key, text)| ((*key).to_owned(), FieldValue::Text((*text).to_owned())))
                 .collect(),
             delivery: Delivery::File,
+            parse_cache: crate::config::ParseCache::default(),
         };
         let profile = Profile {
             file: "profiles.yml".into(),

@@ -35,3 +35,4 @@ mod strangers;
 mod take_back;
 mod trust;
 mod tutorial;
+mod warm;

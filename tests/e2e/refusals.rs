@@ -218,9 +218,9 @@ fn a_mistake_in_dbt_lease_yml_is_shown_with_its_line() {
             "version: 1\nenvironments:\n  production: {protected: true\n  targets: {}\n".to_owned(),
         ),
         (
-            "parse_cache",
+            "keep",
             format!(
-                "version: 1\nenvironments:\n  p:\n    {auth}\n    targets:\n      prod:\n        parse_cache: keep\n        secrets: {{warehouse: database/creds/x}}\n"
+                "version: 1\nenvironments:\n  p:\n    {auth}\n    targets:\n      prod:\n        keep: true\n        secrets: {{warehouse: database/creds/x}}\n"
             ),
         ),
         (

@@ -132,7 +132,10 @@ impl Value {
     }
 
     /// Python's `repr()`.
-    fn repr(&self) -> Result<String, JinjaError> {
+    ///
+    /// # Errors
+    /// A text with characters of which we do not know how it shows them.
+    pub fn repr(&self) -> Result<String, JinjaError> {
         let joined = |items: &[Value]| -> Result<String, JinjaError> {
             Ok(items
                 .iter()
