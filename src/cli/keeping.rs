@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use super::say::Say;
 use crate::failpoint;
 use crate::record::audit::stamp;
+use crate::supervise::footprint;
 use crate::supervise::janitor::handle::Janitor;
 use crate::supervise::renewal::{self, Event, Life, Trouble, boottime, jitter};
 use crate::vault::auth::{Token, TokenKind};
@@ -84,6 +85,8 @@ impl<'a> Keeper<'a> {
             if let Ok(duration) = granted {
                 self.tell_the_janitor(number, duration);
             }
+            // The next one may be hours away.
+            footprint::give_back_when_asleep();
             granted.map_err(Trouble::from)
         };
         renewal::keep(&self.lives, boottime, jitter, renew, |number, event| {

@@ -27,6 +27,7 @@ use crate::render::secrets::Secrets;
 use crate::secret::Secret;
 use crate::supervise::child::{Child, End, Purpose, Started, Waited, signal_name};
 use crate::supervise::course::Asked;
+use crate::supervise::footprint;
 use crate::supervise::janitor::handle::Janitor;
 use crate::supervise::privacy::forbid_core_dumps;
 use crate::supervise::signals::Signals;
@@ -270,15 +271,15 @@ impl Session<'_> {
         match gate {
             None => std::future::pending().await,
             Some(gate) => {
-                let tell = |outcome: std::io::Result<()>| match outcome {
-                    Ok(()) => self
-                        .say
-                        .note(|| "dbt has read profiles.yml, and it is shredded".to_owned()),
-                    Err(error) => self.say.note(|| {
-                        format!(
+                let tell = |outcome: std::io::Result<()>| {
+                    self.say.note(|| match outcome {
+                        Ok(()) => "dbt has read profiles.yml, and it is shredded".to_owned(),
+                        Err(error) => format!(
                             "profiles.yml could not be shredded as soon as dbt had read it: {error}"
-                        )
-                    }),
+                        ),
+                    });
+                    // From now on we only wait.
+                    footprint::give_back_when_asleep();
                 };
                 gate.keep(tell).await
             }

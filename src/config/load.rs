@@ -48,7 +48,8 @@ impl Config {
     /// The file that counts: `flag` (`--config`), else DBT_LEASE_CONFIG, else dbt-lease.yml beside dbt_project.yml. None
     /// where nothing is named and there is none.
     ///
-    /// Links are followed first, since Cosmos runs dbt in a directory of links to the project's files.
+    /// The project's links are followed first, since Cosmos runs dbt in a directory of links to its files. The file itself may be a link:
+    /// whose it is must be asked of the link too.
     pub fn find(
         project_dir: Option<&Path>,
         flag: Option<&Path>,
@@ -74,7 +75,7 @@ impl Config {
             let expected = directory.join(NAME);
             // Not `exists`: a link that leads nowhere is a mistake to be told, not a project without dbt-lease.yml.
             if fs::symlink_metadata(&expected).is_ok() {
-                return Ok(Some(absolute(&expected)));
+                return Ok(Some(expected));
             }
             for name in MISNAMED {
                 let found = directory.join(name);
@@ -90,7 +91,10 @@ impl Config {
     pub fn load(path: &Path, variables: &Variables) -> Result<Self, ConfigError> {
         let file = absolute(path);
         let text = read(&file)?;
-        Self::parse(&file, &text, variables)
+        Ok(Self {
+            named: path.to_owned(),
+            ..Self::parse(&file, &text, variables)?
+        })
     }
 
     /// [`Config::load`] of a text; `file` is where it stands, absolute.
@@ -130,6 +134,7 @@ impl Config {
             })
             .collect::<Result<Vec<_>, _>>()?;
         let config = Self {
+            named: file.to_owned(),
             file: file.to_owned(),
             extends: document.extended(),
             fingerprint: document.fingerprint(),
@@ -277,7 +282,7 @@ fn named(file: &Path, said: &'static str) -> Result<PathBuf, ConfigError> {
             file: file.to_owned(),
             said,
         }),
-        _ => Ok(absolute(file)),
+        _ => Ok(std::path::absolute(file).unwrap_or_else(|_| file.to_owned())),
     }
 }
 

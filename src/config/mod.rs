@@ -49,7 +49,9 @@ pub(crate) use walk::nearest;
 /// dbt-lease.yml.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// The file, absolute.
+    /// The path under which it was found; it may be a link.
+    pub named: PathBuf,
+    /// The file that this leads to, absolute.
     pub file: PathBuf,
     /// The files that it extends, the nearest first.
     pub extends: Vec<PathBuf>,

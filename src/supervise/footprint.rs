@@ -17,7 +17,7 @@ static WANTED: AtomicBool = AtomicBool::new(false);
 const BELOW: usize = 512 * 1024;
 
 /// Gives it back when the event loop sleeps next: its stack is short then.
-pub(super) fn give_back_when_asleep() {
+pub fn give_back_when_asleep() {
     WANTED.store(true, Ordering::Relaxed);
 }
 

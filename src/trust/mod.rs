@@ -43,7 +43,7 @@ pub fn check(
         return Ok(());
     }
     if borrows {
-        let deciding = std::iter::once(config.file.as_path())
+        let deciding = std::iter::once(config.named.as_path())
             .chain(config.extends.iter().map(PathBuf::as_path))
             .chain(plan.profiles_file.as_deref())
             .chain(files.iter().map(PathBuf::as_path));
@@ -75,7 +75,7 @@ pub fn check_look(
     if word.any {
         return Ok(());
     }
-    for file in std::iter::once(&config.file)
+    for file in std::iter::once(&config.named)
         .chain(&config.extends)
         .chain(files)
     {

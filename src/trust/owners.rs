@@ -19,10 +19,19 @@ pub(super) fn check(file: &Path) -> Result<(), TrustError> {
         why: format!("its owner cannot be found: {error}"),
         cure: "run the command again".to_owned(),
     };
-    let itself = fs::symlink_metadata(file).map_err(gone)?;
-    owner(file, &itself)?;
     let content = fs::metadata(file).map_err(gone)?;
     owner(file, &content)?;
+    // Each link of the way; what could be followed to its end has no circle.
+    let mut at = file.to_owned();
+    loop {
+        let itself = fs::symlink_metadata(&at).map_err(gone)?;
+        owner(&at, &itself)?;
+        if !itself.is_symlink() {
+            break;
+        }
+        let leads_to = fs::read_link(&at).map_err(gone)?;
+        at = at.parent().unwrap_or(Path::new("/")).join(leads_to);
+    }
     if content.mode() & 0o002 != 0 {
         return Err(TrustError::Foreign {
             file: file.to_owned(),
@@ -121,7 +130,11 @@ mod tests {
         std::os::unix::fs::lchown(&link, Some(65534), None).expect("given away");
         assert_eq!(why(&file), None);
         assert!(why(&link).is_some_and(|why| why.contains("is a link that belongs to")));
+        let first = directory.path().join("first");
+        symlink(&link, &first).expect("a link to the link");
+        assert!(why(&first).is_some_and(|why| why.contains("is a link that belongs to")));
         std::os::unix::fs::lchown(&link, Some(0), None).expect("taken back");
+        assert_eq!(why(&first), None);
         std::os::unix::fs::chown(&file, Some(65534), None).expect("given away");
         for path in [&file, &link] {
             assert!(

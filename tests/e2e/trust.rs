@@ -490,6 +490,17 @@ fn a_file_of_another_user_is_not_obeyed() {
         lab.run(&EXEC).silent().success();
         std::os::unix::fs::chown(&file, Some(0), None).expect("taken back");
     }
+    // Whoever owns a link chooses where it leads, be it to a file that is trusted for something else.
+    for name in ["profiles.yml", "dbt-lease.yml"] {
+        let (link, file) = (lab.project.join(name), lab.project.join("real"));
+        std::fs::rename(&link, &file).expect("renamed");
+        std::os::unix::fs::symlink("real", &link).expect("a link");
+        run_untold(&lab, &EXEC).silent().success();
+        std::os::unix::fs::lchown(&link, Some(65534), None).expect("given away");
+        let said = refused(&lab, "foreign_file");
+        assert!(said.contains("is a link that belongs to"), "{said}");
+        std::fs::rename(&file, &link).expect("put back");
+    }
 }
 
 #[test]
