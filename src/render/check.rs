@@ -43,6 +43,10 @@ pub fn check(profile: &Profile, output: &Node, around: &Around<'_>) -> Result<()
         if around.rendering.is_fusion() {
             continue;
         }
+        // Else dbt ends with a traceback.
+        if path == "type" {
+            expect(path, Wanted::Text, found, &at)?;
+        }
         if path == "threads" && around.threads_count {
             expect(path, Wanted::Int, found, &at)?;
         }
@@ -407,6 +411,16 @@ mod tests {
             }
         }
         assert_eq!(checked("duckdb", "path: x\n", false), Ok(()));
+    }
+
+    /// Measured with dbt 1.12: a TypeError of Python.
+    #[test]
+    fn an_adapter_s_name_that_is_no_text_is_refused() {
+        for value in ["null", "5", "true", "[postgres]", "{a: b}"] {
+            let why = checked("x", &format!("type: {value}\n"), true).expect_err(value);
+            assert!(why.contains("`type`"), "{why}");
+        }
+        assert_eq!(checked("x", "type: x\n", true), Ok(()));
     }
 
     #[test]
