@@ -21,39 +21,81 @@ pub(super) enum Program {
     Other,
 }
 
+/// The module of dbt that is a program.
+pub(super) const MODULE: &str = "dbt.cli.main";
+
 /// Programs that run the command that they are given.
 const LAUNCHERS: &[&str] = &[
+    "asdf",
     "aws-vault",
+    "chamber",
+    "chpst",
     "chronic",
     "conda",
+    "coverage",
+    "ddtrace-run",
+    "devbox",
     "direnv",
     "doas",
-    "dotenv",
     "doppler",
+    "dotenv",
+    "dumb-init",
+    "entr",
     "env",
+    "flock",
+    "gosu",
     "hatch",
     "infisical",
     "ionice",
+    "ltrace",
     "mamba",
+    "memray",
     "micromamba",
+    "mise",
+    "newrelic-admin",
     "nice",
+    "nix",
     "nohup",
     "op",
+    "opentelemetry-instrument",
+    "parallel",
     "pdm",
     "pipenv",
     "pipx",
     "pixi",
     "poetry",
+    "prlimit",
+    "proxychains",
+    "proxychains4",
+    "py",
+    "py-spy",
+    "pyenv",
+    "pypy",
+    "pypy3",
+    "runuser",
     "rye",
+    "s6-setuidgid",
+    "scalene",
+    "setpriv",
     "setsid",
     "sops",
     "stdbuf",
     "strace",
+    "su-exec",
     "sudo",
+    "summon",
+    "systemd-run",
+    "taskset",
+    "teller",
     "time",
     "timeout",
+    "tini",
+    "unbuffer",
+    "unshare",
     "uv",
     "uvx",
+    "valgrind",
+    "watchexec",
     "xargs",
 ];
 
@@ -83,8 +125,40 @@ const UV_FLAGS: &[&str] = &[
     "-v",
 ];
 
-/// Options of Python that take no value and leave the script's words alone.
-const PYTHON_FLAGS: &[&str] = &["-B", "-E", "-I", "-O", "-OO", "-P", "-q", "-s", "-u"];
+/// Options of `uv run` with a value that change what is installed, and leave the command's variables and directory alone.
+const UV_VALUES: &[&str] = &[
+    "--extra",
+    "--group",
+    "--no-extra",
+    "--no-group",
+    "--only-group",
+    "--package",
+    "--project",
+    "--python",
+    "-p",
+    "--with",
+    "--with-editable",
+    "--with-requirements",
+];
+
+/// Options of poetry itself that leave the command's variables and directory alone.
+const POETRY_FLAGS: &[&str] = &[
+    "--ansi",
+    "--no-ansi",
+    "--no-cache",
+    "--no-interaction",
+    "--no-plugins",
+    "--quiet",
+    "--verbose",
+    "-n",
+    "-q",
+    "-v",
+    "-vv",
+    "-vvv",
+];
+
+/// Letters of Python that take no value and leave the script's words alone; they may stand together.
+const PYTHON_FLAGS: &str = "BEIOPbdqsuv";
 
 /// Tells what a command is. `told` is whether our own options name the target: they then decide for a launcher too.
 ///
@@ -102,10 +176,7 @@ pub(super) fn recognise(
         "dbt" | "dbt-ol" => Some((1, false)),
         "dbtf" => Some((1, true)),
         "uv" => uv_run(command, variables),
-        "poetry" => match command.get(1).and_then(|word| word.to_str()) {
-            Some("run") => direct(command, 2),
-            _ => None,
-        },
+        "poetry" => poetry_run(command),
         program if is_python(program) => python(command, 1),
         _ => None,
     };
@@ -137,19 +208,42 @@ fn direct(command: &[OsString], place: usize) -> Option<(usize, bool)> {
     }
 }
 
-/// `python [FLAGS] -m dbt.cli.main`, or `python [FLAGS] …/dbt`.
+/// `python [FLAGS] -m dbt.cli.main`, in one word or two, or `python [FLAGS] …/dbt`.
 fn python(command: &[OsString], mut place: usize) -> Option<(usize, bool)> {
-    while PYTHON_FLAGS.contains(&command.get(place)?.to_str()?) {
+    loop {
+        let word = command.get(place)?.to_str()?;
         place += 1;
+        let Some(letters) = word.strip_prefix('-') else {
+            return (name(OsStr::new(word)) == "dbt").then_some((place, false));
+        };
+        let rest = letters.trim_start_matches(|letter| PYTHON_FLAGS.contains(letter));
+        let mut rest = rest.chars();
+        // The value stands behind the letter or in the next word.
+        let (letter, attached) = (rest.next(), rest.as_str());
+        match letter {
+            None if letters.is_empty() => return None,
+            None => {}
+            Some('W' | 'X') if attached.is_empty() => place += 1,
+            Some('W' | 'X') => {}
+            Some('m') if attached.is_empty() => {
+                return (command.get(place)? == MODULE).then_some((place + 1, false));
+            }
+            Some('m') => return (attached == MODULE).then_some((place, false)),
+            Some(_) => return None,
+        }
     }
-    let word = command.get(place)?;
-    if word == "-m" {
-        return (command.get(place + 1)? == "dbt.cli.main").then_some((place + 2, false));
-    }
-    (name(word) == "dbt" && !word.to_str()?.starts_with('-')).then_some((place + 1, false))
 }
 
-/// `uv run [FLAGS] [--] dbt`. An env file would give dbt variables that we do not see, a working
+/// `poetry [FLAGS] run dbt`.
+fn poetry_run(command: &[OsString]) -> Option<(usize, bool)> {
+    let mut place = 1;
+    while POETRY_FLAGS.contains(&command.get(place)?.to_str()?) {
+        place += 1;
+    }
+    (command.get(place)? == "run").then(|| direct(command, place + 1))?
+}
+
+/// `uv run [OPTIONS] [--] dbt`. An env file would give dbt variables that we do not see, a working
 /// directory another place.
 fn uv_run(command: &[OsString], variables: &Variables) -> Option<(usize, bool)> {
     let elsewhere = ["UV_ENV_FILE", "UV_WORKING_DIRECTORY", "UV_WORKING_DIR"];
@@ -157,13 +251,27 @@ fn uv_run(command: &[OsString], variables: &Variables) -> Option<(usize, bool)> 
         return None;
     }
     let mut place = 2;
-    while UV_FLAGS.contains(&command.get(place)?.to_str()?) {
-        place += 1;
+    loop {
+        let word = command.get(place)?.to_str()?;
+        if matches!(word, "-m" | "--module") {
+            return (command.get(place + 1)? == MODULE).then_some((place + 2, false));
+        }
+        place += match word {
+            _ if UV_FLAGS.contains(&word) => 1,
+            _ if UV_VALUES.contains(&word) => 2,
+            _ if word.starts_with("--") && changes_what_is_installed(word) => 1,
+            _ => break,
+        };
     }
     if command.get(place)? == "--" {
         place += 1;
     }
     direct(command, place)
+}
+
+/// Whether a word is an option of `uv run` after which it is not known which dbt is installed.
+pub(super) fn changes_what_is_installed(word: &str) -> bool {
+    UV_VALUES.contains(&word.split('=').next().unwrap_or_default())
 }
 
 /// Whether it is dbt-ol with its own option among dbt's words.
@@ -179,12 +287,14 @@ fn is_lineage(command: &[OsString], words: usize) -> bool {
 /// The place of dbt among a launcher's words.
 fn visible(command: &[OsString]) -> Option<usize> {
     let program = name(command.first()?);
-    if !LAUNCHERS.contains(&program) && !is_python(program) {
+    // `python3.14t`, `python3-config`: whatever is called so.
+    if !LAUNCHERS.contains(&program) && !program.starts_with("python") {
         return None;
     }
     (1..command.len()).find(|place| {
-        matches!(name(&command[*place]), "dbt" | "dbtf" | "dbt-ol")
-            || command[*place] == "dbt.cli.main"
+        let word = &command[*place];
+        matches!(name(word), "dbt" | "dbtf" | "dbt-ol")
+            || word.as_encoded_bytes().ends_with(MODULE.as_bytes())
     })
 }
 
@@ -239,6 +349,16 @@ mod tests {
             ("python -m dbt.cli.main run", 3),
             ("/usr/bin/python3.11 -I -m dbt.cli.main run", 4),
             ("python bin/dbt run", 2),
+            ("python -mdbt.cli.main run", 2),
+            ("python -Im dbt.cli.main run", 3),
+            ("python -uImdbt.cli.main run", 2),
+            ("python -W ignore -Xdev -X utf8 -m dbt.cli.main run", 8),
+            ("python -OWerror bin/dbt run", 3),
+            ("uv run --with x --project=p -- dbt run", 7),
+            ("uv run --python 3.11 --group dev dbt run", 7),
+            ("uv run -m dbt.cli.main run", 4),
+            ("uv run python -mdbt.cli.main run", 4),
+            ("poetry -q --no-ansi run dbt run", 5),
             ("uv run dbt run", 3),
             ("uv run --frozen -q -- dbt run", 6),
             ("uv run python -m dbt.cli.main run", 5),
@@ -283,7 +403,16 @@ mod tests {
             "timeout 60 dbt run",
             "uv run --env-file .e dbt run",
             "poetry -C x run dbt run",
-            "python -W ignore -m dbt.cli.main run",
+            "uv run --directory x dbt run",
+            "uv run --with dbt dbt.py",
+            "uv run -mdbt.cli.main run",
+            "poetry run pypy -mdbt.cli.main run",
+            "python -S -m dbt.cli.main run",
+            "python -m coverage run -m dbt.cli.main run",
+            "python3.14t -mdbt.cli.main run",
+            "pypy3 -mdbt.cli.main run",
+            "ddtrace-run dbt run",
+            "tini -- dbt run",
         ] {
             assert_eq!(program(line, false), Err("unreadable_command"), "{line}");
             assert_eq!(program(line, true), Ok(Program::Other), "{line}");

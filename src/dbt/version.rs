@@ -10,7 +10,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::Context;
-use super::program::{is_python, name};
+use super::program::{MODULE, changes_what_is_installed, is_python, name};
 use crate::variables::{DBT_LEASE_DBT, Variables};
 
 /// What is known of a dbt.
@@ -65,10 +65,12 @@ struct Started {
 }
 
 impl Started {
-    /// From words like `-I` and `-sP`.
+    /// From words like `-I`, `-sP` and `-Im`.
     fn with<'w>(words: impl Iterator<Item = &'w str>) -> Self {
         let mut started = Self::default();
         for word in words.filter(|word| word.starts_with('-') && !word.starts_with("--")) {
+            // What follows these is a value.
+            let word = word.split(['W', 'X', 'm']).next().unwrap_or_default();
             started.without_variables |= word.contains(['E', 'I']);
             started.without_home |= word.contains(['s', 'I']);
         }
@@ -108,10 +110,11 @@ impl<'a> Search<'a> {
                 _ => self.dbt(word),
             };
         };
-        let flags = outer[place + 1..].iter().filter_map(|word| word.to_str());
-        let started = Started::with(flags.filter(|word| *word != "-m"));
+        let flags = before[place + 1..].iter().filter_map(|word| word.to_str());
+        let started = Started::with(flags);
         // `-m` takes a package of the working directory before an installed one.
-        if program == "dbt.cli.main" && self.cwd.join("dbt/cli").exists() {
+        let is_module = program.as_encoded_bytes().ends_with(MODULE.as_bytes());
+        if is_module && self.cwd.join("dbt/cli").exists() {
             return None;
         }
         let word = outer[place].as_os_str();
@@ -326,10 +329,11 @@ impl<'a> Search<'a> {
 
     /// The environment of `uv run`, where no option or variable leads elsewhere.
     fn uv_environment(&self, words: &[OsString]) -> Option<PathBuf> {
-        let elsewhere = ["--active", "--isolated", "--no-project"];
+        let elsewhere = ["--active", "--isolated", "--no-project", "--module"];
         if words
             .iter()
-            .any(|word| elsewhere.iter().any(|other| word == other))
+            .filter_map(|word| word.to_str())
+            .any(|word| elsewhere.contains(&word) || changes_what_is_installed(word))
         {
             return None;
         }
@@ -743,7 +747,15 @@ mod tests {
         ] {
             assert_eq!(version(&machine, line), some("1.10.4"), "{line}");
         }
-        assert_eq!(version(&machine, "uv run --isolated dbt run"), None);
+        for line in [
+            "uv run --isolated dbt run",
+            "uv run --with dbt-core==1.9 dbt run",
+            "uv run --project=p dbt run",
+            "uv run --python python3 -m dbt.cli.main run",
+            "uv run -m dbt.cli.main run",
+        ] {
+            assert_eq!(version(&machine, line), None, "{line}");
+        }
         machine.set("VIRTUAL_ENV", "ROOT/venv");
         assert_eq!(version(&machine, "poetry run dbt run"), some("1.11.2"));
         assert_eq!(version(&machine, "uv run dbt run"), some("1.10.4"));
@@ -795,6 +807,7 @@ mod tests {
         let machine = Machine::new();
         machine.write("home/dbt/cli/main.py", "");
         assert_eq!(machine.version("python -m dbt.cli.main run"), None);
+        assert_eq!(machine.version("python -mdbt.cli.main run"), None);
         assert_eq!(machine.version("dbt run"), some("1.11.2"));
     }
 }

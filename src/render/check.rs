@@ -43,6 +43,10 @@ pub fn check(profile: &Profile, output: &Node, around: &Around<'_>) -> Result<()
         if around.rendering.is_fusion() {
             continue;
         }
+        // Else dbt ends with a traceback.
+        if path == "type" {
+            expect(path, Wanted::Text, found, &at)?;
+        }
         if path == "threads" && around.threads_count {
             expect(path, Wanted::Int, found, &at)?;
         }
@@ -281,13 +285,12 @@ impl Checker<'_> {
         })
     }
 
-    /// The text that a node is rendered to, where that is certain.
+    /// The text that a node is rendered to, where that is certain. It may be a secret: no message may show it.
     fn certain(&self, node: &Node) -> Option<String> {
         let rendering = self.around.rendering;
         match rendering.render_before(node.text()?, self.around.later) {
             Ok(jinja::Rendered {
                 value: jinja::Value::Str(text, _),
-                secret: false,
                 ..
             }) => Some(text.to_string()),
             _ => None,
@@ -350,6 +353,15 @@ mod tests {
     use crate::variables::Variables;
 
     fn checked(adapter: &str, output: &str, is_lent: bool) -> Result<(), String> {
+        checked_with(adapter, output, is_lent, &Variables::default())
+    }
+
+    fn checked_with(
+        adapter: &str,
+        output: &str,
+        is_lent: bool,
+        variables: &Variables,
+    ) -> Result<(), String> {
         let profile = Profile {
             file: "profiles.yml".into(),
             name: "p".to_owned(),
@@ -358,9 +370,8 @@ mod tests {
             config: None,
             adapter: Some(adapter.to_owned()),
         };
-        let variables = Variables::default();
         let context = Context {
-            variables: &variables,
+            variables,
             cwd: Path::new("/"),
         };
         let rendering =
@@ -402,6 +413,16 @@ mod tests {
         assert_eq!(checked("duckdb", "path: x\n", false), Ok(()));
     }
 
+    /// Measured with dbt 1.12: a TypeError of Python.
+    #[test]
+    fn an_adapter_s_name_that_is_no_text_is_refused() {
+        for value in ["null", "5", "true", "[postgres]", "{a: b}"] {
+            let why = checked("x", &format!("type: {value}\n"), true).expect_err(value);
+            assert!(why.contains("`type`"), "{why}");
+        }
+        assert_eq!(checked("x", "type: x\n", true), Ok(()));
+    }
+
     #[test]
     fn a_value_that_no_release_of_its_adapter_takes_is_refused() {
         for (adapter, rest, key, taken, refused) in [
@@ -436,6 +457,28 @@ mod tests {
         for value in ["\"{{ modules.datetime }}\"", "\"{{ vault.a.b }}\""] {
             let output = format!("dataset: d\nmethod: {value}\n");
             assert_eq!(checked("bigquery", &output, true), Ok(()), "{value}");
+        }
+    }
+
+    /// dbt puts a secret variable's value in before the adapter looks: `Must specify schema` for an empty one.
+    #[test]
+    fn a_secret_variable_s_value_is_held_to_the_demand_and_not_shown() {
+        for (adapter, rest, key, value, is_taken) in [
+            ("bigquery", "method: oauth", "dataset", "", false),
+            ("bigquery", "method: oauth", "dataset", "canary", true),
+            ("bigquery", "dataset: d", "method", "canary", false),
+            ("bigquery", "dataset: d", "method", "oauth", true),
+            ("databricks", "schema: s", "catalog", " ", false),
+            ("duckdb", "schema: s", "path", "", false),
+            ("duckdb", "schema: s", "path", "canary", true),
+            ("spark", "host: h\nschema: s", "database", "canary", false),
+            ("spark", "host: h\nschema: s", "database", "s", true),
+        ] {
+            let variables = Variables::from_iter([("DBT_ENV_SECRET_X", value)]);
+            let output = format!("{rest}\n{key}: \"{{{{ env_var('DBT_ENV_SECRET_X') }}}}\"\n");
+            let outcome = checked_with(adapter, &output, true, &variables);
+            assert_eq!(outcome.is_ok(), is_taken, "{adapter}: {key}: {outcome:?}");
+            assert!(!format!("{outcome:?}").contains("canary"), "{outcome:?}");
         }
     }
 

@@ -277,6 +277,9 @@ impl RenderError {
             Self::KeyType { wanted: Wanted::Text | Wanted::TextOrNull, found: "a whole number" | "a truth value" | "a number with a fraction", .. } => {
                 Some("put the value in quotes".to_owned())
             }
+            Self::KeyType { found: "null", .. } => Some(
+                "give it a value; one that begins with `#` or `&` goes in quotes".to_owned(),
+            ),
             Self::KeyMissing { key, .. } => Some(format!(
                 "add `{key}:` to the output, or let a dbt-lease.yml lend the target what it lacks"
             )),

@@ -282,6 +282,8 @@ fn broken_outputs_are_refused_where_dbt_refuses_them() {
         (
             "user",
             &[
+                "\"{{ env_var('PORT')\"",
+                "\"a{{\"",
                 "5",
                 "null",
                 "''",

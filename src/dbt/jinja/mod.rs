@@ -303,6 +303,17 @@ mod tests {
     }
 
     #[test]
+    fn an_expression_that_does_not_end_fails_as_in_dbt() {
+        for text in ["{{ env_var('A')", "a{{", "{{{ 'x' }"] {
+            assert!(
+                matches!(rendered(text), Err(JinjaError::Failed { .. })),
+                "{text}"
+            );
+        }
+        assert_eq!(rendered("{# {{ #}"), Ok((Value::text(""), false)));
+    }
+
+    #[test]
     fn a_long_chain_is_refused_and_does_not_overflow() {
         let text = format!("{{{{ 1{} }}}}", " ~ 1".repeat(100_000));
         assert!(matches!(rendered(&text), Err(JinjaError::Uncertain { .. })));

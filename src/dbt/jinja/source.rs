@@ -34,6 +34,11 @@ pub(super) fn parsed(text: &str) -> Result<Stmt<'_>, JinjaError> {
         .keep_trailing_newline(true)
         .build()
         .map_err(|_| JinjaError::uncertain("Jinja's syntax"))?;
+    // Nothing that Jinja2 knows lets a lone `{{` pass.
+    let is_open = text.contains("{{") && !["}}", "{%", "{#"].iter().any(|sign| text.contains(sign));
+    if is_open {
+        return Err(JinjaError::failed("`{{` without `}}`"));
+    }
     let broken = || JinjaError::uncertain("syntax that cannot be parsed here");
     let mut in_block = false;
     let mut operator = None;

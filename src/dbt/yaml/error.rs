@@ -147,6 +147,17 @@ impl YamlError {
             Problem::ControlCharacter => {
                 "remove the character, or write it as an escape in double quotes: \"\\x1b\""
             }
+            Problem::Syntax {
+                during: Some("while scanning a quoted scalar"),
+                what: "found unexpected end of stream",
+            } => "close the quote of this value",
+            Problem::Syntax { what, .. } if what.contains("escape") => {
+                "a `\\` in double quotes begins an escape: put the value in single quotes, or write `\\\\`"
+            }
+            Problem::Syntax {
+                what: "could not find expected ':'",
+                ..
+            } => "a key is followed by a colon and a space: look for one without them just above",
             Problem::Syntax { .. } => {
                 "look at the indentation, and put a value with `: `, ` #` or quotes in it in quotes"
             }
