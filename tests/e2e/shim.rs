@@ -192,8 +192,7 @@ fn required_refuses_a_project_without_dbt_lease_yml() {
     assert_eq!(
         lab.shown(&ran.stderr),
         "dbt-lease: error: there is no dbt-lease.yml in `PROJECT`, so it is not known what to lend for this command\n\n  \
-         hint: write one beside dbt_project.yml (the README has the shortest that works), or name it: `--config FILE`, \
-         DBT_LEASE_CONFIG\n"
+         hint: `dbt-lease init` proposes one from the project's profiles, or name it: `--config FILE`, DBT_LEASE_CONFIG\n"
     );
     fs::write(lab.project.join("profiles.yml"), "a: [").expect("written");
     assert_eq!(required(&["run"]).code(125).stdout, "");
@@ -258,7 +257,7 @@ fn exec_without_dbt_lease_yml_names_what_to_write_and_runs_what_needs_none() {
     ] {
         let ran = lab.run(&arguments).code(125).says(&[
             "there is no dbt-lease.yml in",
-            "write one beside dbt_project.yml",
+            "`dbt-lease init` proposes one",
         ]);
         assert_eq!(ran.stdout, "");
     }

@@ -204,7 +204,7 @@ fn after_any_edit_and_a_new_user_the_manifest_is_that_of_a_full_parse() {
     let edits = std::env::var("DBT_LEASE_TEST_EDITS")
         .ok()
         .and_then(|text| text.parse().ok())
-        .unwrap_or(4);
+        .unwrap_or(2);
     let mut seed = std::env::var("DBT_LEASE_TEST_SEED")
         .ok()
         .and_then(|text| text.parse().ok())
