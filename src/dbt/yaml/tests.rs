@@ -65,7 +65,7 @@ fn usual_mistakes_have_their_own_names_places_and_cures() {
         ("a: !!seq {}\n", "yaml_bad_value", 1, "remove the tag"),
         ("<<: text\n", "yaml_bad_merge", 1, "name a map"),
         ("a: \u{1}\n", "yaml_control_character", 1, "remove the character"),
-        ("a: \"open\n", "yaml_syntax", 2, "indentation"),
+        ("a: \"open\n", "yaml_syntax", 2, "close the quote"),
     ];
     for (document, kind, line, hint) in cases {
         let error = refused(document);
