@@ -3,10 +3,10 @@
 //! dbt drops `partial_parse.msgpack` when the SHA-256 of the output's connection keys is another one than when it was written, and a
 //! dynamic user's name is among them. Before dbt starts that one hash is replaced, where all of this holds:
 //!
-//! 1. dbt, the adapter and their releases are among those that were compared ([`adapters`]).
+//! 1. dbt, the adapter and their releases are among those that were compared (`adapters`).
 //! 2. The hash in the cache is the one of the output as it is now, but with a last run's values in the keys that the lease fills
-//!    ([`remembered`]): nothing else in the connection has changed, and we compute dbt's own hash.
-//! 3. Nothing that dbt rendered when it wrote the cache could have read such a key ([`uses`], [`cache`]).
+//!    (`remembered`): nothing else in the connection has changed, and we compute dbt's own hash.
+//! 3. Nothing that dbt rendered when it wrote the cache could have read such a key (`uses`, `cache`).
 //!
 //! Whatever is unclear leaves the cache alone: dbt then parses everything, as it would without us. No secret is kept or written.
 #![forbid(unsafe_code)]
