@@ -505,10 +505,7 @@ struct VaultProxy {
 
 impl VaultProxy {
     fn start(lab: &Lab) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .expect("a free port")
-            .port();
+        let port = dbt_lease_sandbox::free_port();
         let config = lab.home.directory().join("proxy.hcl");
         let text = format!(
             "vault {{ address = \"{}\" }}\ncache {{}}\nlistener \"tcp\" {{\n  address = \"127.0.0.1:{port}\"\n  tls_disable = true\n  \

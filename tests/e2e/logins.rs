@@ -162,10 +162,7 @@ fn a_login_in_a_real_browser_comes_back_to_the_terminal() {
 /// Runs `exec` on a terminal with an oidc login; what happens in the browser is the caller's, who gets the address that is shown.
 fn log_in_by(lab: &Lab, options: &[&str], in_the_browser: impl FnOnce(&str)) {
     let bao = lab.world.bao();
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
-        .port();
+    let port = dbt_lease_sandbox::free_port();
     let back = format!("http://localhost:{port}/oidc/callback");
     let Some(provider) = Provider::start(std::slice::from_ref(&back)) else {
         return;

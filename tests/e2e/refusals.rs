@@ -430,10 +430,7 @@ fn a_sealed_server_and_one_that_is_gone_are_told_apart() {
         &refused(&lab, lab.run(&exec(&["-t", "prod"]))),
     );
     // A port that was free a moment ago.
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a port")
-        .port();
+    let port = dbt_lease_sandbox::free_port();
     let address = format!("http://127.0.0.1:{port}");
     let ran = lab.run_with(&[("VAULT_ADDR", &address)], &exec(&["-t", "prod"]));
     let text = refused(&lab, ran).replace(&address, "GONE");

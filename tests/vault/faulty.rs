@@ -155,9 +155,7 @@ async fn no_login_presses_a_server_that_fails() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_told_with_every_login_s_name() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = format!("http://{}", free.local_addr().expect("bound"));
-    drop(free);
+    let address = format!("http://127.0.0.1:{}", dbt_lease_sandbox::free_port());
     for (begins, auth, _) in LOGINS {
         let error = log_in(&address, auth, &set())
             .await

@@ -448,9 +448,7 @@ async fn a_server_that_is_not_there_is_told_with_the_login() {
     let issuer = Issuer::start();
     let token = issuer.token(json!({"aud": AUDIENCE}));
     let set = variables([("T", token.as_str())]);
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = format!("http://{}", free.local_addr().expect("bound"));
-    drop(free);
+    let address = format!("http://127.0.0.1:{}", dbt_lease_sandbox::free_port());
     let auth = auth("{method: jwt, role: dbt, token: {env: T}}", &set);
     let error = login(&client(&server(address.clone())), &auth, &no_variables())
         .await

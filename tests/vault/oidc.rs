@@ -31,10 +31,7 @@ impl Place {
     /// None where the machine has no node.
     fn start() -> Option<Self> {
         let bao = OpenBao::start();
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .expect("a free port")
-            .port();
+        let port = dbt_lease_sandbox::free_port();
         let back = [
             format!("http://localhost:{port}/oidc/callback"),
             format!("{}/v1/auth/oidc/oidc/callback", bao.address()),

@@ -26,10 +26,7 @@ fn the_runbook_s_seal_and_audit_device_are_what_a_server_starts_with() {
     let directory = tempfile::tempdir().expect("a directory");
     let at = |name: &str| directory.path().join(name).display().to_string();
     fs::write(at("unseal.key"), [7; 32]).expect("written");
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .and_then(|free| free.local_addr())
-        .expect("a free port")
-        .port();
+    let port = dbt_lease_sandbox::free_port();
     let written = blocks("docs/runbook.md", "hcl").join("\n");
     let config = written
         .replace("/etc/openbao/unseal.key", &at("unseal.key"))

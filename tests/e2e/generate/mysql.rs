@@ -27,10 +27,7 @@ struct MariaDb {
 
 impl MariaDb {
     fn start(root: &Path, directory: &Path) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .expect("a free port")
-            .port();
+        let port = dbt_lease_sandbox::free_port();
         let data = directory.join("mariadb");
         let at = |path: &str| root.join(path).display().to_string();
         let script =

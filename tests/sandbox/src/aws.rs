@@ -4,11 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
@@ -37,10 +36,7 @@ impl Moto {
     /// Where it cannot be installed, or does not answer within 60 s.
     pub fn start() -> Self {
         let directory = scratch_directory("moto");
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .expect("loopback has a free port")
-            .port();
+        let port = crate::free_port();
         let running = Running::start(&Program {
             arguments: vec![
                 environment().join("bin/python").display().to_string(),
@@ -65,15 +61,7 @@ impl Moto {
             directory,
             port,
         };
-        let end = Instant::now() + Duration::from_secs(60);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(
-                Instant::now() < end && moto.running.exited().is_none(),
-                "moto does not answer: {}",
-                moto.log()
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        moto.running.wait_for_port(port, Duration::from_secs(60));
         moto
     }
 

@@ -4,15 +4,17 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::http;
 use crate::watchdog::{Program, Running, scratch_directory};
+
+/// What it may take to start, and a person's log-in.
+const MOST: Duration = Duration::from_secs(30);
 
 /// A running browser with one window; it ends with this handle.
 #[derive(Debug)]
@@ -30,10 +32,7 @@ impl Chromium {
     /// Where the machine has none, or it does not answer within 30 s.
     pub fn start() -> Self {
         let directory = scratch_directory("chromium");
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .expect("loopback has a free port")
-            .port();
+        let port = crate::free_port();
         let running = Running::start(&Program {
             arguments: vec!["/usr/bin/chromedriver".to_owned(), format!("--port={port}")],
             environment: BTreeMap::from([
@@ -55,9 +54,7 @@ impl Chromium {
             port,
             session: String::new(),
         };
-        browser.wait_until("chromedriver answers", |browser| {
-            TcpStream::connect(("127.0.0.1", browser.port)).is_ok()
-        });
+        browser.running.wait_for_port(port, MOST);
         let profile = format!(
             "--user-data-dir={}",
             browser.directory.join("profile").display()
@@ -89,22 +86,22 @@ impl Chromium {
     pub fn log_in(&self, url: &str, answers: &[(&str, &str)], last: &str) -> String {
         self.of_the_session("POST", "url", json!({"url": url}));
         let mut said = String::new();
-        self.wait_until(last, |browser| {
-            said = browser.text();
+        self.running.wait_until(last, MOST, || {
+            said = self.text();
             if said.contains(last) {
                 return true;
             }
             for (name, value) in answers {
-                if let Some(field) = browser.find(&format!("input[name={name}]")) {
-                    browser.of_the_session(
+                if let Some(field) = self.find(&format!("input[name={name}]")) {
+                    self.of_the_session(
                         "POST",
                         &format!("element/{field}/value"),
                         json!({"text": value}),
                     );
                 }
             }
-            if let Some(button) = browser.find("button[type=submit], form button") {
-                browser.of_the_session("POST", &format!("element/{button}/click"), json!({}));
+            if let Some(button) = self.find("button[type=submit], form button") {
+                self.of_the_session("POST", &format!("element/{button}/click"), json!({}));
             }
             false
         });
@@ -147,18 +144,6 @@ impl Chromium {
         let answer = http::send_as("HTTP/1.1", self.port, method, path, &headers, body)
             .unwrap_or_else(|error| panic!("chromedriver does not answer: {error}"));
         answer.body["value"].clone()
-    }
-
-    fn wait_until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
-        let end = Instant::now() + Duration::from_secs(30);
-        while !holds(self) {
-            assert!(
-                Instant::now() < end && self.running.exited().is_none(),
-                "{what}: not within 30 s: {}",
-                self.running.last_words()
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
     }
 }
 

@@ -3,10 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
@@ -34,10 +33,7 @@ impl Directory {
         let slapd = program("slapd");
         let directory = scratch_directory("ldap");
         let password = crate::random_hex(12);
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .expect("loopback has a free port")
-            .port();
+        let port = crate::free_port();
         let config = directory.join("slapd.conf");
         fs::create_dir(directory.join("data")).expect("made");
         fs::write(&config, configuration(&directory, &password)).expect("written");
@@ -79,15 +75,7 @@ impl Directory {
             port,
             password,
         };
-        let end = Instant::now() + Duration::from_secs(30);
-        while TcpStream::connect(("127.0.0.1", started.port)).is_err() {
-            assert!(
-                Instant::now() < end && started.running.exited().is_none(),
-                "slapd does not answer: {}",
-                started.running.last_words()
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        started.running.wait_for_port(port, Duration::from_secs(30));
         started
     }
 

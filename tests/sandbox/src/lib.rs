@@ -61,6 +61,17 @@ fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "sandbox: {line}");
 }
 
+/// A port of 127.0.0.1 that was free a moment ago.
+///
+/// # Panics
+/// Where there is none.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind(("127.0.0.1", 0))
+        .and_then(|listener| listener.local_addr())
+        .unwrap_or_else(|error| panic!("no free port: {error}"))
+        .port()
+}
+
 /// A random lower-case hexadecimal text of `2 * bytes` digits, for passwords and tokens of throw-away servers.
 fn random_hex(bytes: usize) -> String {
     use std::fmt::Write as _;

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
@@ -55,7 +54,7 @@ impl Postgres {
         let password = crate::random_hex(12);
         initialise(&directory, user, &password);
         for _ in 0..10 {
-            let port = free_port();
+            let port = crate::free_port();
             let mut running = start_server(&directory, user, port);
             if is_ready(&running, port, &password) {
                 return Self {
@@ -342,11 +341,4 @@ fn unprivileged_user() -> Option<(u32, u32)> {
     let account = account
         .expect("the machine has an account `postgres` or `nobody`, since PostgreSQL refuses root");
     Some((account.uid.as_raw(), account.gid.as_raw()))
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0))
-        .and_then(|listener| listener.local_addr())
-        .unwrap_or_else(|error| panic!("no free port: {error}"))
-        .port()
 }

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -42,10 +42,7 @@ impl Provider {
             .expect("linked");
         let script = directory.join("provider.mjs");
         fs::write(&script, SCRIPT).expect("written");
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .expect("loopback has a free port")
-            .port();
+        let port = crate::free_port();
         let secret = crate::random_hex(16);
         let settings = json!({
             "issuer": format!("http://127.0.0.1:{port}"),
@@ -71,7 +68,9 @@ impl Provider {
             port,
             secret,
         };
-        provider.wait_until_ready();
+        provider
+            .running
+            .wait_for_port(port, Duration::from_secs(30));
         Some(provider)
     }
 
@@ -88,18 +87,6 @@ impl Provider {
     /// The end of its log.
     pub fn log(&self) -> String {
         self.running.last_words()
-    }
-
-    fn wait_until_ready(&self) {
-        let end = Instant::now() + Duration::from_secs(30);
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            assert!(
-                Instant::now() < end && self.running.exited().is_none(),
-                "the OpenID provider does not answer: {}",
-                self.running.last_words()
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
     }
 }
 

@@ -5,11 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -97,6 +99,33 @@ impl Running {
         let mut file = self.log.clone().into_os_string();
         file.push(".exit");
         std::fs::read_to_string(file).ok()?.trim().parse().ok()
+    }
+
+    /// Waits until this holds.
+    ///
+    /// # Panics
+    /// Where the program ends before, or it takes longer than `most`: with what it said last.
+    pub(crate) fn wait_until(&self, what: &str, most: Duration, mut holds: impl FnMut() -> bool) {
+        let end = Instant::now() + most;
+        while !holds() {
+            assert!(
+                Instant::now() < end && self.exited().is_none(),
+                "{what}: not within {} s: {}",
+                most.as_secs(),
+                self.last_words()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until it listens on this port of 127.0.0.1.
+    ///
+    /// # Panics
+    /// As [`Running::wait_until`].
+    pub(crate) fn wait_for_port(&self, port: u16, most: Duration) {
+        self.wait_until("it answers", most, || {
+            TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
     }
 
     /// Ends it and waits until it has gone.
