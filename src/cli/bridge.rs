@@ -16,7 +16,7 @@ use super::say::Say;
 use super::steps::Surroundings;
 use crate::bridge::{Bridged, Note, Options, Variable, bridge, diff, edit, example, lease};
 use crate::config::Config;
-use crate::dbt::{self, Context, Selection, WholeProfiles};
+use crate::dbt::{self, Selection, WholeProfiles};
 
 /// The JSON of `bridge --json`, an interface.
 #[derive(Serialize)]
@@ -80,10 +80,7 @@ fn planned(
         profiles_dir: arguments.profiles_dir.clone(),
         ..Selection::default()
     };
-    let context = Context {
-        variables: &surroundings.variables,
-        cwd: &surroundings.cwd,
-    };
+    let context = surroundings.context();
     let profiles = dbt::whole_profiles(&selection, &context)?;
     let options = Options {
         rename: arguments.rename,

@@ -8,7 +8,7 @@ use super::arguments::{Global, Init};
 use super::failure::Failure;
 use super::replace::{Place, Standing};
 use super::say::Say;
-use super::steps::Surroundings;
+use super::steps::{Surroundings, checkout};
 use crate::config::Config;
 use crate::dbt::{self, Context, DbtError, Selection, WholeProfiles};
 use crate::init::outputs::Profiles;
@@ -229,9 +229,7 @@ fn below(root: &Path) -> Vec<PathBuf> {
 /// A dbt-lease.yml above a project in the same Git checkout: what projects share.
 fn above(project: &Path) -> Option<PathBuf> {
     let project = project.canonicalize().ok()?;
-    let root = project
-        .ancestors()
-        .find(|directory| directory.join(".git").exists())?;
+    let root = checkout(&project)?;
     project
         .ancestors()
         .skip(1)

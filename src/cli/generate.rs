@@ -11,9 +11,10 @@ use super::failure::Failure;
 use super::output;
 use super::replace::Place;
 use super::say::Say;
-use super::steps::{Surroundings, no_config};
+use super::steps::{Surroundings, checkout, no_config};
 use crate::config::{Config, System};
-use crate::dbt::{self, Context, Profile, Selection};
+use crate::dbt::{self, Profile, Selection};
+use crate::generate::head::Head;
 use crate::generate::{Format, KINDS, Kind, Made, Options, Project, Shell, generate, head};
 use crate::variables::Variables;
 
@@ -162,13 +163,12 @@ fn write(say: &Say, file: &Path, made: &Made, force: bool) -> Result<(), Failure
 
 fn check(say: &Say, global: &Global, arguments: &Arguments) -> Result<(), Failure> {
     let found = Found::look(global, arguments)?;
+    let project = found.project();
     let mut checked = Vec::new();
-    for (path, text) in candidates(&found.root) {
-        let Some(head) = head::read(&text).filter(|head| head.project == found.name) else {
-            continue;
-        };
+    let of_project = |(_, head): &(PathBuf, Head)| head.project == found.name;
+    for (path, head) in candidates(&found.root).into_iter().filter(of_project) {
         // What cannot be made any more is stale, too; the reason comes with making it.
-        let fresh = generate(head.kind, &head.options, &found.project())
+        let fresh = generate(head.kind, &head.options, &project)
             .unwrap_or_default()
             .iter()
             .filter_map(|made| head::read(&made.text))
@@ -216,8 +216,8 @@ fn check(say: &Say, global: &Global, arguments: &Arguments) -> Result<(), Failur
     ))
 }
 
-/// The files that may be generated ones, with their texts: in the order of their paths.
-fn candidates(root: &Path) -> Vec<(PathBuf, String)> {
+/// The generated files, with their heads: in the order of their paths.
+fn candidates(root: &Path) -> Vec<(PathBuf, Head)> {
     let mut found = Vec::new();
     let mut open = vec![root.to_owned()];
     let mut seen = 0;
@@ -240,13 +240,14 @@ fn candidates(root: &Path) -> Vec<(PathBuf, String)> {
             if !kind.is_file() || !small || seen > MOST_FILES {
                 continue;
             }
-            if let Ok(text) = std::fs::read_to_string(&path) {
-                found.push((path, text));
+            if let Ok(text) = std::fs::read_to_string(&path)
+                && let Some(head) = head::read(&text)
+            {
+                found.push((path, head));
             }
         }
     }
-    found.retain(|(_, text)| head::read(text).is_some());
-    found.sort();
+    found.sort_by(|(one, _), (other, _)| one.cmp(other));
     found
 }
 
@@ -258,10 +259,7 @@ impl Found {
             profiles_dir: arguments.profiles_dir.clone(),
             ..Selection::default()
         };
-        let context = Context {
-            variables: &surroundings.variables,
-            cwd: &surroundings.cwd,
-        };
+        let context = surroundings.context();
         let directory = dbt::project_dir(&[], &selection, &context);
         let place = directory
             .clone()
@@ -283,7 +281,7 @@ impl Found {
             name = name.or(resolved.project.map(|project| project.name));
             outputs.push(resolved.profile);
         }
-        let root = root_of(&place);
+        let root = checkout(&place).unwrap_or(&place).to_owned();
         let requirements = ["requirements.txt"]
             .into_iter()
             .find(|name| place.join(name).is_file());
@@ -352,14 +350,6 @@ fn without_vaults(variables: &Variables) -> Variables {
             !name.starts_with("VAULT_") && !name.starts_with("BAO_")
         })
         .collect()
-}
-
-/// The directory of the repository, where there is one.
-fn root_of(directory: &Path) -> PathBuf {
-    let found = directory
-        .ancestors()
-        .find(|each| each.join(".git").exists());
-    found.unwrap_or(directory).to_owned()
 }
 
 /// The CI system whose files a repository has.

@@ -14,7 +14,7 @@ use super::finding::{self, Found, Leases};
 use super::output;
 use super::replace::Place;
 use super::say::Say;
-use super::steps::Surroundings;
+use super::steps::{Surroundings, checkout};
 use crate::bridge::diff::{diff, diff_of_new};
 use crate::bridge::edit::{Edit, Replacement, applied};
 use crate::bridge::seen::What;
@@ -166,7 +166,9 @@ fn decided(
     found: &Found,
     mut asking: Option<&mut Asking>,
 ) -> Result<Proposal, Failure> {
-    let root = checkout(&surroundings.cwd);
+    let root = checkout(&surroundings.cwd)
+        .unwrap_or(&surroundings.cwd)
+        .to_owned();
     let at_hand = AtHand::look(&surroundings.variables, &root);
     let mut wishes = Wishes {
         address: arguments.address.clone(),
@@ -237,14 +239,6 @@ fn some(names: &[String]) -> String {
         0 => shown,
         more => format!("{shown} and {more} more"),
     }
-}
-
-/// The nearest directory above that is a checkout of Git, else the directory itself.
-fn checkout(cwd: &Path) -> PathBuf {
-    let root = cwd
-        .ancestors()
-        .find(|directory| directory.join(".git").exists());
-    root.unwrap_or(cwd).to_owned()
 }
 
 /// The files that change, the shared part first: the others do not load without it.

@@ -197,6 +197,13 @@ impl Surroundings {
     }
 }
 
+/// The checkout of Git that a directory is in.
+pub(crate) fn checkout(directory: &Path) -> Option<&Path> {
+    directory
+        .ancestors()
+        .find(|directory| directory.join(".git").exists())
+}
+
 /// A project without dbt-lease.yml, where one is needed; and what that means.
 pub(crate) fn no_config(place: &Path, so: &str) -> Failure {
     Failure::new(

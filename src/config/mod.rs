@@ -34,7 +34,7 @@ pub use crate::place::Place;
 pub use auth::{
     Across, AppRole, Auth, Aws, Cert, Datum, Generic, How, IdentityToken, Jwt, Kubernetes, Oidc,
     OidcMode, Okta, OktaFactor, Password, PasswordKind, Printed, RoleId, SecretId, Source, System,
-    Text,
+    Text, capital,
 };
 pub use duration::parse as parse_duration;
 pub use error::{ConfigError, Twice};
@@ -44,7 +44,7 @@ pub use server::{
     ClientPem, Header, Proxies, Proxy, RateLimit, Server, host_and_port, is_this_machines,
     names_port, own_addresses,
 };
-pub(crate) use walk::nearest;
+pub(crate) use walk::{is_variable_name, nearest};
 
 /// dbt-lease.yml.
 #[derive(Clone, Debug, PartialEq)]

@@ -12,6 +12,7 @@ use super::need::{self, Need};
 use super::setting::Setting;
 use super::text::{self, Text};
 use super::{Options, Project, quote};
+use crate::config::is_variable_name;
 use crate::config::{Environment, Lending, Lent, LentSecret, Target};
 use crate::dbt::Profile;
 use crate::plan;
@@ -140,7 +141,6 @@ pub(super) struct Role {
     pub(super) fixed: bool,
     /// That user.
     pub(super) user: String,
-    pub(super) schema: text::Written,
     /// As SQL has it, where it is known.
     pub(super) schema_known: Option<String>,
     /// The schema's variable at the top, and the old user's.
@@ -362,20 +362,16 @@ fn outputs<'a>(project: &'a Project<'_>, environment: &'a Environment) -> Output
 
 /// What a job must have: what the login reads, the address where dbt-lease.yml says none, what the outputs read and nobody lends.
 fn job_variables(environment: &Environment, outputs: &Outputs<'_>, address: &str) -> Vec<Variable> {
-    let mut variables = BTreeSet::new();
+    // One that is a secret by any of these is one.
+    let mut variables: BTreeMap<String, bool> = BTreeMap::new();
+    let mut add = |name: String, secret: bool| *variables.entry(name).or_default() |= secret;
     if address.is_empty() {
-        variables.insert(Variable {
-            name: "VAULT_ADDR".to_owned(),
-            secret: false,
-        });
+        add("VAULT_ADDR".to_owned(), false);
     }
     for name in environment.auth.iter().flat_map(|auth| auth.variables()) {
         // Those of CI systems are there by themselves, or by the job's own `id_tokens`.
         if !login::is_of_a_system(name) {
-            variables.insert(Variable {
-                name: name.to_owned(),
-                secret: true,
-            });
+            add(name.to_owned(), true);
         }
     }
     for (_, lent, profile) in outputs {
@@ -383,49 +379,34 @@ fn job_variables(environment: &Environment, outputs: &Outputs<'_>, address: &str
         for read in plan::read_by(&profile.output) {
             let is_lent = lent.env.iter().any(|bridge| bridge.name == read.name);
             if !is_lent && !read.has_default {
-                variables.insert(Variable {
-                    secret: read.name.starts_with("DBT_ENV_SECRET"),
-                    name: read.name,
-                });
+                let secret = read.name.starts_with("DBT_ENV_SECRET");
+                add(read.name, secret);
             }
         }
     }
-    // One that is a secret by any of these is one.
-    let secrets: BTreeSet<String> = variables
-        .iter()
-        .filter(|variable| variable.secret)
-        .map(|variable| variable.name.clone())
-        .collect();
     variables
         .into_iter()
-        .filter(|variable| is_variable(&variable.name))
-        .filter(|variable| variable.secret || !secrets.contains(&variable.name))
+        .filter(|(name, _)| is_variable_name(name))
+        .map(|(name, secret)| Variable { name, secret })
         .collect()
-}
-
-fn is_variable(name: &str) -> bool {
-    !name.is_empty()
-        && !name.starts_with(|c: char| c.is_ascii_digit())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 /// The owners that were given, by database server: two of Vault's roles never share one.
 #[derive(Default)]
-struct Owners(BTreeMap<String, (String, String)>);
+struct Owners(BTreeMap<String, String>);
 
 impl Owners {
     fn of(&mut self, path: &str, role: &str, variable: &str) -> String {
         let mut owner = database::owner(role);
-        if self.0.get(&owner).is_some_and(|(other, _)| other != path) {
+        if self.0.get(&owner).is_some_and(|other| other != path) {
             owner = database::owner(&format!("{role}_{variable}"));
         }
         let mut number = 2;
-        while self.0.get(&owner).is_some_and(|(other, _)| other != path) {
+        while self.0.get(&owner).is_some_and(|other| other != path) {
             owner = database::owner(&format!("{role}_{variable}_{number}"));
             number += 1;
         }
-        self.0
-            .insert(owner.clone(), (path.to_owned(), role.to_owned()));
+        self.0.insert(owner.clone(), path.to_owned());
         owner
     }
 }
@@ -525,7 +506,7 @@ fn connections(
             let connection = &mut connections[at];
             let owner = match (family, setting(&["role"]).known()) {
                 // Snowflake's objects belong to the role that the output acts as.
-                (Family::Snowflake, Some(role)) if is_variable(role) => role.to_owned(),
+                (Family::Snowflake, Some(role)) if is_variable_name(role) => role.to_owned(),
                 _ => taken.of(path, role, variable),
             };
             let number = connection.roles.len() + 1;
@@ -591,7 +572,6 @@ fn connections(
                 owner,
                 fixed,
                 user,
-                schema: Text::known(known.unwrap_or_default()).written(),
                 schema_known: known.map(str::to_owned),
                 schema_variable,
                 old_variable,

@@ -8,7 +8,7 @@ use super::need::Need;
 use super::setting::Setting;
 use super::text::{self, Text};
 use super::{Options, Project, quote};
-use crate::config::{Auth, Environment, OidcMode, PasswordKind, System};
+use crate::config::{Auth, Environment, OidcMode, PasswordKind, System, capital};
 
 /// A login, for templates.
 #[derive(Debug, Serialize)]
@@ -24,8 +24,6 @@ pub(super) struct Login {
     pub(super) issuer: text::Written,
     pub(super) user_claim: &'static str,
     pub(super) claims: Vec<Claim>,
-    /// The CI system whose tokens it takes: `github`; empty where it is none.
-    pub(super) system: &'static str,
     /// The variable that `id_tokens` of GitLab sets.
     pub(super) token_variable: String,
     pub(super) redirect: String,
@@ -95,7 +93,6 @@ impl Login {
             issuer: Text::default().written(),
             user_claim: "",
             claims: Vec::new(),
-            system: "",
             token_variable: String::new(),
             redirect: String::new(),
             callback_mode: "",
@@ -240,7 +237,6 @@ impl Login {
             (None, Some(jwt)) => jwt.token.system,
             (None, None) => project.ci.or(Some(System::GitHub)),
         };
-        self.system = system.map_or("", System::key);
         let named = jwt
             .filter(|jwt| jwt.audience_is_said)
             .and_then(|jwt| jwt.audience.clone());
@@ -249,8 +245,8 @@ impl Login {
             None if address.is_empty() => format!("$VAULT_ADDR/{}", environment.name),
             None => format!("{address}/{}", environment.name),
         };
-        let audience = match (system, named) {
-            (Some(System::AzureDevOps), _) => Text::known("api://AzureADTokenExchange"),
+        let audience = match (system.and_then(System::fixed_audience), named) {
+            (Some(fixed), _) => Text::known(fixed),
             (_, Some(audience)) => Text::known(audience),
             (_, None) if address.is_empty() => {
                 Text::variable("ADDRESS").then(format!("/{}", environment.name))
@@ -258,18 +254,7 @@ impl Login {
             (_, None) => Text::known(format!("{address}/{}", environment.name)),
         };
         self.audience = audience.written();
-        let capital: String = environment
-            .name
-            .chars()
-            .map(|c| {
-                if c.is_ascii_alphanumeric() {
-                    c.to_ascii_uppercase()
-                } else {
-                    '_'
-                }
-            })
-            .collect();
-        self.token_variable = format!("VAULT_ID_TOKEN_{capital}");
+        self.token_variable = format!("VAULT_ID_TOKEN_{}", capital(&environment.name));
         let issuer = issuer::of(system, &environment.name, variable, environment.protected);
         self.issuer = issuer.url.written();
         self.user_claim = issuer.user_claim;

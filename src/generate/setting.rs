@@ -2,6 +2,7 @@
 //! every machine.
 #![forbid(unsafe_code)]
 
+use crate::config::is_variable_name;
 use crate::dbt::yaml::{Node, Value};
 
 /// What a key of an output says.
@@ -55,11 +56,7 @@ impl Setting {
         let rest = call.trim().strip_prefix("env_var")?.trim_start();
         let rest = rest.strip_prefix('(')?.trim().strip_suffix(')')?;
         let (name, rest) = literal(rest)?;
-        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        if name.is_empty()
-            || !name.chars().all(is_name)
-            || name.starts_with(|c: char| c.is_ascii_digit())
-        {
+        if !is_variable_name(&name) {
             return None;
         }
         match rest.trim().strip_prefix(',') {

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::words;
+use crate::config::{System, capital};
 use crate::variables::Variables;
 
 /// The methods that can be proposed. The others need what only their owner knows: docs/logins.md has them.
@@ -18,34 +19,19 @@ pub const METHODS: [&str; 8] = [
     "ldap",
 ];
 
-/// A CI system that gives each job an identity token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ci {
-    /// GitHub Actions.
-    GitHub,
-    /// GitLab CI.
-    GitLab,
-    /// Buildkite.
-    Buildkite,
-    /// CircleCI.
-    CircleCi,
-    /// Jenkins, with the plugin `oidc-provider`.
-    Jenkins,
-}
-
 /// Variables and files that tell a system. Bitbucket and Azure DevOps are left out: they have one audience, so one environment alone could use it.
-const SYSTEMS: [(Ci, &str, &str); 4] = [
-    (Ci::GitHub, "GITHUB_ACTIONS", ".github/workflows"),
-    (Ci::GitLab, "GITLAB_CI", ".gitlab-ci.yml"),
-    (Ci::Buildkite, "BUILDKITE", ".buildkite"),
-    (Ci::CircleCi, "CIRCLECI", ".circleci"),
+const SYSTEMS: [(System, &str, &str); 4] = [
+    (System::GitHub, "GITHUB_ACTIONS", ".github/workflows"),
+    (System::GitLab, "GITLAB_CI", ".gitlab-ci.yml"),
+    (System::Buildkite, "BUILDKITE", ".buildkite"),
+    (System::CircleCi, "CIRCLECI", ".circleci"),
 ];
 
 /// What is at hand for logins.
 #[derive(Clone, Debug, Default)]
 pub struct AtHand {
-    /// The CI system, and why it is this one.
-    pub ci: Option<(Ci, String)>,
+    /// The CI system that gives each job an identity token.
+    pub ci: Option<System>,
     /// Whether this is a pod of Kubernetes.
     pub is_pod: bool,
     /// Whether the user has a token of their own.
@@ -58,24 +44,20 @@ impl AtHand {
     /// Looks at variables, and at which files a checkout has.
     pub fn look(variables: &Variables, root: &Path) -> Self {
         let set = |name: &str| variables.text(name).is_some();
-        let by_variable = SYSTEMS
-            .iter()
-            .find(|(_, name, _)| set(name))
-            .map(|(ci, name, _)| (*ci, format!("{name} is set")));
-        let by_file = || {
-            SYSTEMS
-                .iter()
-                .find(|(.., file)| root.join(file).exists())
-                .map(|(ci, _, file)| (*ci, format!("there is {file}")))
-        };
-        let jenkins = || set("JENKINS_URL").then(|| (Ci::Jenkins, "JENKINS_URL is set".to_owned()));
+        let by_variable = SYSTEMS.iter().find(|(_, name, _)| set(name));
+        let by_file = || SYSTEMS.iter().find(|(.., file)| root.join(file).exists());
+        // With its plugin `oidc-provider`.
+        let jenkins = || set("JENKINS_URL").then_some(System::Jenkins);
         let token_file = || {
             variables
                 .text("HOME")
                 .is_some_and(|home| Path::new(home).join(".vault-token").is_file())
         };
         Self {
-            ci: by_variable.or_else(jenkins).or_else(by_file),
+            ci: by_variable
+                .map(|(system, ..)| *system)
+                .or_else(jenkins)
+                .or_else(|| by_file().map(|(system, ..)| *system)),
             is_pod: set("KUBERNETES_SERVICE_HOST"),
             has_token: set("BAO_TOKEN") || set("VAULT_TOKEN") || token_file(),
             address: variables
@@ -105,7 +87,7 @@ impl AtHand {
 
 /// `auth:` of an environment. Nothing in it is shared with another environment.
 pub(super) fn written(method: &str, role: &str, environment: &str, at_hand: &AtHand) -> String {
-    let capital = words::capital(environment);
+    let capital = capital(environment);
     let role_written = words::scalar(role);
     let rest = match method {
         "token" => String::new(),
@@ -115,7 +97,7 @@ pub(super) fn written(method: &str, role: &str, environment: &str, at_hand: &AtH
         "jwt" => {
             let token = match at_hand.ci {
                 // A variable of the job, whose name the job's own file says.
-                Some((Ci::GitLab | Ci::Jenkins, _)) => {
+                Some(System::GitLab | System::Jenkins) => {
                     format!(", token: {{env: VAULT_ID_TOKEN_{capital}}}")
                 }
                 _ => String::new(),

@@ -170,16 +170,6 @@ pub fn segment(name: &str) -> String {
     }
 }
 
-/// A name as part of a variable's.
-pub fn capital(name: &str) -> String {
-    name.chars()
-        .map(|ch| match ch.to_ascii_uppercase() {
-            ch if ch.is_ascii_alphanumeric() => ch,
-            _ => '_',
-        })
-        .collect()
-}
-
 /// A name as a key or a text of YAML, in quotes where it needs any.
 pub fn scalar(name: &str) -> String {
     const WORDS: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];

@@ -215,7 +215,7 @@ impl IdentityToken {
 
     /// The audience that the system gives, whatever we ask for.
     pub fn fixed_audience(&self) -> Option<&'static str> {
-        (self.system == Some(System::AzureDevOps)).then_some("api://AzureADTokenExchange")
+        self.system.and_then(System::fixed_audience)
     }
 
     pub(super) fn variable(&self) -> Option<&str> {
@@ -239,6 +239,11 @@ impl IdentityToken {
 }
 
 impl System {
+    /// The audience that its tokens have, whatever is asked for.
+    pub fn fixed_audience(self) -> Option<&'static str> {
+        (self == Self::AzureDevOps).then_some("api://AzureADTokenExchange")
+    }
+
     fn read(cursor: &Cursor<'_>) -> Result<Self, ConfigError> {
         let text = cursor.text("the name of a CI system or cloud")?;
         if let Some(system) = Self::of(text) {
@@ -353,20 +358,20 @@ impl System {
     }
 }
 
+/// An environment's name as part of a variable's.
+pub fn capital(environment: &str) -> String {
+    environment
+        .chars()
+        .map(|character| match character.to_ascii_uppercase() {
+            capital if capital.is_ascii_alphanumeric() => capital,
+            _ => '_',
+        })
+        .collect()
+}
+
 /// `NAME_ENVIRONMENT` where that is set, or `NAME` is not: several environments can have a token each in one job.
 fn of_environment(context: &Context<'_>, name: &str) -> String {
-    let capital: String = context
-        .environment
-        .chars()
-        .map(|character| {
-            if character.is_ascii_alphanumeric() {
-                character.to_ascii_uppercase()
-            } else {
-                '_'
-            }
-        })
-        .collect();
-    let own = format!("{name}_{capital}");
+    let own = format!("{name}_{}", capital(context.environment));
     if context.variables.text(&own).is_none() && context.variables.text(name).is_some() {
         name.to_owned()
     } else {

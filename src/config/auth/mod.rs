@@ -27,7 +27,7 @@ pub use cert::Cert;
 pub(super) use cert::client_certificate;
 pub use command::Printed;
 pub use generic::{Datum, Generic};
-pub use identity::{How, IdentityToken, System};
+pub use identity::{How, IdentityToken, System, capital};
 pub use jwt::Jwt;
 pub use kubernetes::Kubernetes;
 pub use oidc::{Oidc, OidcMode};
