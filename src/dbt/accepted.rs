@@ -27,21 +27,23 @@ pub(super) fn may_stand_in_a_variable(option: &Opt, text: &str) -> bool {
     }
 }
 
-/// Whether the text is one of click's truth words.
-fn may_be_bool(text: &str) -> bool {
-    const WORDS: [&str; 12] = [
-        "1", "true", "t", "yes", "y", "on", "0", "false", "f", "no", "n", "off",
-    ];
+/// What one of click's truth words says; none where the text is no such word.
+fn truth(text: &str) -> Option<bool> {
+    const ON: [&str; 6] = ["1", "true", "t", "yes", "y", "on"];
+    const OFF: [&str; 6] = ["0", "false", "f", "no", "n", "off"];
     let text = text.trim_matches(is_python_space);
-    WORDS.iter().any(|word| word.eq_ignore_ascii_case(text))
+    let is_of = |words: [&str; 6]| words.iter().any(|word| word.eq_ignore_ascii_case(text));
+    is_of(ON).then_some(true).or(is_of(OFF).then_some(false))
 }
 
-/// What click's truth word says.
+/// Whether the text is one of click's truth words.
+fn may_be_bool(text: &str) -> bool {
+    truth(text).is_some()
+}
+
+/// Whether the text is a truth word of click's that says yes.
 pub(super) fn is_on(text: &str) -> bool {
-    let text = text.trim_matches(is_python_space);
-    ["1", "true", "t", "yes", "y", "on"]
-        .iter()
-        .any(|word| word.eq_ignore_ascii_case(text))
+    truth(text) == Some(true)
 }
 
 /// Whether click may take a value.
@@ -110,14 +112,7 @@ pub(super) fn moment(text: &str) -> Option<[u16; 6]> {
         };
     let [year, month, day] = numbers(&date, '-')?;
     let [hour, minute, second] = time.map_or(Some([0; 3]), |time| numbers(time, ':'))?;
-    let days = match month {
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        1..=12 => 31,
-        _ => return None,
-    };
-    let is_date = date.find('-') == Some(4) && year > 0 && (1..=days).contains(&day);
+    let is_date = date.find('-') == Some(4) && yaml::is_date(year.into(), month.into(), day.into());
     (is_date && hour < 24 && minute < 60 && second < 60)
         .then_some([year, month, day, hour, minute, second])
 }

@@ -1,12 +1,11 @@
 //! Where dbt keeps what it parsed, `partial_parse.msgpack` (facts dbt B10; `ManifestLoader.read_manifest_for_partial_parse`).
 #![forbid(unsafe_code)]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::choices::{Choices, Given};
+use super::accepted::is_on;
+use super::choices::Choices;
 use super::invocation::Invocation;
-use super::jinja::Vars;
-use super::project::ProjectFile;
 
 /// The name of the file in the target directory.
 const FILE: &str = "partial_parse.msgpack";
@@ -27,13 +26,8 @@ impl Default for ParseCache {
 }
 
 impl Choices<'_> {
-    /// The parse cache of a dbt command. Settings in files that switch it off are not looked at: dbt then does not look at the cache either.
-    pub(super) fn parse_cache(
-        &self,
-        invocation: &Invocation,
-        project: &ProjectFile,
-        vars: &Vars,
-    ) -> ParseCache {
+    /// The parse cache of a dbt command with this target directory. Settings in files that switch it off are not looked at: dbt then does not look at the cache either.
+    pub(super) fn parse_cache(&self, invocation: &Invocation, target: Option<&Path>) -> ParseCache {
         let command = invocation.command;
         if self.engine.fusion {
             return ParseCache::None("Fusion keeps none");
@@ -43,20 +37,12 @@ impl Choices<'_> {
         }
         let by_word = |name: &str| invocation.places(name).next().is_some();
         let by_variable = |name: &str| {
-            let variables = command.named(name)?.variables;
-            // What is no UTF-8 is none of ours to read; it is said all the same.
-            Some(self.environment.option(variables).map_or_else(
-                |_| String::new(),
-                |found| found.map_or_else(String::new, |found| found.value.to_owned()),
-            ))
-            .filter(|text| !text.is_empty())
+            let found = self.environment.option(command.named(name)?.variables);
+            found.ok().flatten().map(|found| found.value)
         };
         let off = match by_word("partial_parse") {
             true => !invocation.flag("partial_parse"),
-            // click's words for yes.
-            false => by_variable("partial_parse").is_some_and(|text| {
-                !["1", "true", "t", "yes", "y", "on"].contains(&text.to_lowercase().as_str())
-            }),
+            false => by_variable("partial_parse").is_some_and(|text| !is_on(text)),
         };
         if off {
             return ParseCache::None("partial parsing is switched off");
@@ -69,7 +55,7 @@ impl Choices<'_> {
                 return ParseCache::None(why);
             }
         }
-        match self.target_dir(command, Given::Words(invocation), project, vars) {
+        match target {
             Some(dir) => ParseCache::File(dir.join(FILE)),
             None => ParseCache::None("it is not certain where `target-path` leads"),
         }

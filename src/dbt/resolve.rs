@@ -256,13 +256,14 @@ impl Choices<'_> {
             .filter(|(place, _)| !removed.contains(place))
             .map(|(_, word)| word.clone())
             .collect();
-        let written = project
-            .as_ref()
-            .map(|project| self.written(invocation.command, given, project, &vars))
-            .unwrap_or_default();
-        let parse_cache = match &project {
-            Some(project) => self.parse_cache(invocation, project, &vars),
-            None => ParseCache::default(),
+        let (written, parse_cache) = match &project {
+            Some(project) => {
+                let target = self.target_dir(invocation.command, given, project, &vars);
+                let parse_cache = self.parse_cache(invocation, target.as_deref());
+                let written = self.written(invocation.command, given, project, target);
+                (written, parse_cache)
+            }
+            None => (Vec::new(), ParseCache::default()),
         };
         let program = command.get(words - 1).map_or("", |word| name(word));
         let profile_reads = reads(program, invocation, &self.engine, &self.environment)?;
@@ -294,7 +295,8 @@ impl Choices<'_> {
         let profiles_dir = self.profiles_dir(run, given)?;
         let project = project::read(&project_dir.path, &project_dir.source, merging)?;
         let chosen = self.chosen(run, given, Some(&project), &profiles_dir, &vars)?;
-        let written = self.written(run, given, &project, &vars);
+        let target = self.target_dir(run, given, &project, &vars);
+        let written = self.written(run, given, &project, target);
         let mut others: Vec<Other> = Vec::new();
         for (name, target) in &selection.others {
             let taken = others.iter().map(|other| &other.profile.name);

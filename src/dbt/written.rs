@@ -9,16 +9,15 @@ use super::options::Command;
 use super::project::ProjectFile;
 
 impl Choices<'_> {
-    /// The directories, absolute, whether they are there or not. A `target-path:` whose template we do not evaluate is left out.
+    /// The directories, absolute, with the target directory as it was found, whether they are there or not. A `target-path:` whose template we do not evaluate is left out.
     pub(super) fn written(
         &self,
         command: &Command,
         given: Given<'_>,
         project: &ProjectFile,
-        vars: &Vars,
+        target: Option<PathBuf>,
     ) -> Vec<PathBuf> {
         let dir = &project.project.dir;
-        let target = self.target_dir(command, given, project, vars);
         // click makes an option's log path absolute by the working directory; dbt_project.yml's counts from the project, unrendered.
         let logs = self.chosen_path(command, given, "log_path").map_or_else(
             || {

@@ -6,19 +6,7 @@
 //! name (dbt's own merge macros have).
 #![forbid(unsafe_code)]
 
-/// The methods of a dict that show more than one key.
-const METHODS: [&str; 10] = [
-    "clear",
-    "copy",
-    "fromkeys",
-    "items",
-    "keys",
-    "pop",
-    "popitem",
-    "setdefault",
-    "update",
-    "values",
-];
+use crate::dbt::jinja::DICT_ATTRIBUTES;
 
 /// Whether a text could read one of the keys; `keys` in all their spellings.
 pub(super) fn uses(text: &str, keys: &[&str]) -> bool {
@@ -210,7 +198,7 @@ fn is_open(after: &str, keys: &[&str]) -> bool {
             None => true,
         };
     }
-    name.is_empty() || METHODS.contains(&name) || keys.contains(&name)
+    name.is_empty() || DICT_ATTRIBUTES.contains(&name) || keys.contains(&name)
 }
 
 /// Whether a text stands there, whole, and is none of the keys.

@@ -1,6 +1,7 @@
 //! The values of an output's connection keys, as dbt has them.
 #![forbid(unsafe_code)]
 
+use crate::bridge::lone_variable;
 use crate::dbt::Rendering;
 use crate::dbt::jinja::Value;
 use crate::dbt::yaml::{self, Node};
@@ -78,13 +79,15 @@ pub(super) fn filled(
             let yaml::Value::Str(text) = &node.value else {
                 continue;
             };
-            let Some((name, secret)) = bridge.iter().find(|(name, _)| text.contains(name.as_str()))
-            else {
-                continue;
+            let lone = lone_variable(text);
+            let lone = lone.and_then(|name| bridge.iter().find(|(of, _)| *of == name));
+            let (name, secret) = match lone {
+                Some(found) => found,
+                None if bridge.iter().any(|(name, _)| text.contains(name.as_str())) => {
+                    return Err(Cold::Value(spelling.to_owned()));
+                }
+                None => continue,
             };
-            if !is_variable(text, name) {
-                return Err(Cold::Value(spelling.to_owned()));
-            }
             (Some(name.clone()), secret.expose().to_owned())
         };
         if role(Some(adapter.name), spelling, false) == Role::Secret
@@ -100,23 +103,6 @@ pub(super) fn filled(
         });
     }
     Ok(found)
-}
-
-/// Whether a text is `{{ env_var('NAME') }}`, and nothing more.
-fn is_variable(text: &str, name: &str) -> bool {
-    let inner = || {
-        let rest = text
-            .strip_prefix("{{")?
-            .trim_start()
-            .strip_prefix("env_var")?;
-        let rest = rest.trim_start().strip_prefix('(')?.trim_start();
-        let rest = rest
-            .strip_prefix(&format!("'{name}'"))
-            .or_else(|| rest.strip_prefix(&format!("\"{name}\"")))?;
-        let rest = rest.trim_start().strip_prefix(')')?;
-        Some(rest.trim_start() == "}}")
-    };
-    inner() == Some(true)
 }
 
 /// The pairs that dbt hashes, not sorted; `values` stand in the place of the lease's.

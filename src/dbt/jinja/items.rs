@@ -5,7 +5,7 @@ use super::value::undefined;
 use super::{JinjaError, Value};
 
 /// Attributes that a Python dict has of its own: they come before its keys.
-const DICT_ATTRIBUTES: &[&str] = &[
+pub(crate) const DICT_ATTRIBUTES: &[&str] = &[
     "clear",
     "copy",
     "fromkeys",

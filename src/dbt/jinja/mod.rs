@@ -15,6 +15,7 @@ mod value;
 
 use std::collections::BTreeSet;
 
+pub(crate) use items::DICT_ATTRIBUTES;
 pub use value::Value;
 
 use super::environment::Lookup;

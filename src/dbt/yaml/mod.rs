@@ -30,6 +30,7 @@ pub use error::{EmitError, Problem, YamlError};
 pub use keys::last_key;
 pub use loader::{load, load_merging};
 pub use merging::Merging;
+pub use timestamp::is_date;
 pub use written::{Content, Entry, Kind, Occurrence, Scalar, Style, Written, WrittenNode};
 
 /// Where a node begins: 1-based line and column (columns count characters).

@@ -179,6 +179,11 @@ fn fraction(rest: &mut &str) -> u32 {
         .fold(0, |micros, digit| micros * 10 + u32::from(digit - b'0'))
 }
 
+/// Whether Python knows such a date.
+pub fn is_date(year: u32, month: u32, day: u32) -> bool {
+    days_before(year, month, day).is_some()
+}
+
 /// Days before a date, from an arbitrary day on; `None` where Python knows no such date.
 fn days_before(year: u32, month: u32, day: u32) -> Option<u32> {
     let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
