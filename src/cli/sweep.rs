@@ -17,7 +17,7 @@ use crate::config::{Auth, Environment, Server};
 use crate::delivery::private;
 use crate::delivery::sweep::{self, Swept};
 use crate::plan;
-use crate::record::again::Again;
+use crate::record::again::{Again, Left};
 use crate::record::audit::Record;
 use crate::record::dead::Dead;
 use crate::trust;
@@ -46,7 +46,8 @@ pub(crate) fn run(say: &Say, global: &Global) -> Result<(), Failure> {
     let mut open = swept.failed.len();
     let mut here: Vec<(String, Server)> = Vec::new();
     // Without anything to take back no file is obeyed.
-    if !left(&record, &swept)?.is_empty() || !left_open(&record, |_| true)?.is_empty() {
+    let Left { dead, open: again } = left(&record, |dead| !lives(dead, &swept), |_| true)?;
+    if !dead.is_empty() || !again.is_empty() {
         let config = surroundings.config_here(global)?;
         trust::check_logins(&config, &surroundings.variables)?;
         // From here on a token lies in our memory.
@@ -80,12 +81,11 @@ fn sweep_environment(
     let Some(server) = &environment.server else {
         return Ok(0);
     };
-    let dead = read(record, |found| {
-        dead::is_of(found, &environment.name, server, swept)
-    })?;
-    let again = left_open(record, |again| {
-        dead::is_borrowed_from(&again.session, &environment.name, server)
-    })?;
+    let Left { dead, open: again } = left(
+        record,
+        |found| dead::is_of(found, &environment.name, server, swept),
+        |again| dead::is_borrowed_from(&again.session, &environment.name, server),
+    )?;
     if dead.is_empty() && again.is_empty() {
         return Ok(0);
     }
@@ -124,8 +124,14 @@ fn elsewhere(
     swept: &Swept,
     here: &[(String, Server)],
 ) -> Result<usize, Failure> {
-    let left = left(record, swept)?;
-    for dead in &left {
+    // What is open in this project's own environments was told when it was tried.
+    let is_elsewhere = |again: &Again| {
+        !here
+            .iter()
+            .any(|(name, server)| dead::is_borrowed_from(&again.session, name, server))
+    };
+    let Left { dead, open } = left(record, |dead| !lives(dead, swept), is_elsewhere)?;
+    for dead in &dead {
         say.warning(
             &format!(
                 "the killed session {} of the environment `{}` at {} is left as it is",
@@ -134,12 +140,6 @@ fn elsewhere(
             Some("run `dbt-lease sweep` in a project whose dbt-lease.yml has that environment; else its leases end by their time"),
         );
     }
-    // What is open in this project's own environments was told when it was tried.
-    let open = left_open(record, |again| {
-        !here
-            .iter()
-            .any(|(name, server)| dead::is_borrowed_from(&again.session, name, server))
-    })?;
     for again in &open {
         say.warning(
             &format!(
@@ -149,41 +149,35 @@ fn elsewhere(
             Some("run `dbt-lease sweep` in a project whose dbt-lease.yml has that environment"),
         );
     }
-    Ok(left.len() + open.len())
+    Ok(dead.len() + open.len())
 }
 
-/// The ended sessions on record of which leases are open.
-fn left_open(record: &Record, wanted: impl Fn(&Again) -> bool) -> Result<Vec<Again>, Failure> {
+/// What sessions have left, anywhere on record.
+fn left(
+    record: &Record,
+    is_wanted_dead: impl Fn(&Dead) -> bool,
+    is_wanted_open: impl Fn(&Again) -> bool,
+) -> Result<Left, Failure> {
     record
-        .left_open(u64::MAX, wanted)
-        .map_err(|error| unreadable(record, &error))
+        .left(u64::MAX, is_wanted_dead, is_wanted_open)
+        .map_err(|error| {
+            Failure::new(
+                "record",
+                format!(
+                    "the record `{}` cannot be read: {error}",
+                    record.path().display()
+                ),
+                None,
+            )
+        })
 }
 
-/// The dead sessions on record.
-fn left(record: &Record, swept: &Swept) -> Result<Vec<Dead>, Failure> {
-    read(record, |dead| {
-        !swept
-            .living
-            .iter()
-            .any(|path| path.ends_with(&dead.session))
-    })
-}
-
-fn read(record: &Record, wanted: impl Fn(&Dead) -> bool) -> Result<Vec<Dead>, Failure> {
-    record
-        .dead(u64::MAX, wanted)
-        .map_err(|error| unreadable(record, &error))
-}
-
-fn unreadable(record: &Record, error: &std::io::Error) -> Failure {
-    Failure::new(
-        "record",
-        format!(
-            "the record `{}` cannot be read: {error}",
-            record.path().display()
-        ),
-        None,
-    )
+/// Whether a session's directory is held by its session: its end is not written yet.
+fn lives(dead: &Dead, swept: &Swept) -> bool {
+    swept
+        .living
+        .iter()
+        .any(|path| path.ends_with(&dead.session))
 }
 
 struct Work<'a> {

@@ -74,16 +74,6 @@ impl Record {
         Ok(found)
     }
 
-    /// The ended sessions of this host in the last `within` bytes of which leases are open, and which are `wanted`; oldest first. See
-    /// [`Record::left`].
-    pub fn left_open(
-        &self,
-        within: u64,
-        wanted: impl Fn(&Again) -> bool,
-    ) -> io::Result<Vec<Again>> {
-        Ok(self.left(within, |_| false, wanted)?.open)
-    }
-
     /// What is left, claimed by nobody.
     pub(super) fn look(&self, within: u64) -> io::Result<Left> {
         let mut lent: BTreeMap<String, Dead> = BTreeMap::new();
@@ -208,8 +198,9 @@ mod tests {
         ] {
             let lines: Vec<String> = std::iter::once(lent()).chain(events).collect();
             let found = record(&home, &lines)
-                .left_open(IN_PASSING, |_| true)
-                .expect("read");
+                .left(IN_PASSING, |_| false, |_| true)
+                .expect("read")
+                .open;
             let leases: Vec<&str> = found
                 .iter()
                 .flat_map(|again| &again.session.leases)
@@ -229,8 +220,9 @@ mod tests {
         let due = |events: &[String], minute| {
             let lines: Vec<String> = std::iter::once(lent()).chain(events.to_vec()).collect();
             let found = record(&home, &lines)
-                .left_open(IN_PASSING, |_| true)
-                .expect("read");
+                .left(IN_PASSING, |_| false, |_| true)
+                .expect("read")
+                .open;
             found[0].is_due(at(minute))
         };
         let ended = event("ended", 1, ["queued", "revoked"]);

@@ -81,12 +81,6 @@ struct Secret {
 }
 
 impl Record {
-    /// The dead sessions of this host in the last `within` bytes that are `wanted`, oldest first. The asking session's own is not to be
-    /// wanted. See [`Record::left`].
-    pub fn dead(&self, within: u64, wanted: impl Fn(&Dead) -> bool) -> io::Result<Vec<Dead>> {
-        Ok(self.left(within, wanted, |_| false)?.dead)
-    }
-
     /// Each line of the last `within` bytes that can be read, and whether it names this host.
     pub(super) fn each_line(
         &self,
@@ -163,21 +157,26 @@ mod tests {
         record
     }
 
+    fn found_dead(record: &Record) -> Vec<Dead> {
+        let left = record.left(IN_PASSING, |_| true, |_| false);
+        left.expect("read").dead
+    }
+
     #[test]
     fn a_session_without_its_end_is_dead_unless_somebody_claims_it() {
         let home = tempfile::tempdir().expect("a scratch directory");
         let living = record(&home, &["not JSON", LENT]);
         assert!(living.claim("20261124T101530Z-9f86d081").expect("asked"));
         let looking = record(&home, &["not JSON", LENT]);
-        assert!(looking.dead(IN_PASSING, |_| true).expect("read").is_empty());
+        assert!(found_dead(&looking).is_empty());
         drop(living);
-        let dead = looking.dead(IN_PASSING, |_| true).expect("read");
+        let dead = found_dead(&looking);
         assert_eq!(dead.len(), 1, "{dead:?}");
         assert_eq!(dead[0].environment, "production");
         assert_eq!(dead[0].leases[0].id.expose(), "database/creds/x/1");
         // Whoever found it keeps it from the next one.
         let other = record(&home, &["not JSON", LENT]);
-        assert!(other.dead(IN_PASSING, |_| true).expect("read").is_empty());
+        assert!(found_dead(&other).is_empty());
     }
 
     #[test]
@@ -185,9 +184,7 @@ mod tests {
         let home = tempfile::tempdir().expect("a scratch directory");
         let elsewhere = LENT.replace("HOST", "another-host-than-this");
         for lines in [&[LENT, ENDED][..], &[&elsewhere]] {
-            let found = record(&home, lines)
-                .dead(IN_PASSING, |_| true)
-                .expect("read");
+            let found = found_dead(&record(&home, lines));
             assert!(found.is_empty(), "{found:?}");
         }
     }
