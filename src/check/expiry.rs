@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::finding::{Cure, Finding, State, quoted};
-use super::visit::Visit;
-use crate::config::{AppRole, Auth, Environment, SecretId};
+use super::finding::{Cure, Finding, State};
+use super::visit::{Visit, new_secret_id};
+use crate::config::{AppRole, Auth, Environment};
 use crate::variables::Variables;
 use crate::vault::fields::Fields;
 use crate::vault::{auth, look};
@@ -69,17 +69,7 @@ pub(super) async fn secret_id(visit: &Visit<'_>, variables: &Variables) -> Optio
 fn of_secret_id(approle: &AppRole, path: &str, fields: &Fields, now: SystemTime) -> Finding {
     const ID: &str = "secret_id_expiry";
     let life = Duration::from_secs(fields.count("secret_id_ttl").unwrap_or(0));
-    let issue = format!("bao write -f -field=secret_id {path}/secret-id");
-    let renew = match &approle.secret_id {
-        SecretId::File(file) => {
-            format!(
-                "(umask 077; {issue} > {})",
-                quoted(&file.display().to_string())
-            )
-        }
-        SecretId::Variable(name) => format!("export {name}=\"$({issue})\""),
-        _ => issue,
-    };
+    let renew = new_secret_id(&approle.secret_id, path);
     if life.is_zero() {
         return Finding::new(
             State::Warning,

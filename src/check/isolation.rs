@@ -6,11 +6,10 @@ use std::rc::Rc;
 
 use super::finding::{Cure, Finding, State, write};
 use super::permissions::narrowed;
-use super::visit::{Visit, secrets};
+use super::visit::{CAPABILITIES, Visit, secrets};
 use super::{Held, Looker};
 use crate::config::{Across, Auth, Environment, Server};
-use crate::vault::auth::{self, Surroundings};
-use crate::vault::client::Client;
+use crate::vault::auth;
 use crate::vault::look;
 
 const PATHS: &str = "isolation_paths";
@@ -188,12 +187,7 @@ async fn paths(
             .of(names.0);
         }
         Err(error) => {
-            let cure = (error.code() == Some(403)).then(|| Cure::Policy {
-                name: visit.policy_name(),
-                lines: "path \"sys/capabilities-self\" { capabilities = [\"update\"] }".to_owned(),
-            });
-            let cure = cure.or(error.hint().map(Cure::Action));
-            return not_proven(error.to_string(), cure);
+            return not_proven(error.to_string(), visit.cure(&error, CAPABILITIES));
         }
     };
     let open: Vec<String> = known
@@ -264,7 +258,7 @@ async fn login(
             Err(error) => return of(not_tried(names, &error)),
         };
         match held
-            .log_in(&client, attempted(looker, &client, &there))
+            .log_in(&client, auth::login(&client, &there, looker.variables))
             .await
         {
             Ok(_) => {
@@ -309,18 +303,6 @@ async fn login(
             WHY,
         ),
     })
-}
-
-async fn attempted(
-    looker: &Looker<'_>,
-    client: &Client,
-    there: &Auth,
-) -> Result<crate::vault::auth::Token, crate::vault::error::VaultError> {
-    let around = Surroundings {
-        variables: looker.variables,
-        person: &auth::Nobody,
-    };
-    auth::login(client, there, around).await
 }
 
 fn not_tried(names: (&String, &String), error: &crate::vault::error::VaultError) -> Finding {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::finding::{Cure, Finding, State, quoted, write, write_policy};
-use super::visit::{Visit, role_data};
+use super::visit::{self, Visit, role_data};
 use crate::config::{Auth, Environment, How, SecretId};
 use crate::vault::auth::{Note, Token, TokenKind};
 use crate::vault::error::VaultError;
@@ -103,18 +103,11 @@ fn new_secret_id(auth: &Auth, error: &VaultError) -> Option<Cure> {
         return None;
     }
     let role = approle.role.as_deref().unwrap_or("ROLE");
-    let issue = format!(
-        "bao write -f -field=secret_id auth/{}/role/{role}/secret-id",
-        approle.mount
-    );
-    Some(Cure::Command(match &approle.secret_id {
-        SecretId::File(file) => format!(
-            "(umask 077; {issue} > {})",
-            quoted(&file.display().to_string())
-        ),
-        SecretId::Variable(name) => format!("export {name}=\"$({issue})\""),
-        SecretId::Command(_) | SecretId::WrappedFile(_) | SecretId::WrappedVariable(_) => issue,
-    }))
+    let path = format!("auth/{}/role/{role}", approle.mount);
+    Some(Cure::Command(visit::new_secret_id(
+        &approle.secret_id,
+        &path,
+    )))
 }
 
 /// What the login's token is.

@@ -6,6 +6,7 @@ use std::fs;
 use super::finding::{Cure, Finding, State};
 use crate::config::Config;
 use crate::delivery::private::{self, PrivateDir, Storage};
+use crate::delivery::session::base_name;
 use crate::variables::Variables;
 
 /// Looks at the place of session directories, swap and core dumps.
@@ -26,7 +27,7 @@ fn place(variables: &Variables) -> Finding {
         Cure::Action("give it a place in memory: XDG_RUNTIME_DIR on a tmpfs; in Kubernetes an `emptyDir` with `medium: Memory`".to_owned())
     };
     let places = private::places(variables);
-    let name = format!("dbt-lease-{}", nix::unistd::geteuid());
+    let name = base_name();
     let usable = places.iter().find(
         |place| match PrivateDir::open_in_shared(&place.path, &name) {
             Ok(_) => true,

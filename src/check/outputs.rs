@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::finding::{Cure, Finding, State};
+use crate::config;
 
 /// An output as dbt will see it.
 pub struct Output<'a> {
@@ -37,11 +38,7 @@ pub fn look(output: &Output<'_>) -> Option<Finding> {
     }
     let text = |key: &str| output.keys.get(key).and_then(Value::as_str);
     let host = text("host").unwrap_or_default();
-    let is_here = host.starts_with('/')
-        || host == "localhost"
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback());
+    let is_here = host.starts_with('/') || config::is_loopback(host);
     let mode = text("sslmode");
     let said = mode.map_or("no sslmode".to_owned(), |mode| {
         format!("sslmode `{}`", crate::trust::account::shown(mode))

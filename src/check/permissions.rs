@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::finding::{Cure, Finding, State, write, write_policy};
-use super::visit::{Visit, role_data, secrets};
+use super::visit::{CAPABILITIES, Visit, role_data, secrets};
 use crate::config::Operation;
 use crate::vault::error::{VaultError, Wanted};
 
@@ -201,19 +201,13 @@ pub(super) fn paths(visit: &Visit<'_>) -> Vec<String> {
 
 /// The token's capabilities could not be asked.
 pub(super) fn not_known(visit: &Visit<'_>, error: &VaultError) -> Finding {
-    let finding = Finding::new(
+    Finding::new(
         State::NotProven,
         "capabilities",
         format!("what the token may do is not known: {error}"),
         "neither what a run needs nor what it must not do is proven",
-    );
-    match error.code() {
-        Some(403) => finding.cured_by(Cure::Policy {
-            name: visit.policy_name(),
-            lines: "path \"sys/capabilities-self\" { capabilities = [\"update\"] }".to_owned(),
-        }),
-        _ => finding.with(error.hint().map(Cure::Action)),
-    }
+    )
+    .with(visit.cure(error, CAPABILITIES))
 }
 
 /// What the token's capabilities mean.
@@ -318,7 +312,7 @@ pub(super) fn narrowed(visit: &Visit<'_>) -> Cure {
 /// The least that `check` itself asks with, where it is more than a run's.
 pub(super) fn of_check(visit: &Visit<'_>) -> Vec<String> {
     let mut lines = vec![
-        "path \"sys/capabilities-self\" { capabilities = [\"update\"] }".to_owned(),
+        CAPABILITIES.to_owned(),
         "path \"auth/token/lookup-self\" { capabilities = [\"read\"] }".to_owned(),
     ];
     for secret in secrets(visit.environment) {

@@ -68,13 +68,7 @@ pub(super) async fn look(
                 format!("the role `{path}` cannot be looked at: {error}"),
                 "how long its users live, and whether its SQL ends them, is not proven",
             );
-            found.push(match error.code() {
-                Some(403) => finding.cured_by(Cure::Policy {
-                    name: visit.policy_name(),
-                    lines: reads(&path),
-                }),
-                _ => finding.with(error.hint().map(Cure::Action)),
-            });
+            found.push(finding.with(visit.cure(&error, reads(&path))));
             return (found, None);
         }
     };

@@ -3,11 +3,12 @@
 
 use std::rc::Rc;
 
-use super::finding::is_plain;
-use crate::config::{Auth, Environment, Lending, LentSecret, Server};
+use super::finding::{Cure, is_plain, quoted};
+use crate::config::{Auth, Environment, Lending, LentSecret, SecretId, Server};
 use crate::plan::policy;
 use crate::vault::auth::Token;
 use crate::vault::client::Client;
+use crate::vault::error::VaultError;
 
 /// An environment whose identity is here.
 pub(super) struct Visit<'a> {
@@ -32,6 +33,23 @@ pub(super) fn secrets(environment: &Environment) -> impl Iterator<Item = &LentSe
 
 /// What `check` itself asks with, beside what a run needs.
 pub(super) const OF_CHECK: &str = "path \"sys/capabilities-self\" {\n  capabilities = [\"update\"]\n}\n\npath \"auth/token/lookup-self\" {\n  capabilities = [\"read\"]\n}\n";
+
+/// The policy line for what `check` asks first.
+pub(super) const CAPABILITIES: &str =
+    "path \"sys/capabilities-self\" { capabilities = [\"update\"] }";
+
+/// The command that makes a new secret id, and puts it where the login reads it.
+pub(super) fn new_secret_id(secret_id: &SecretId, role_path: &str) -> String {
+    let issue = format!("bao write -f -field=secret_id {role_path}/secret-id");
+    match secret_id {
+        SecretId::File(file) => format!(
+            "(umask 077; {issue} > {})",
+            quoted(&file.display().to_string())
+        ),
+        SecretId::Variable(name) => format!("export {name}=\"$({issue})\""),
+        SecretId::Command(_) | SecretId::WrappedFile(_) | SecretId::WrappedVariable(_) => issue,
+    }
+}
 
 /// One key of a login's role, as a write takes it that leaves the others as they are.
 pub(super) fn role_data(auth: &Auth, key: &str, value: serde_json::Value) -> serde_json::Value {
@@ -68,6 +86,17 @@ impl Visit<'_> {
             _ => "role",
         };
         Some(format!("auth/{mount}/{kind}/{}", self.role_name()?))
+    }
+
+    /// What cures a refusal: the policy lines that were missing, where it is one; else what is known of the error.
+    pub(super) fn cure(&self, error: &VaultError, lines: impl Into<String>) -> Option<Cure> {
+        match error.code() {
+            Some(403) => Some(Cure::Policy {
+                name: self.policy_name(),
+                lines: lines.into(),
+            }),
+            _ => error.hint().map(Cure::Action),
+        }
     }
 
     /// The policy that is the environment's own, for cures: its token's only one, or what it should be called.

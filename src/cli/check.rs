@@ -44,14 +44,11 @@ struct Report {
 pub(crate) fn run(say: &Say, global: &Global, arguments: &Arguments) -> ExitCode {
     let outcome = look(global, arguments).and_then(|seen| {
         let report = Report::of(seen);
-        let text = if arguments.json {
-            serde_json::to_string_pretty(&report)
-                .map(|json| json + "\n")
-                .map_err(|error| Failure::new("output", error, None))?
+        if arguments.json {
+            output::json(Ok(&report))?;
         } else {
-            report.text()
-        };
-        output::text(&text)?;
+            output::text(&report.text())?;
+        }
         Ok(report.failures)
     });
     match outcome {

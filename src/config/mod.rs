@@ -41,8 +41,8 @@ pub use error::{ConfigError, Twice};
 pub use names::{BridgeName, bridge_name, login_variables};
 pub use schema::schema;
 pub use server::{
-    ClientPem, Header, Proxies, Proxy, RateLimit, Server, host_and_port, is_this_machines,
-    names_port, own_addresses,
+    ClientPem, Header, Proxies, Proxy, RateLimit, Server, host_and_port, is_loopback,
+    is_this_machines, names_port, own_addresses,
 };
 pub(crate) use walk::{is_variable_name, nearest};
 

@@ -296,7 +296,7 @@ impl Locked {
 }
 
 /// The name of the directory that holds a user's sessions in one place.
-pub(super) fn base_name() -> String {
+pub fn base_name() -> String {
     format!("dbt-lease-{}", geteuid())
 }
 

@@ -425,9 +425,14 @@ pub fn names_port(address: &str) -> bool {
     address::names_port(address)
 }
 
+/// Whether a host is this machine by its name alone.
+pub fn is_loopback(host: &str) -> bool {
+    address::is_loopback(host)
+}
+
 /// Whether an address is this machine's by its name alone; a socket is.
 pub fn is_this_machines(address: &str) -> bool {
-    host_and_port(address).is_none_or(|(host, _)| address::is_loopback(host))
+    host_and_port(address).is_none_or(|(host, _)| is_loopback(host))
 }
 
 fn addresses(cursor: &Cursor<'_>) -> Result<Vec<String>, ConfigError> {
