@@ -4,6 +4,7 @@
 //! stands as one named variable at the top. Each file says in its head what made it and from what, so that [`head`] can tell whether it would still be made so.
 #![forbid(unsafe_code)]
 
+mod connection;
 mod database;
 mod error;
 mod facts;

@@ -8,8 +8,9 @@ use minijinja::value::{Serde, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value};
 use serde::Serialize;
 
+use super::connection::Connection;
 use super::error::GenerateError;
-use super::facts::{Connection, Facts, Zone};
+use super::facts::{Facts, Zone};
 use super::{Format, Kind, Options, Shell, quote};
 
 /// A file without its head.
