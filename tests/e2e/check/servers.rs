@@ -9,6 +9,7 @@ use dbt_lease_sandbox::web::{Reply, Web};
 use dbt_lease_sandbox::{OpenBao, World};
 
 use super::Case;
+use crate::support::wait_until;
 
 #[test]
 fn a_seal_that_people_open_a_sealed_server_and_one_that_is_gone_are_found_and_cured() {
@@ -36,7 +37,7 @@ fn a_seal_that_people_open_a_sealed_server_and_one_that_is_gone_are_found_and_cu
         .output()
         .expect("a shell");
     assert!(ran.status.success(), "{ran:?}");
-    crate::support::wait_until("it is active again", || {
+    wait_until("it is active again", || {
         world.bao().is_active() == Some(true)
     });
     case.check(&["--target", "staging"]).all_well();
@@ -55,16 +56,20 @@ fn a_seal_that_people_open_a_sealed_server_and_one_that_is_gone_are_found_and_cu
     );
 }
 
-/// The key of a dev server, which tells it at its start.
+/// The key of a dev server, which tells it at its start: it may answer before it has written it down.
 pub(super) fn unseal_key(bao: &OpenBao) -> String {
-    let files = fs::read_dir(bao.directory()).expect("its directory");
-    files
-        .filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok())
-        .find_map(|text| {
-            let (_, rest) = text.split_once("Unseal Key: ")?;
-            Some(rest.lines().next()?.trim().to_owned())
-        })
-        .expect("an unseal key")
+    let mut key = None;
+    wait_until("the server has told its unseal key", || {
+        let files = fs::read_dir(bao.directory()).expect("its directory");
+        key = files
+            .filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok())
+            .find_map(|text| {
+                let (_, rest) = text.split_once("Unseal Key: ")?;
+                Some(rest.split_once('\n')?.0.trim().to_owned())
+            });
+        key.is_some()
+    });
+    key.expect("it was waited for")
 }
 
 /// `Tue, 24 Nov 2026 17:28:14 GMT`, by the system's own `date`.
@@ -165,7 +170,7 @@ fn a_signal_in_the_middle_leaves_no_token_behind() {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let mut running = command.spawn().expect("the tool starts");
-        crate::support::wait_until("it has logged in", || !world.tokens().is_empty());
+        wait_until("it has logged in", || !world.tokens().is_empty());
         let pid = nix::unistd::Pid::from_raw(i32::try_from(running.id()).expect("a pid"));
         nix::sys::signal::kill(pid, signal).expect("sent");
         let status = running.wait().expect("it ends");
